@@ -1,0 +1,34 @@
+# edgetune_room(NAME SOURCES a.cc ... DEPS room-or-library ...)
+# One static, position-independent library a room. NAME is the room's path with
+# '/' replaced by '_'; the target is edgetune_NAME, and DEPS that name a room
+# are written as edgetune_<room> too.
+function(edgetune_room NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
+  target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+endfunction()
+
+# edgetune_test(NAME SOURCES a_test.cc ... DEPS ... [LABELS unit] [WHOLE])
+# One program a room of tests; every case becomes a CTest test NAME.Suite.Case.
+# WHOLE registers the program as one CTest test (for slow process starts).
+function(edgetune_test NAME)
+  cmake_parse_arguments(ARG "WHOLE" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  add_executable(${NAME}_test ${ARG_SOURCES})
+  target_include_directories(${NAME}_test PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${NAME}_test PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${NAME}_test PRIVATE
+    EDGETUNE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" EDGETUNE_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  set_target_properties(${NAME}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(ARG_WHOLE)
+    add_test(NAME ${NAME} COMMAND ${NAME}_test)
+    set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}")
+  else()
+    include(GoogleTest)
+    gtest_discover_tests(${NAME}_test TEST_PREFIX "${NAME}." DISCOVERY_MODE PRE_TEST
+      PROPERTIES LABELS "${ARG_LABELS}")
+  endif()
+endfunction()
