@@ -1,0 +1,54 @@
+#ifndef EDGETUNE_MODELS_IO_CHAT_TEMPLATE_H_
+#define EDGETUNE_MODELS_IO_CHAT_TEMPLATE_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/io/tokenizer.h"
+
+namespace edgetune {
+
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
+// Tokens and, for each, whether loss is taken on predicting it.
+struct LabelledTokens {
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> labelled;  // same length, 0 or 1
+};
+
+// ChatML, recognised in a model file's template text; nothing else is
+// rendered (no Jinja engine). Immutable value, thread-safe.
+class ChatTemplate {
+ public:
+  // InvalidArgument (kModel): a template that is not ChatML. An empty
+  // `source` means the file has none: Render then fails.
+  static absl::StatusOr<ChatTemplate> Recognise(std::string_view source);
+
+  // The text, with the generation prompt when asked for.
+  absl::StatusOr<std::string> Render(std::span<const ChatMessage> messages,
+                                     bool add_generation_prompt) const;
+  // Rendered and encoded; a token is labelled when its bytes overlap an
+  // assistant message's content or its closing <|im_end|>.  Special tokens
+  // inside a message's content stay plain text.
+  absl::StatusOr<LabelledTokens> Encode(
+      const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+      bool add_generation_prompt) const;
+
+  bool present() const { return present_; }
+  const std::string& default_system() const { return default_system_; }
+
+ private:
+  bool present_ = false;
+  std::string default_system_;  // empty: no system message is added
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_MODELS_IO_CHAT_TEMPLATE_H_

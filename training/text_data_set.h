@@ -1,0 +1,58 @@
+#ifndef EDGETUNE_TRAINING_TEXT_DATA_SET_H_
+#define EDGETUNE_TRAINING_TEXT_DATA_SET_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/io/model_file.h"
+#include "training/example_source.h"
+
+namespace edgetune {
+
+struct TextDataOptions {
+  std::string schema = "auto";  // auto | messages | prompt | text
+  int64_t max_length = 512;     // tokens; longer examples are cut
+};
+
+struct TextDataReport {
+  std::string schema;       // detected
+  int64_t examples = 0;     // usable
+  int64_t truncated = 0;    // cut to max_length
+  int64_t label_less = 0;   // left out: no labelled token (after the cut)
+  int64_t specials_in_content = 0;  // "<|im_start|>" and the like, as text
+  int64_t labelled_tokens = 0;
+};
+
+// Instruction or plain-text examples of one JSONL file, tokenised in memory.
+// Schemas: {"messages":[{"role","content"}]}, {"prompt","completion"},
+// {"text"}; loss on the assistant's tokens, the completion, or all of a text.
+class TextDataSet final : public ExampleSource {
+ public:
+  // InvalidArgument naming file:line (kData); no usable example is
+  // InvalidArgument too.
+  static absl::StatusOr<std::unique_ptr<TextDataSet>> Read(
+      const std::string& path, const ModelFile& model,
+      const TextDataOptions& options);
+
+  int64_t size() const override;
+  const LabelledTokens& Get(int64_t index) const override;
+  const TextDataReport& report() const { return report_; }
+
+  // The last round(fraction * size) examples of a seeded shuffle, and the
+  // others; both at least one example unless fraction is 0 (then held-out is
+  // empty).
+  std::pair<std::unique_ptr<TextDataSet>, std::unique_ptr<TextDataSet>> Split(
+      double fraction, uint64_t seed) const;
+
+ private:
+  std::vector<LabelledTokens> examples_;
+  TextDataReport report_;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TRAINING_TEXT_DATA_SET_H_

@@ -1,0 +1,93 @@
+#ifndef EDGETUNE_TRAINING_TRAINER_H_
+#define EDGETUNE_TRAINING_TRAINER_H_
+
+// The interface between whatever runs a client's local work and the engine
+// that does it. Plain structs: no protobuf, no network, no privacy.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/parameters.h"
+#include "models/io/adapter_file.h"
+#include "training/example_source.h"
+
+namespace edgetune {
+
+enum class Precision { kAuto, kFp32, kBf16 };
+enum class Schedule { kConstant, kCosine };
+
+// One segment of training: `steps` optimiser steps of round `round` (of
+// `rounds`). The optimiser starts fresh in every segment; the learning-rate
+// schedule runs over round * steps + i of rounds * steps (decisions 12).
+struct TrainConfig {
+  double lr = 1e-3;
+  int64_t steps = 1;        // optimiser steps in this segment
+  int64_t batch = 8;        // examples a step
+  int64_t micro_batch = 4;  // examples a forward pass
+  Schedule schedule = Schedule::kConstant;
+  int64_t warmup = 0;       // steps of linear warm-up, over the whole run
+  double grad_clip = 1.0;   // global L2 norm; 0: none
+  double weight_decay = 0;  // decoupled (AdamW)
+  uint64_t seed = 1;        // with `round` decides the order of examples
+  int64_t round = 0;        // from 0
+  int64_t rounds = 1;
+};
+
+struct Evaluation {
+  double nll_sum = 0;  // natural log, over labelled tokens
+  int64_t tokens = 0;  // labelled
+};
+
+struct TrainProgress {
+  int64_t step = 0;  // finished
+  int64_t steps = 0;
+  double loss = 0;             // mean over labelled tokens of this step
+  double tokens_a_second = 0;  // all input tokens
+};
+
+struct TrainResult {
+  ParameterVector delta;  // final - incoming adapter
+  double first_loss = 0, last_loss = 0;
+  int64_t steps = 0;  // done; fewer than asked when stopped
+  int64_t tokens = 0;
+  bool stopped = false;
+};
+
+// Opaque durable state of one client between rounds (control variates, local
+// factors; later, resume). Empty for plain training.
+using TrainerState = std::string;
+
+using StopToken = std::atomic<bool>;
+
+// Holds one frozen base model; adapters come and go. One instance belongs to
+// one thread at a time.
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+
+  virtual const ModelConfig& model() const = 0;
+  // The precision that kAuto became on this machine: "fp32" or "bf16".
+  virtual std::string precision() const = 0;
+
+  // Scores up to max_examples of `examples` (all when 0), chosen by position:
+  // the first ones. InvalidArgument: layout mismatch.
+  virtual absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
+                                              const ExampleSource& examples,
+                                              int64_t max_examples) = 0;
+
+  // `stop` is looked at between optimiser steps: training then ends early
+  // with what was done. `progress` may be empty. InvalidArgument: layout
+  // mismatch, no labelled example. Aborted: the loss is not finite.
+  virtual absl::StatusOr<TrainResult> Train(
+      const Adapter& adapter, const ExampleSource& examples,
+      const TrainConfig& config, TrainerState& state, const StopToken& stop,
+      const std::function<void(const TrainProgress&)>& progress) = 0;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TRAINING_TRAINER_H_
