@@ -1,0 +1,46 @@
+#ifndef EDGETUNE_PROTOS_PLAN_CHECK_H_
+#define EDGETUNE_PROTOS_PLAN_CHECK_H_
+
+// The one door of plans: everything downstream may rely on what is checked
+// here. Pure functions, thread-safe.
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/parameters.h"
+#include "protos/edgetune/v1/plan.pb.h"
+
+namespace edgetune {
+
+// Refuses an impossible, unsupported or out-of-range plan: InvalidArgument
+// naming the field, what it holds and what is wanted. Does not look at clocks,
+// signatures or blobs.
+absl::Status CheckPlan(const v1::TaskPlan& plan);
+
+// Parses and checks a plan's payload; unknown fields are refused.
+absl::StatusOr<v1::TaskPlan> ParsePlan(std::string_view payload);
+// Parses a manifest and checks what does not need its plan.
+absl::StatusOr<v1::RoundManifest> ParseManifest(std::string_view payload);
+absl::StatusOr<v1::ModelCard> ParseCard(std::string_view payload);
+
+// Layout of the whole adapter, as the plan states it.
+absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan);
+// Layout of what a client sends in `round`: under "fedit" the whole adapter.
+absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
+                                             uint32_t round);
+
+// Clients asked in a round: round(cohort * over_select).
+uint32_t CohortAsked(const v1::RoundsSpec& rounds);
+
+// Bytes whose SHA-256 is the base's digest: u32 count, then for each part in
+// order of name lp(name), u64 size, lp(sha256); big-endian, lp = u32 length +
+// bytes. Hashing is the caller's (privacy/crypto).
+std::string CanonicalBaseEncoding(std::vector<v1::FilePart> parts);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_PROTOS_PLAN_CHECK_H_
