@@ -1,0 +1,52 @@
+#ifndef EDGETUNE_AGGREGATION_AGGREGATOR_H_
+#define EDGETUNE_AGGREGATION_AGGREGATOR_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "base/parameters.h"
+
+namespace edgetune {
+
+// Folds many updates into one. Life: Accumulate and Merge in any order, then
+// Finish. Linear rules sum in int64 fixed point (base/fixed_point), so order,
+// shards and threads never change a bit. Memory: one accumulator, whatever the
+// cohort. One instance belongs to one thread.
+class Aggregator {
+ public:
+  struct Result {
+    ParameterVector mean;
+    double weight_sum = 0;
+    int64_t updates = 0;
+  };
+
+  virtual ~Aggregator() = default;
+
+  // Checks before anything is added; a refused update changes nothing.
+  // InvalidArgument: wrong length, NaN or Inf, a coordinate beyond the bound,
+  // a weight that is not in (0, cap].
+  virtual absl::Status Accumulate(std::span<const float> update,
+                                  double weight) = 0;
+  // Adds what `other` holds; it must be of the same kind and configuration
+  // (InvalidArgument).
+  virtual absl::Status Merge(const Aggregator& other) = 0;
+  // FailedPrecondition: nothing accumulated.
+  virtual absl::StatusOr<Result> Finish() const = 0;
+};
+
+struct WeightedMeanOptions {
+  size_t coordinates = 0;
+  double bound = 64;           // largest |coordinate|
+  double weight_cap = 1;       // largest weight
+  int64_t max_updates = 1024;  // most updates ever summed
+};
+
+// sum(w u) / sum(w): McMahan et al. 2017, FedAvg. Equal weights: pass 1.
+absl::StatusOr<std::unique_ptr<Aggregator>> MakeWeightedMean(
+    const WeightedMeanOptions& options);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_AGGREGATION_AGGREGATOR_H_

@@ -1,0 +1,42 @@
+#ifndef EDGETUNE_AGGREGATION_SERVER_OPTIMIZER_H_
+#define EDGETUNE_AGGREGATION_SERVER_OPTIMIZER_H_
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "base/parameters.h"
+
+namespace edgetune {
+
+// Turns the combined update into the next adapter (Reddi et al. 2021,
+// "Adaptive Federated Optimization": the update is a pseudo-gradient). Its
+// moments are durable state. One thread.
+class ServerOptimizer {
+ public:
+  virtual ~ServerOptimizer() = default;
+  // adapter += step(update). Sizes must be equal (InvalidArgument); nothing
+  // changes on error. DataLoss: the step is not finite.
+  virtual absl::Status Step(std::span<const float> update,
+                            ParameterVector& adapter) = 0;
+  // Bytes from which MakeServerOptimizer continues exactly; "" when stateless.
+  virtual std::string SaveState() const = 0;
+};
+
+struct ServerOptimizerOptions {
+  enum class Kind { kSgd, kAdam } kind = Kind::kSgd;
+  double lr = 1.0;
+  double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-3;  // kAdam: FedAdam
+};
+
+// InvalidArgument or DataLoss: options out of range, a state of another size
+// or kind.
+absl::StatusOr<std::unique_ptr<ServerOptimizer>> MakeServerOptimizer(
+    const ServerOptimizerOptions& options, size_t coordinates,
+    std::string_view state);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_AGGREGATION_SERVER_OPTIMIZER_H_

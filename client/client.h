@@ -1,0 +1,57 @@
+#ifndef EDGETUNE_CLIENT_CLIENT_H_
+#define EDGETUNE_CLIENT_CLIENT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "client/transport.h"
+#include "config/daemon_files.h"
+#include "privacy/identity/envelope.h"
+#include "storage/blob_store.h"
+#include "storage/database.h"
+#include "training/engine_loader.h"
+
+namespace edgetune {
+
+// One device's client: keeps the transport up, takes part in rounds one at a
+// time, and does what ClientSession (the pure state machine) decides: verify,
+// fetch, evaluate, train, protect, upload, report.
+//
+// Life: Make, Run (returns when asked to stop, after one participation with
+// `once`, or on a final error), destroy. RequestStop is async-signal-safe;
+// other methods belong to one thread. Borrowed dependencies must outlive it.
+class Client {
+ public:
+  struct Dependencies {
+    Transport* transport;
+    Database* database;  // migrations: Client::Migrations()
+    BlobStore* cache;
+    const Clock* clock;
+    // Opens the engine when first needed (composition root: LoadTorchEngine).
+    std::function<absl::StatusOr<Engine*>()> engine;
+    TrustedKeys trusted;
+  };
+  struct Options {
+    ClientFile file;
+    bool once = false;
+  };
+
+  static const std::vector<std::string>& Migrations();
+  static absl::StatusOr<std::unique_ptr<Client>> Make(
+      Dependencies dependencies, Options options);
+  virtual ~Client() = default;
+
+  // OK: stopped, or `once` and done (an accepted report, or nothing to do).
+  // kIdentity, kData, kModel and the like otherwise; FailedPrecondition when
+  // `once` ended without an accepted report.
+  virtual absl::Status Run() = 0;
+  virtual void RequestStop() = 0;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_CLIENT_CLIENT_H_

@@ -1,0 +1,59 @@
+#ifndef EDGETUNE_CONFIG_DAEMON_FILES_H_
+#define EDGETUNE_CONFIG_DAEMON_FILES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace edgetune {
+
+// server.toml. Relative paths are relative to the file.
+struct ServerFile {
+  std::string listen = "0.0.0.0:7443";
+  std::string kit;
+  std::string state;
+  std::string deny;  // file of device ids, one a line; empty: none
+  std::string log = "info";
+};
+
+// A daily window in local time; start may be later than end (over midnight).
+struct DailyWindow {
+  int start_minute = 0;  // of the day, [0, 1440)
+  int end_minute = 0;
+};
+// "22:00-06:00". InvalidArgument.
+absl::StatusOr<DailyWindow> ParseDailyWindow(const std::string& text);
+
+// client.toml. Relative paths are relative to the file.
+struct ClientFile {
+  std::string server;  // empty: the kit's address
+  std::string kit;
+  std::string state;
+  std::string cache;  // of models; empty: <state>/cache
+  std::string population = "default";
+  struct Data {
+    std::string train;
+    std::string heldout;  // empty: a share of `train`
+    std::string name;     // empty: stem of `train`
+  } data;
+  struct Train {
+    std::string engine = "auto";
+    int64_t threads = 0;  // 0: all cores
+  } train;
+  struct Policy {
+    std::optional<DailyWindow> window;  // none: always
+  } policy;
+  std::string log = "info";
+};
+
+// InvalidArgument (kConfig) with file:line:column, "did you mean" for unknown
+// keys, and which required key is missing.
+absl::StatusOr<ServerFile> ReadServerFile(const std::string& path);
+absl::StatusOr<ClientFile> ReadClientFile(const std::string& path);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_CONFIG_DAEMON_FILES_H_

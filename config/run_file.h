@@ -1,0 +1,97 @@
+#ifndef EDGETUNE_CONFIG_RUN_FILE_H_
+#define EDGETUNE_CONFIG_RUN_FILE_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace edgetune {
+
+// A run file (TOML, schema = 1) with every default resolved. The members carry
+// the names of the keys; their meaning is in docs/reference/run-file.md. Keys
+// planned but not built are refused by name ("not in this version"), unknown
+// ones with line, column and "did you mean".
+struct RunFile {
+  struct Model {
+    std::string base = "smollm2-135m";
+    std::string precision = "auto";
+  } model;
+  struct Lora {
+    int64_t rank = 8;
+    double alpha = 16;
+    std::vector<std::string> targets = {"q_proj", "k_proj", "v_proj", "o_proj"};
+    std::string rule = "fedit";
+  } lora;
+  struct Data {
+    std::string schema = "auto";
+    int64_t max_length = 512;
+    double holdout = 0.1;
+  } data;
+  struct Train {
+    std::string engine = "auto";
+    double lr = 1e-3;
+    int64_t steps = 6;
+    int64_t batch = 8;
+    int64_t micro_batch = 4;
+    std::string schedule = "constant";
+    int64_t warmup = 0;
+    double grad_clip = 1.0;
+    double weight_decay = 0;
+    int64_t seed = 1;
+  } train;
+  struct Fleet {
+    std::string population = "default";
+  } fleet;
+  struct Rounds {
+    int64_t count = 3;
+    int64_t cohort = 4;
+    double over_select = 1.0;
+    int64_t quorum = 0;  // 0: cohort
+    absl::Duration deadline = absl::Minutes(10);
+    absl::Duration select_timeout = absl::ZeroDuration();  // 0: deadline
+    absl::Duration reconnect_grace = absl::Seconds(30);
+    int64_t attempts = 3;
+    std::string aggregator = "mean";
+    std::string weights = "examples";
+    double weight_cap = 16384;
+    double clear_bound = 64;
+    int64_t eval_examples = 32;
+    std::string server_optimizer = "sgd";
+    double server_lr = 1.0;
+    double server_beta1 = 0.9;
+    double server_beta2 = 0.99;
+    double server_epsilon = 1e-3;
+  } rounds;
+  struct SecAgg {
+    bool enabled = false;
+  } secagg;
+  struct Privacy {
+    std::string mode = "off";
+  } privacy;
+};
+
+// Where a resolved value came from, for `config show --origin`.
+struct ConfigOrigin {
+  std::string key;     // "train.lr"
+  std::string value;   // as TOML
+  std::string origin;  // "default", "run.toml:12", "EDGETUNE_TRAIN__LR", "--set"
+};
+
+// Reads a run file and applies, lowest first: defaults, file, environment
+// (EDGETUNE_TRAIN__LR=...), `sets` ("train.lr=1e-4"). `path` may be empty:
+// defaults only. InvalidArgument (kConfig) names file:line:column.
+absl::StatusOr<RunFile> ReadRunFile(
+    const std::string& path, const std::vector<std::string>& sets,
+    const std::vector<std::pair<std::string, std::string>>& environment,
+    std::vector<ConfigOrigin>* origins = nullptr);
+
+// The process environment's EDGETUNE_SECTION__KEY variables.
+std::vector<std::pair<std::string, std::string>> EdgetuneEnvironment();
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_CONFIG_RUN_FILE_H_

@@ -1,0 +1,58 @@
+#ifndef EDGETUNE_PRIVACY_CRYPTO_CERTIFICATE_H_
+#define EDGETUNE_PRIVACY_CRYPTO_CERTIFICATE_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace edgetune {
+
+// An X.509 certificate and its private key, both PEM. Keys are ECDSA P-256.
+struct CertificateAndKey {
+  std::string certificate_pem;
+  std::string key_pem;
+};
+
+struct CertificateRequest {
+  std::string common_name;
+  std::string uri;                     // SAN URI, e.g. edgetune://device/d1
+  std::vector<std::string> dns_names;  // SAN DNS names (servers)
+  std::vector<std::string> addresses;  // SAN IP addresses, text form
+  bool server_auth = false;            // extended key usage
+  bool client_auth = false;
+  absl::Time not_before;
+  absl::Time not_after;
+};
+
+struct CertificateFacts {
+  std::string common_name;
+  std::vector<std::string> uris;
+  absl::Time not_before;
+  absl::Time not_after;
+  std::string sha256;  // fingerprint, 32 bytes
+};
+
+// A self-signed CA (path length 0, key usage certSign).
+absl::StatusOr<CertificateAndKey> MakeCertificateAuthority(
+    const std::string& common_name, absl::Time not_before,
+    absl::Time not_after);
+// A fresh key and a leaf certificate signed by `ca`.
+absl::StatusOr<CertificateAndKey> IssueCertificate(
+    const CertificateAndKey& ca, const CertificateRequest& request);
+// First certificate of a PEM text. InvalidArgument.
+absl::StatusOr<CertificateFacts> ReadCertificate(std::string_view pem);
+// Whether the private key belongs to the certificate; InvalidArgument names
+// which of the two cannot be read.
+absl::Status CheckKeyMatches(std::string_view certificate_pem,
+                             std::string_view key_pem);
+// Whether `certificate_pem` is signed by `ca_pem`. PermissionDenied if not.
+absl::Status CheckIssuedBy(std::string_view certificate_pem,
+                           std::string_view ca_pem);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_PRIVACY_CRYPTO_CERTIFICATE_H_

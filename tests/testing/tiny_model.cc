@@ -1,0 +1,230 @@
+#include "tests/testing/tiny_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "base/random.h"
+#include "base/status.h"
+
+namespace edgetune::testing {
+namespace {
+
+constexpr const char* kMerges[] = {
+    "Ġ t", "h e", "Ġ a",  "i n",  "Ġt he", "r e", "o n",  "Ġ s",  "e r",
+    "a t", "n d", "Ġ o",  "Ġ w",  "e n",   "i s", "Ġ c",  "o r",  "in g",
+    "i t", "a n", "Ġ f",  "e s",  "e d",   "Ġ p", "Ġo f", "Ġa nd", "Ġ b",
+    "a l", "l e", "Ġ in", "Ġ Ġ",  "Ġ d",   "a r", "o u",  "Ġt o", "u s",
+    "o m", "Ġ m", "l y",  "Ġ is", "s t"};
+
+// Round to nearest even by way of double's exact arithmetic; the values met
+// here are far from overflow.
+uint16_t HalfBits(float value) {
+  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  const double magnitude = std::fabs(static_cast<double>(value));
+  if (magnitude < 0x1p-14) {
+    return sign | static_cast<uint16_t>(std::nearbyint(magnitude * 0x1p24));
+  }
+  int exponent;
+  const double fraction = std::frexp(magnitude, &exponent);  // in [0.5, 1)
+  const auto mantissa = static_cast<int>(std::nearbyint(fraction * 2048));
+  return sign |
+         static_cast<uint16_t>(((exponent + 14) << 10) + mantissa - 1024);
+}
+
+void AppendHalf(std::string* out, float value) {
+  const uint16_t bits = HalfBits(value);
+  out->push_back(static_cast<char>(bits & 0xff));
+  out->push_back(static_cast<char>(bits >> 8));
+}
+
+void AppendQ8_0(std::span<const float> block, std::string* out) {
+  float largest = 0;
+  for (float x : block) largest = std::max(largest, std::fabs(x));
+  const float d = largest / 127;
+  const float inverse = d == 0 ? 0 : 1 / d;
+  AppendHalf(out, d);
+  for (float x : block) {
+    out->push_back(static_cast<char>(std::lround(x * inverse)));
+  }
+}
+
+void AppendQ4_1(std::span<const float> block, std::string* out) {
+  const auto [low, high] = std::minmax_element(block.begin(), block.end());
+  const float minimum = *low;
+  const float d = (*high - minimum) / 15;
+  const float inverse = d == 0 ? 0 : 1 / d;
+  AppendHalf(out, d);
+  AppendHalf(out, minimum);
+  auto quantum = [&](float x) {
+    return std::min(15, static_cast<int>((x - minimum) * inverse + 0.5f));
+  };
+  for (size_t j = 0; j < 16; ++j) {
+    out->push_back(
+        static_cast<char>(quantum(block[j]) | quantum(block[j + 16]) << 4));
+  }
+}
+
+std::string Utf8Of(int code) {
+  if (code < 0x80) return std::string(1, static_cast<char>(code));
+  return {static_cast<char>(0xC0 | code >> 6),
+          static_cast<char>(0x80 | (code & 0x3F))};
+}
+
+// The byte alphabet in the order of bytes.
+std::vector<std::string> ByteTokens() {
+  std::vector<std::string> out;
+  int next = 0x100;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool itself = (byte >= 33 && byte <= 126) ||
+                        (byte >= 161 && byte <= 172) || byte >= 174;
+    out.push_back(Utf8Of(itself ? byte : next++));
+  }
+  return out;
+}
+
+void SetTokenizer(GgufWriter* writer) {
+  std::vector<std::string> tokens = {"<|endoftext|>", "<|im_start|>",
+                                     "<|im_end|>"};
+  std::vector<int32_t> types(tokens.size(), 3);
+  for (std::string& token : ByteTokens()) tokens.push_back(std::move(token));
+  std::vector<std::string> merges;
+  for (const char* merge : kMerges) {
+    merges.emplace_back(merge);
+    std::string joined = merge;
+    joined.erase(joined.find(' '), 1);
+    tokens.push_back(std::move(joined));
+  }
+  types.resize(tokens.size(), 1);
+  writer->Set("llama.vocab_size", static_cast<uint32_t>(tokens.size()));
+  writer->Set("tokenizer.ggml.model", "gpt2");
+  writer->Set("tokenizer.ggml.pre", "smollm");
+  writer->SetArray("tokenizer.ggml.tokens", std::move(tokens));
+  writer->SetArray("tokenizer.ggml.token_type", std::move(types));
+  writer->SetArray("tokenizer.ggml.merges", std::move(merges));
+  writer->Set("tokenizer.ggml.bos_token_id", uint32_t{1});
+  writer->Set("tokenizer.ggml.eos_token_id", uint32_t{2});
+  writer->Set("tokenizer.ggml.unknown_token_id", uint32_t{0});
+  writer->Set("tokenizer.ggml.padding_token_id", uint32_t{2});
+  writer->Set("tokenizer.ggml.add_bos_token", false);
+  writer->Set("tokenizer.ggml.add_space_prefix", false);
+  writer->Set("tokenizer.chat_template",
+              std::string("{% for message in messages %}{% if loop.first and "
+                          "messages[0]['role'] != 'system' %}"
+                          "{{ '<|im_start|>system\n") +
+                  kTinyDefaultSystem +
+                  "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + "
+                  "message['role'] + '\n' + message['content'] + "
+                  "'<|im_end|>' + '\n'}}{% endfor %}"
+                  "{% if add_generation_prompt %}"
+                  "{{ '<|im_start|>assistant\n' }}{% endif %}");
+}
+
+void SetConfig(const TinyModelOptions& o, GgufWriter* writer) {
+  writer->Set("general.architecture", "llama");
+  writer->Set("general.type", "model");
+  writer->Set("general.name", "tiny");
+  writer->Set("general.quantization_version", uint32_t{2});
+  auto count = [&](const char* key, int64_t value) {
+    writer->Set(key, static_cast<uint32_t>(value));
+  };
+  count("llama.block_count", o.layers);
+  count("llama.context_length", o.context);
+  count("llama.embedding_length", o.hidden);
+  count("llama.feed_forward_length", o.ffn);
+  count("llama.attention.head_count", o.heads);
+  count("llama.attention.head_count_kv", o.kv_heads);
+  count("llama.rope.dimension_count", o.hidden / o.heads);
+  writer->Set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  writer->Set("llama.rope.freq_base", static_cast<float>(o.rope_theta));
+}
+
+class WeightMaker {
+ public:
+  WeightMaker(const TinyModelOptions& options, GgufWriter* writer)
+      : random_(options.seed), writer_(writer) {}
+
+  void AddMatrix(const std::string& name, std::vector<int64_t> shape,
+                 BlockType type, double deviation) {
+    Random random = random_.Split(name);
+    std::vector<float> values(static_cast<size_t>(shape[0] * shape[1]));
+    for (float& x : values) x = static_cast<float>(random.Normal() * deviation);
+    writer_->AddTensor(name, std::move(shape), type, Quantise(type, values));
+  }
+  void AddNorm(const std::string& name, int64_t size) {
+    Random random = random_.Split(name);
+    std::vector<float> values(static_cast<size_t>(size));
+    for (float& x : values) x = static_cast<float>(1 + 0.1 * random.Normal());
+    writer_->AddTensor(name, {size}, values);
+  }
+
+ private:
+  const Random random_;
+  GgufWriter* const writer_;
+};
+
+void AddLayer(const TinyModelOptions& o, int64_t layer, WeightMaker* maker) {
+  const std::string prefix = "blk." + std::to_string(layer) + ".";
+  const int64_t kv = o.hidden / o.heads * o.kv_heads;
+  auto linear = [&](const char* name, int64_t out, int64_t in) {
+    maker->AddMatrix(prefix + name + ".weight", {out, in}, o.linear_type,
+                     1 / std::sqrt(static_cast<double>(in)));
+  };
+  maker->AddNorm(prefix + "attn_norm.weight", o.hidden);
+  linear("attn_q", o.hidden, o.hidden);
+  linear("attn_k", kv, o.hidden);
+  linear("attn_v", kv, o.hidden);
+  linear("attn_output", o.hidden, o.hidden);
+  maker->AddNorm(prefix + "ffn_norm.weight", o.hidden);
+  linear("ffn_gate", o.ffn, o.hidden);
+  linear("ffn_up", o.ffn, o.hidden);
+  linear("ffn_down", o.hidden, o.ffn);
+}
+
+}  // namespace
+
+std::string Quantise(BlockType type, std::span<const float> values) {
+  if (type == BlockType::kF32) {
+    return std::string(reinterpret_cast<const char*>(values.data()),
+                       values.size_bytes());
+  }
+  EDGETUNE_CHECK(type == BlockType::kQ8_0 || type == BlockType::kQ4_1);
+  EDGETUNE_CHECK(values.size() % 32 == 0);
+  std::string out;
+  for (size_t i = 0; i < values.size(); i += 32) {
+    const auto block = values.subspan(i, 32);
+    type == BlockType::kQ8_0 ? AppendQ8_0(block, &out)
+                             : AppendQ4_1(block, &out);
+  }
+  return out;
+}
+
+GgufWriter MakeTinyModel(const TinyModelOptions& options) {
+  GgufWriter writer;
+  SetConfig(options, &writer);
+  SetTokenizer(&writer);
+  const int64_t vocab = 3 + 256 + static_cast<int64_t>(std::size(kMerges));
+  WeightMaker maker(options, &writer);
+  // Small, so that the tied head's logits stay near one.
+  maker.AddMatrix("token_embd.weight", {vocab, options.hidden},
+                  options.embedding_type, 0.1);
+  for (int64_t layer = 0; layer < options.layers; ++layer) {
+    AddLayer(options, layer, &maker);
+  }
+  maker.AddNorm("output_norm.weight", options.hidden);
+  if (!options.tied) {
+    maker.AddMatrix("output.weight", {vocab, options.hidden},
+                    options.embedding_type, 0.1);
+  }
+  return writer;
+}
+
+absl::Status WriteTinyModel(const std::string& path,
+                            const TinyModelOptions& options) {
+  return MakeTinyModel(options).Write(path);
+}
+
+}  // namespace edgetune::testing

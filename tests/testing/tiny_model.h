@@ -1,0 +1,47 @@
+#ifndef EDGETUNE_TESTS_TESTING_TINY_MODEL_H_
+#define EDGETUNE_TESTS_TESTING_TINY_MODEL_H_
+
+// A llama GGUF with random weights, small enough for unit tests: vocabulary of
+// three ChatML specials (0 <|endoftext|>, 1 <|im_start|>, 2 <|im_end|>), the
+// 256 byte tokens (3..258) and some English merges; pre-tokenizer "smollm";
+// the ChatML template of SmolLM2 with its own default system text. A function
+// of the options alone. Stateless.
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "models/io/block_types.h"
+#include "models/io/gguf.h"
+
+namespace edgetune::testing {
+
+// All dimensions are multiples of 32 when a quantised type is chosen.
+struct TinyModelOptions {
+  int64_t hidden = 64;
+  int64_t ffn = 96;
+  int64_t layers = 2;
+  int64_t heads = 4;
+  int64_t kv_heads = 2;
+  int64_t context = 256;
+  double rope_theta = 10000;
+  bool tied = true;
+  BlockType linear_type = BlockType::kF32;     // F32, Q8_0 or Q4_1
+  BlockType embedding_type = BlockType::kF32;  // likewise; head too
+  uint64_t seed = 1;
+};
+
+inline constexpr char kTinyDefaultSystem[] = "You are a small test model";
+
+// Ready to be changed before it is written, for tests of bad files.
+GgufWriter MakeTinyModel(const TinyModelOptions& options = {});
+absl::Status WriteTinyModel(const std::string& path,
+                            const TinyModelOptions& options = {});
+
+// The plain quantisers of formats design section 3, for F32, Q8_0 and Q4_1.
+std::string Quantise(BlockType type, std::span<const float> values);
+
+}  // namespace edgetune::testing
+
+#endif  // EDGETUNE_TESTS_TESTING_TINY_MODEL_H_
