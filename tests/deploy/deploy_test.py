@@ -74,7 +74,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     options = parser.parse_args()
     check_dockerfile_packages(options.source)
-    skipped = [reason for reason in (check_units(options.source, options.bin),
+    skipped = [reason for reason in (check_units(options.source, options.bin.resolve()),
                                      check_compose(options.source)) if reason]
     for reason in skipped:
         print("skipped:", reason)
