@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Rounds between real processes: server, clients, operator.
+
+Nothing here asserts a duration; limits only keep a hang from lasting.
+"""
+
+import argparse
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from fleet import Fleet, stop
+
+OPTIONS = None
+
+SMALL = """
+[lora]
+rank = 4
+[train]
+lr = 1e-2
+steps = 3
+batch = 4
+[rounds]
+count = 3
+cohort = 4
+deadline = "2m"
+reconnect_grace = "20s"
+"""
+
+# Another shape: three clients, every target, another server step.
+OTHER = """
+[lora]
+rank = 4
+alpha = 8
+targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+[train]
+lr = 5e-3
+steps = 4
+batch = 4
+schedule = "cosine"
+[fleet]
+population = "others"
+[rounds]
+count = 4
+cohort = 3
+deadline = "2m"
+reconnect_grace = "20s"
+server_optimizer = "adam"
+server_lr = 0.01
+"""
+
+
+class FleetTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        model = f"{folder.name}/tiny.gguf"
+        subprocess.run([OPTIONS.model_maker, model], check=True)
+        self.devices = [f"device-{i}" for i in range(1, 8)]
+        self.fleet = Fleet(folder.name, OPTIONS.bin, model, self.devices)
+        self.addCleanup(self.fleet.close)
+
+    def start_clients(self, devices, population="default"):
+        return {d: self.fleet.start_client(
+            d, self.fleet.write_data(d, 12 + 6 * i, seed=i), population)
+            for i, d in enumerate(devices)}
+
+    def assert_finished(self, status, rounds):
+        self.assertEqual(status["state"], "finished", f"{status}\n{self.fleet.logs()}")
+        self.assertEqual(status["rounds_done"], rounds)
+        self.assertEqual(len(status["perplexity"]), rounds + 1)
+        self.assertLess(status["perplexity"][-1], status["perplexity"][0])
+
+    def test_TwoRunsAtOnceSurviveAKilledServer(self):
+        fleet = self.fleet
+        server = fleet.start_server()
+        self.start_clients(self.devices[:4])
+        self.start_clients(self.devices[4:], "others")
+        small = fleet.submit(fleet.write_run("small", SMALL))
+        other = fleet.submit(fleet.write_run("other", OTHER))
+        for run in (small, other):
+            fleet.wait_for_run(run, lambda s: s["rounds_done"] >= 1 or s["phase"] == "training")
+        stop(server, signal.SIGKILL)
+        fleet.start_server(fleet.port)
+        self.assert_finished(fleet.wait_ended(small), 3)
+        self.assert_finished(fleet.wait_ended(other), 4)
+
+    def test_LostClientLeavesAQuorum(self):
+        fleet = self.fleet
+        fleet.start_server()
+        clients = self.start_clients(self.devices[:4])
+        run = fleet.submit(fleet.write_run(
+            "run", SMALL.replace("cohort = 4", "cohort = 4\nquorum = 3")
+            .replace('"20s"', '"1s"').replace("steps = 3", "steps = 200")
+            .replace("count = 3", "count = 1")))
+        fleet.wait_for_run(run, lambda s: any(
+            c["device_id"] == "device-2" and c["step"] > 0 for c in s["clients"]))
+        stop(clients["device-2"], signal.SIGKILL)
+        status = fleet.wait_ended(run)
+        self.assert_finished(status, 1)
+        lost = [line for line in fleet.log("server.log").splitlines()
+                if "device-2" in line and "lost" in line]
+        self.assertTrue(lost, fleet.logs())
+
+    def test_StoppedServerContinuesBetweenRounds(self):
+        fleet = self.fleet
+        server = fleet.start_server()
+        self.start_clients(self.devices[:4])
+        run = fleet.submit(fleet.write_run("run", SMALL))
+        fleet.wait_for_run(run, lambda s: s["rounds_done"] >= 1)
+        self.assertEqual(stop(server), 0, fleet.logs())
+        fleet.start_server(fleet.port)
+        self.assert_finished(fleet.wait_ended(run), 3)
+
+    def test_SecondRunMovesNoBaseModel(self):
+        fleet = self.fleet
+        fleet.start_server()
+        self.start_clients(self.devices[:4])
+        run_file = fleet.write_run("run", SMALL)
+        first = fleet.wait_ended(fleet.submit(run_file))
+        second = fleet.wait_ended(fleet.submit(run_file))
+        self.assert_finished(first, 3)
+        self.assert_finished(second, 3)
+        self.assertGreater(first["base_bytes_down"], 0)
+        self.assertEqual(second["base_bytes_down"], 0)
+        # Same plan but for its nonce, same data: the same result.
+        self.assertEqual(first["perplexity"], second["perplexity"])
+
+    def test_TooFewClientsFailsWithItsOwnExitCode(self):
+        fleet = self.fleet
+        fleet.start_server()
+        self.start_clients(self.devices[:1])
+        run_file = fleet.write_run("run", SMALL + 'select_timeout = "1s"\nattempts = 2\n')
+        result = fleet.run_tool("run", "submit", run_file, *fleet.operator(), "--release-key",
+                                fleet.folder / "kits/operator/release.key.pem", "--watch",
+                                check=False)
+        self.assertEqual(result.returncode, 3, result.stderr + fleet.logs())
+        self.assertIn("not enough clients", result.stderr)
+
+    def test_WrongIdentityIsRefused(self):
+        fleet = self.fleet
+        fleet.start_server()
+        stranger = fleet.folder / "strangers"
+        fleet.run_tool("provision", "--device-ids", "device-1",
+                       "--server", f"localhost:{fleet.port}", "--out", stranger)
+        client = fleet.start_client("device-1", fleet.write_data("device-1", 8, 1),
+                                    kit=stranger / "devices/device-1", verb="once")
+        self.assertEqual(client.wait(timeout=120), 2, fleet.logs())
+        self.assertIn("error:", fleet.log("device-1.log"))
+        # A device's kit opens no operator call.
+        result = fleet.run_tool("run", "list", "--kit", fleet.folder / "kits/devices/device-1",
+                                "--server", f"localhost:{fleet.port}", check=False)
+        self.assertEqual(result.returncode, 2, result.stderr)
+
+    def test_PortInUseIsNamed(self):
+        fleet = self.fleet
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            server = fleet.start_server(port)
+            self.assertEqual(server.wait(timeout=60), 2, fleet.logs())
+            self.assertIn(str(port), fleet.log("server.log"))
+
+    def test_KilledClientTakesPartOnce(self):
+        """A client killed while training and started again takes part once."""
+        fleet = self.fleet
+        fleet.start_server()
+        clients = self.start_clients(self.devices[:4])
+        run = fleet.submit(fleet.write_run(
+            "run", SMALL.replace("steps = 3", "steps = 60").replace("count = 3", "count = 1")))
+        fleet.wait_for_run(run, lambda s: any(
+            c["device_id"] == "device-3" and c["step"] > 0 for c in s["clients"]))
+        stop(clients["device-3"], signal.SIGKILL)
+        fleet.start_client("device-3", fleet.folder / "device-3.jsonl")
+        status = fleet.wait_ended(run)
+        self.assert_finished(status, 1)
+        self.assertEqual(status["cards"][-1]["updates"], 4, fleet.logs())
+
+
+def main():
+    global OPTIONS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--model-maker", required=True)
+    OPTIONS, rest = parser.parse_known_args()
+    unittest.main(argv=[sys.argv[0], *rest])
+
+
+if __name__ == "__main__":
+    main()

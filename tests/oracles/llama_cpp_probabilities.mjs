@@ -1,0 +1,37 @@
+// Next-token probabilities from llama.cpp (npm node-llama-cpp), as JSON.
+//
+// usage: node llama_cpp_probabilities.mjs MODEL.gguf [--lora ADAPTER.gguf] < ids.json
+// ids.json: a list of token-id lists. Output: for each list, the probability
+// of each id after its prefix, from the second id on.
+// EDGETUNE_NODE_MODULES names the folder that holds node-llama-cpp.
+import {readFileSync} from "node:fs";
+import {join} from "node:path";
+import {pathToFileURL} from "node:url";
+
+const entry = join(process.env.EDGETUNE_NODE_MODULES, "node-llama-cpp", "dist", "index.js");
+const {getLlama} = await import(pathToFileURL(entry));
+
+const [modelPath, flag, adapterPath] = process.argv.slice(2);
+const sequences = JSON.parse(readFileSync(0, "utf8"));
+
+const llama = await getLlama({build: "never", skipDownload: true, gpu: false, logLevel: "error"});
+const model = await llama.loadModel({modelPath});
+const context = await model.createContext({
+    contextSize: 512,
+    ...(flag === "--lora" ? {lora: {adapters: [{filePath: adapterPath, scale: 1}]}} : {}),
+});
+const sequence = context.getSequence();
+
+const results = [];
+for (const ids of sequences) {
+    await sequence.clearHistory();
+    const probabilities = [];
+    for (let i = 0; i + 1 < ids.length; ++i) {
+        const next = await sequence.evaluateWithMetadata([ids[i]], {probabilities: true}, {temperature: 0}).next();
+        probabilities.push(next.value.probabilities.get(ids[i + 1]) ?? 0);
+        // The generator has only proposed a token; what was evaluated is ids[0..i].
+    }
+    results.push(probabilities);
+}
+console.log(JSON.stringify(results));
+await llama.dispose();
