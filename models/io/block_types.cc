@@ -15,10 +15,10 @@ static_assert(std::endian::native == std::endian::little,
               "tensor data is read as little-endian memory");
 
 constexpr BlockShape kShapes[] = {
-    {BlockType::kF32, "F32", 1, 4},      {BlockType::kF16, "F16", 1, 2},
-    {BlockType::kBF16, "BF16", 1, 2},    {BlockType::kQ4_0, "Q4_0", 32, 18},
-    {BlockType::kQ4_1, "Q4_1", 32, 20},  {BlockType::kQ5_0, "Q5_0", 32, 22},
-    {BlockType::kQ5_1, "Q5_1", 32, 24},  {BlockType::kQ8_0, "Q8_0", 32, 34},
+    {BlockType::kF32, "F32", 1, 4},       {BlockType::kF16, "F16", 1, 2},
+    {BlockType::kBF16, "BF16", 1, 2},     {BlockType::kQ4_0, "Q4_0", 32, 18},
+    {BlockType::kQ4_1, "Q4_1", 32, 20},   {BlockType::kQ5_0, "Q5_0", 32, 22},
+    {BlockType::kQ5_1, "Q5_1", 32, 24},   {BlockType::kQ8_0, "Q8_0", 32, 34},
     {BlockType::kQ4_K, "Q4_K", 256, 144}, {BlockType::kQ5_K, "Q5_K", 256, 176},
     {BlockType::kQ6_K, "Q6_K", 256, 210},
 };
@@ -29,11 +29,11 @@ struct OtherType {
   const char* name;
 };
 constexpr OtherType kOtherTypes[] = {
-    {9, "Q8_1"},     {10, "Q2_K"},   {11, "Q3_K"},   {15, "Q8_K"},
+    {9, "Q8_1"},     {10, "Q2_K"},   {11, "Q3_K"},    {15, "Q8_K"},
     {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
-    {20, "IQ4_NL"},  {21, "IQ3_S"},  {22, "IQ2_S"},  {23, "IQ4_XS"},
-    {24, "I8"},      {25, "I16"},    {26, "I32"},    {27, "I64"},
-    {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},  {35, "TQ2_0"},
+    {20, "IQ4_NL"},  {21, "IQ3_S"},  {22, "IQ2_S"},   {23, "IQ4_XS"},
+    {24, "I8"},      {25, "I16"},    {26, "I32"},     {27, "I64"},
+    {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},   {35, "TQ2_0"},
     {39, "MXFP4"},
 };
 
@@ -42,8 +42,8 @@ float HalfToFloat(uint16_t half) {
   // makes subnormal halves right without a branch; infinity and NaN are set
   // apart (their exponent becomes all ones).
   const uint32_t magnitude = uint32_t{half & 0x7fffu} << 13;
-  uint32_t bits = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) *
-                                          0x1p112f);
+  uint32_t bits =
+      std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
   if ((half & 0x7c00u) == 0x7c00u) bits = magnitude | 0x7f800000u;
   return std::bit_cast<float>(bits | (uint32_t{half & 0x8000u} << 16));
 }

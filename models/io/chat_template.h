@@ -37,9 +37,9 @@ class ChatTemplate {
   // Rendered and encoded; a token is labelled when its bytes overlap an
   // assistant message's content or its closing <|im_end|>.  Special tokens
   // inside a message's content stay plain text.
-  absl::StatusOr<LabelledTokens> Encode(
-      const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-      bool add_generation_prompt) const;
+  absl::StatusOr<LabelledTokens> Encode(const Tokenizer& tokenizer,
+                                        std::span<const ChatMessage> messages,
+                                        bool add_generation_prompt) const;
 
   bool present() const { return present_; }
   const std::string& default_system() const { return default_system_; }

@@ -21,8 +21,19 @@ namespace edgetune {
 
 // Numbers of the file format.
 enum class GgufType : uint32_t {
-  kUint8, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString,
-  kArray, kUint64, kInt64, kFloat64,
+  kUint8,
+  kInt8,
+  kUint16,
+  kInt16,
+  kUint32,
+  kInt32,
+  kFloat32,
+  kBool,
+  kString,
+  kArray,
+  kUint64,
+  kInt64,
+  kFloat64,
 };
 
 struct GgufTensor {
@@ -81,13 +92,11 @@ class GgufFile {
 using GgufScalar =
     std::variant<uint8_t, int8_t, uint16_t, int16_t, uint32_t, int32_t, float,
                  bool, std::string, uint64_t, int64_t, double>;
-using GgufArray =
-    std::variant<std::vector<uint8_t>, std::vector<int8_t>,
-                 std::vector<uint16_t>, std::vector<int16_t>,
-                 std::vector<uint32_t>, std::vector<int32_t>,
-                 std::vector<float>, std::vector<bool>,
-                 std::vector<std::string>, std::vector<uint64_t>,
-                 std::vector<int64_t>, std::vector<double>>;
+using GgufArray = std::variant<
+    std::vector<uint8_t>, std::vector<int8_t>, std::vector<uint16_t>,
+    std::vector<int16_t>, std::vector<uint32_t>, std::vector<int32_t>,
+    std::vector<float>, std::vector<bool>, std::vector<std::string>,
+    std::vector<uint64_t>, std::vector<int64_t>, std::vector<double>>;
 
 // Makes a GGUF version 3 file, alignment 32. Life: Set and Add calls, then
 // Write (any number of times). One thread. Setting a key again replaces its

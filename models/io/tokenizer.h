@@ -17,9 +17,9 @@ namespace edgetune {
 // What a model file says about its byte-level BPE tokenizer.
 struct TokenizerData {
   std::string pre;  // "smollm", "gpt-2", ... (formats design, section 4)
-  std::vector<std::string> tokens;       // byte-level alphabet
-  std::vector<int32_t> types;            // 1 normal, 3 control, 4 user, ...
-  std::vector<std::string> merges;       // "Ġ t"
+  std::vector<std::string> tokens;  // byte-level alphabet
+  std::vector<int32_t> types;       // 1 normal, 3 control, 4 user, ...
+  std::vector<std::string> merges;  // "Ġ t"
   int32_t bos = -1, eos = -1, unknown = -1, padding = -1;
   bool add_bos = false;
 };

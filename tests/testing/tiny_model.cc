@@ -14,10 +14,10 @@ namespace edgetune::testing {
 namespace {
 
 constexpr const char* kMerges[] = {
-    "Ġ t", "h e", "Ġ a",  "i n",  "Ġt he", "r e", "o n",  "Ġ s",  "e r",
-    "a t", "n d", "Ġ o",  "Ġ w",  "e n",   "i s", "Ġ c",  "o r",  "in g",
+    "Ġ t", "h e", "Ġ a",  "i n",  "Ġt he", "r e", "o n",  "Ġ s",   "e r",
+    "a t", "n d", "Ġ o",  "Ġ w",  "e n",   "i s", "Ġ c",  "o r",   "in g",
     "i t", "a n", "Ġ f",  "e s",  "e d",   "Ġ p", "Ġo f", "Ġa nd", "Ġ b",
-    "a l", "l e", "Ġ in", "Ġ Ġ",  "Ġ d",   "a r", "o u",  "Ġt o", "u s",
+    "a l", "l e", "Ġ in", "Ġ Ġ",  "Ġ d",   "a r", "o u",  "Ġt o",  "u s",
     "o m", "Ġ m", "l y",  "Ġ is", "s t"};
 
 // Round to nearest even by way of double's exact arithmetic; the values met

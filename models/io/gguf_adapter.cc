@@ -1,0 +1,169 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "base/status.h"
+#include "models/io/adapter_formats.h"
+#include "models/io/block_types.h"
+#include "models/io/gguf.h"
+#include "models/io/llama_names.h"
+
+namespace edgetune {
+namespace {
+
+// A tensor's place in the model, whichever way its name was spelt.
+struct Place {
+  std::string layer;
+  const LlamaLinear* linear;
+  bool is_a;
+};
+
+// `name` is prefix + layer + "." + what Spell makes of a linear + suffix.
+template <typename Spell>
+std::optional<Place> PlaceOf(std::string_view name, std::string_view prefix,
+                             Spell spell) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  const size_t dot = name.find('.');
+  if (dot == name.npos) return std::nullopt;
+  for (const LlamaLinear& linear : kLlamaLinears) {
+    for (bool is_a : {true, false}) {
+      if (name.substr(dot + 1) == spell(linear, is_a)) {
+        return Place{std::string(name.substr(0, dot)), &linear, is_a};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+std::string GgufSpelling(const LlamaLinear& linear, bool is_a) {
+  return fmt::format("{}.weight.{}", linear.gguf, is_a ? "lora_a" : "lora_b");
+}
+std::string LayoutSpelling(const LlamaLinear& linear, bool is_a) {
+  return fmt::format("{}.{}", linear.module, is_a ? "lora_A" : "lora_B");
+}
+
+// Rows between the two orders; its own place for every other tensor.
+std::vector<float> Permuted(std::span<const float> rows, const Place& place,
+                            int64_t rank, int64_t head_dim, bool to_gguf) {
+  std::vector<float> out(rows.begin(), rows.end());
+  if (place.is_a || !place.linear->rotated) return out;
+  const int64_t count = static_cast<int64_t>(rows.size()) / rank;
+  for (int64_t row = 0; row < count; ++row) {
+    const int64_t other = GgufRowOf(row, head_dim);
+    const int64_t from = to_gguf ? row : other;
+    const int64_t to = to_gguf ? other : row;
+    std::copy_n(rows.begin() + from * rank, rank, out.begin() + to * rank);
+  }
+  return out;
+}
+
+absl::Status CheckKind(const GgufFile& file, const ModelConfig& model) {
+  const std::pair<const char*, std::string_view> wanted[] = {
+      {"general.type", "adapter"},
+      {"adapter.type", "lora"},
+      {"general.architecture", model.architecture}};
+  for (const auto& [key, value] : wanted) {
+    EDGETUNE_ASSIGN_OR_RETURN(auto got, file.String(key));
+    if (got != value) {
+      return absl::InvalidArgumentError(
+          fmt::format("GGUF key {} is '{}', wanted '{}'", key, got, value));
+    }
+  }
+  if (file.Has("adapter.alora.invocation_tokens")) {
+    return absl::InvalidArgumentError(
+        "activated LoRA (adapter.alora) is not supported");
+  }
+  return absl::OkStatus();
+}
+
+// An A [r,in] or a B [out,r] of the rank seen first, with whole heads where
+// rows are permuted.
+absl::Status CheckShape(const GgufTensor& tensor, const Place& place,
+                        const ModelConfig& model, int64_t* rank) {
+  if (tensor.shape.size() != 2) {
+    return absl::InvalidArgumentError(
+        fmt::format("adapter tensor {} has {} dimensions, wanted 2",
+                    tensor.name, tensor.shape.size()));
+  }
+  const int64_t own = place.is_a ? tensor.shape[0] : tensor.shape[1];
+  if (*rank == 0) *rank = own;
+  const bool permuted = place.linear->rotated && !place.is_a;
+  if (own != *rank || (permuted && tensor.shape[0] % model.head_dim != 0)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "adapter tensor {} has shape [{}], wanted rank {} and, of "
+        "q and k, whole heads of {}",
+        tensor.name, fmt::join(tensor.shape, ","), *rank, model.head_dim));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> ReadAlpha(const GgufFile& file, int64_t rank) {
+  const double unit = static_cast<double>(rank);  // scale 1
+  if (!file.Has("adapter.lora.alpha")) return unit;
+  EDGETUNE_ASSIGN_OR_RETURN(double alpha, file.Number("adapter.lora.alpha"));
+  return alpha == 0 ? unit : alpha;
+}
+
+}  // namespace
+
+absl::Status WriteGgufAdapter(const std::string& path, const Adapter& adapter,
+                              const ModelConfig& model,
+                              const std::string& base_name) {
+  EDGETUNE_RETURN_IF_ERROR(CheckAdapter(adapter));
+  GgufWriter writer;
+  writer.Set("general.architecture", model.architecture);
+  writer.Set("general.type", "adapter");
+  writer.Set("adapter.type", "lora");
+  writer.Set("general.file_type", uint32_t{0});
+  writer.Set("adapter.lora.alpha", static_cast<float>(adapter.spec.alpha));
+  writer.Set("general.base_model.count", uint32_t{1});
+  writer.Set("general.base_model.0.name", base_name);
+  for (const ParameterLayout::Tensor& tensor : adapter.layout.tensors()) {
+    auto place = PlaceOf(tensor.name, "layers.", LayoutSpelling);
+    if (!place.has_value()) {
+      return absl::InvalidArgumentError(
+          fmt::format("adapter tensor {} has no GGUF name", tensor.name));
+    }
+    const auto values =
+        std::span(adapter.values).subspan(tensor.offset, tensor.count);
+    writer.AddTensor(
+        fmt::format("blk.{}.{}", place->layer,
+                    GgufSpelling(*place->linear, place->is_a)),
+        tensor.shape,
+        Permuted(values, *place, adapter.spec.rank, model.head_dim, true));
+  }
+  return writer.Write(path);
+}
+
+absl::StatusOr<Adapter> ReadGgufAdapter(const std::string& path,
+                                        const ModelConfig& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(auto file, GgufFile::Open(path));
+  EDGETUNE_RETURN_IF_ERROR(CheckKind(*file, model));
+  AdapterSpec spec;
+  AdapterTensors tensors;
+  std::set<std::string> targets;
+  for (const GgufTensor& tensor : file->tensors()) {
+    auto place = PlaceOf(tensor.name, "blk.", GgufSpelling);
+    if (!place.has_value()) {
+      return absl::InvalidArgumentError(fmt::format(
+          "adapter tensor {} is not of a LoRA target", tensor.name));
+    }
+    EDGETUNE_RETURN_IF_ERROR(CheckShape(tensor, *place, model, &spec.rank));
+    std::vector<float> values(
+        static_cast<size_t>(tensor.shape[0] * tensor.shape[1]));
+    Dequantise(tensor.type, tensor.data, values);
+    targets.insert(place->linear->target);
+    tensors[fmt::format("layers.{}.{}", place->layer,
+                        LayoutSpelling(*place->linear, place->is_a))] = {
+        tensor.shape,
+        Permuted(values, *place, spec.rank, model.head_dim, false)};
+  }
+  spec.targets.assign(targets.begin(), targets.end());
+  EDGETUNE_ASSIGN_OR_RETURN(spec.alpha, ReadAlpha(*file, spec.rank));
+  return AssembleAdapter(model, std::move(spec), std::move(tensors));
+}
+
+}  // namespace edgetune

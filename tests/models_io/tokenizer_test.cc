@@ -1,0 +1,166 @@
+#include "models/io/tokenizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/units.h"
+#include "models/io/model_file.h"
+#include "models/io/pre_tokenizer.h"
+#include "tests/models_io/vector_file.h"
+#include "tests/testing/scratch_directory.h"
+#include "tests/testing/tiny_model.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Bytes 'a'..'e' but no other letter; two merges.
+TokenizerData SmallData() {
+  TokenizerData data;
+  data.pre = "gpt-2";
+  data.tokens = {"<s>", "a", "b", "c", "d", "ab", "abc", "<tool>", "Ġ"};
+  data.types = {3, 1, 1, 1, 1, 1, 1, 4, 1};
+  data.merges = {"a b", "ab c"};
+  return data;
+}
+
+std::unique_ptr<Tokenizer> Small() {
+  return std::move(Tokenizer::Make(SmallData())).value();
+}
+
+std::unique_ptr<ModelFile> Tiny() {
+  const testing::ScratchDirectory directory;
+  const std::string path = directory.File("tiny.gguf");
+  EXPECT_TRUE(testing::WriteTinyModel(path).ok());
+  return std::move(ModelFile::Open(path)).value();
+}
+
+TEST(PreTokenizerTest, CutsAsTheTokenizersLibraryDoes) {
+  // pieces.tsv: made with PyPI tokenizers (make_tokenizer_vectors.py).
+  const auto rows = testing::ReadVectors("pieces.tsv");
+  ASSERT_EQ(rows.size(), 450u);
+  for (const auto& row : rows) {
+    const auto kind = PreTokenizerOf(row[0]);
+    ASSERT_TRUE(kind.has_value()) << row[0];
+    EXPECT_EQ(SplitPieces(*kind, *FromHex(row[1])),
+              testing::Numbers<size_t>(row[2]))
+        << row[0] << " " << *FromHex(row[1]);
+  }
+}
+
+TEST(PreTokenizerTest, SmollmKeepsEachNumberAlone) {
+  EXPECT_THAT(SplitPieces(PreTokenizer::kSmollm, "a  1"), ElementsAre(1, 3, 4));
+  EXPECT_THAT(SplitPieces(PreTokenizer::kGpt2, "a  1"), ElementsAre(1, 2, 4));
+}
+
+TEST(TokenizerTest, MergesLowestRankFirst) {
+  EXPECT_THAT(Small()->Encode("abcab", false), ElementsAre(6, 5));
+  EXPECT_THAT(Small()->Encode("bcd", false), ElementsAre(2, 3, 4));
+}
+
+TEST(TokenizerTest, DropsBytesWithoutTokenAndKeepsOffsets) {
+  const auto pieces = Small()->EncodeWithOffsets("a\x04z d", false);
+  ASSERT_EQ(pieces.size(), 3u);
+  EXPECT_EQ(pieces[0].id, 1);
+  EXPECT_EQ(pieces[1].id, 8);
+  EXPECT_EQ(pieces[1].begin, 3u);
+  EXPECT_EQ(pieces[2].id, 4);
+  EXPECT_EQ(pieces[2].end, 5u);
+}
+
+TEST(TokenizerTest, ControlTokensAreTextUnlessAskedFor) {
+  EXPECT_THAT(Small()->Encode("a<s>b", true), ElementsAre(1, 0, 2));
+  EXPECT_THAT(Small()->Encode("a<s>b", false), ElementsAre(1, 2));
+  EXPECT_THAT(Small()->Encode("a<tool>b", false), ElementsAre(1, 7, 2));
+}
+
+TEST(TokenizerTest, DecodeLeavesOutControlAndForeignIds) {
+  const std::vector<int32_t> ids = {0, 6, 99, -5, 7, 8};
+  EXPECT_EQ(Small()->Decode(ids), "abc<tool> ");
+  EXPECT_EQ(Small()->Decode(ids, true), "<s>abc<tool> ");
+}
+
+TEST(TokenizerTest, DecodeUndoesEncodeForAnyBytes) {
+  const auto model = Tiny();
+  std::string text = "the and of\n\n  12 \xC3\xA9 ";
+  for (int i = 0; i < 600; ++i) text.push_back(static_cast<char>(i * 73));
+  const Tokenizer& tokenizer = model->tokenizer();
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, false)), text);
+  size_t at = 0;
+  for (const auto& piece : tokenizer.EncodeWithOffsets(text, false)) {
+    EXPECT_EQ(piece.begin, at);
+    at = piece.end;
+  }
+  EXPECT_EQ(at, text.size());
+}
+
+TEST(TokenizerTest, LongPieceTakesNoQuadraticTime) {
+  const auto model = Tiny();
+  std::string text;
+  while (text.size() < 1 << 20) text += "in";
+  EXPECT_EQ(model->tokenizer().Encode(text, false).size(), text.size() / 2);
+}
+
+TEST(TokenizerTest, LlamaTakesAWholePieceThatIsAToken) {
+  TokenizerData data = SmallData();
+  data.tokens.push_back("dcb");  // no merge leads here
+  data.types.push_back(1);
+  EXPECT_THAT((*Tokenizer::Make(data))->Encode("dcb", false),
+              ElementsAre(4, 3, 2));
+  data.pre = "llama-bpe";
+  EXPECT_THAT((*Tokenizer::Make(data))->Encode("dcb", false), ElementsAre(9));
+}
+
+void ExpectRefused(const TokenizerData& data, const std::string& message) {
+  const auto status = Tokenizer::Make(data).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+}
+
+TEST(TokenizerTest, RefusesWhatItCannotMean) {
+  TokenizerData data = SmallData();
+  data.pre = "deepseek-v3";
+  ExpectRefused(data, "deepseek-v3");
+  data = SmallData();
+  data.tokens[3] = "a";
+  ExpectRefused(data, "tokens 1 and 3");
+  data = SmallData();
+  data.merges.push_back("a d");
+  ExpectRefused(data, "merge 2");
+  data.merges.back() = "nogap";
+  ExpectRefused(data, "merge 2");
+  data = SmallData();
+  data.eos = 9;
+  ExpectRefused(data, "id 9");
+  data = SmallData();
+  data.types.pop_back();
+  ExpectRefused(data, "8 token types");
+  data.tokens.clear();
+  ExpectRefused(data, "no usable tokens");
+}
+
+TEST(Utf8StreamTest, HoldsBackAnIncompleteCharacter) {
+  Utf8Stream stream;
+  EXPECT_EQ(stream.Push("a\xE4\xB8"), "a");
+  EXPECT_EQ(stream.Push("\xAD!"), "\xE4\xB8\xAD!");
+  EXPECT_EQ(stream.Push("\xF0\x9F"), "");
+  EXPECT_EQ(stream.Finish(), "\xEF\xBF\xBD");
+  EXPECT_EQ(stream.Finish(), "");
+}
+
+TEST(Utf8StreamTest, ReplacesInvalidBytesAtOnce) {
+  // Unicode 15, table 3-11: six replacements and the letters between.
+  Utf8Stream stream;
+  const std::string r = "\xEF\xBF\xBD";
+  EXPECT_EQ(stream.Push("a\xF1\x80\x80\xE1\x80\xC2"
+                        "b\x80"
+                        "c\x80\xBF"
+                        "d"),
+            "a" + r + r + r + "b" + r + "c" + r + r + "d");
+  EXPECT_EQ(stream.Push("\xED\xA0\x80"), r + r + r);  // a surrogate
+}
+
+}  // namespace
+}  // namespace edgetune
