@@ -26,11 +26,11 @@ class Aggregator {
 
   // Checks before anything is added; a refused update changes nothing.
   // InvalidArgument: wrong length, NaN or Inf, a coordinate beyond the bound,
-  // a weight that is not in (0, cap].
+  // a weight that is not in (0, cap]. FailedPrecondition: max_updates are held.
   virtual absl::Status Accumulate(std::span<const float> update,
                                   double weight) = 0;
   // Adds what `other` holds; it must be of the same kind and configuration
-  // (InvalidArgument).
+  // (InvalidArgument). FailedPrecondition: more than max_updates together.
   virtual absl::Status Merge(const Aggregator& other) = 0;
   // FailedPrecondition: nothing accumulated.
   virtual absl::StatusOr<Result> Finish() const = 0;
@@ -38,9 +38,13 @@ class Aggregator {
 
 struct WeightedMeanOptions {
   size_t coordinates = 0;
-  double bound = 64;           // largest |coordinate|
-  double weight_cap = 1;       // largest weight
-  int64_t max_updates = 1024;  // most updates ever summed
+  double bound = 64;      // largest |coordinate|
+  double weight_cap = 1;  // largest weight
+  // Most updates ever summed. Set it to the clients asked and no higher: the
+  // smallest step of the mean grows with it (bound * max_updates / 2^61, over
+  // the sum of weight / cap).
+  int64_t max_updates = 1024;
+  bool operator==(const WeightedMeanOptions&) const = default;
 };
 
 // sum(w u) / sum(w): McMahan et al. 2017, FedAvg. Equal weights: pass 1.

@@ -20,7 +20,7 @@ std::string FormatBytes(uint64_t bytes) {
 }
 
 std::string FormatSeconds(double seconds) {
-  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<int64_t>(seconds + 0.5);
   if (whole < 3600) {
     return fmt::format("{} min {:02} s", whole / 60, whole % 60);
@@ -40,8 +40,8 @@ std::string ToHex(std::span<const uint8_t> bytes) {
 }
 
 std::string ToHex(std::string_view bytes) {
-  return ToHex(std::span(reinterpret_cast<const uint8_t*>(bytes.data()),
-                         bytes.size()));
+  return ToHex(
+      std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
 }
 
 std::optional<std::string> FromHex(std::string_view hex) {

@@ -76,9 +76,10 @@ struct RunFile {
 
 // Where a resolved value came from, for `config show --origin`.
 struct ConfigOrigin {
-  std::string key;     // "train.lr"
-  std::string value;   // as TOML
-  std::string origin;  // "default", "run.toml:12", "EDGETUNE_TRAIN__LR", "--set"
+  std::string key;    // "train.lr"
+  std::string value;  // as TOML
+  // "default", "run.toml:12", "EDGETUNE_TRAIN__LR" or "--set"
+  std::string origin;
 };
 
 // Reads a run file and applies, lowest first: defaults, file, environment

@@ -1,0 +1,144 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <vector>
+
+#include "aggregation/aggregator.h"
+#include "base/fixed_point.h"
+#include "base/status.h"
+
+namespace edgetune {
+namespace {
+
+// 62 of int64's 64 bits: the scale bounds the exact sums, and the factor 4
+// that is left absorbs the rounding of each product to double.
+constexpr int kBits = 62;
+
+// Sums a_i = round(w_i / cap * u_i * S) and b_i = round(w_i / cap * T) as
+// integers; the mean is (sum a / S) / (sum b / T). Each term depends on its
+// own update alone, so the sums depend on nothing but the set of updates.
+class WeightedMean final : public Aggregator {
+ public:
+  WeightedMean(const WeightedMeanOptions& options,
+               const FixedPoint& coordinates, const FixedPoint& weights)
+      : options_(options),
+        coordinate_scale_(coordinates.scale()),
+        weight_scale_(weights.scale()),
+        sums_(options.coordinates, 0) {}
+
+  absl::Status Accumulate(std::span<const float> update,
+                          double weight) override;
+  absl::Status Merge(const Aggregator& other) override;
+  absl::StatusOr<Result> Finish() const override;
+
+ private:
+  absl::Status CheckUpdate(std::span<const float> update) const;
+  absl::Status CheckRoom(int64_t more) const;
+
+  const WeightedMeanOptions options_;
+  const double coordinate_scale_;
+  const double weight_scale_;
+  std::vector<int64_t> sums_;
+  int64_t weight_sum_ = 0;
+  int64_t updates_ = 0;
+};
+
+absl::Status WeightedMean::CheckUpdate(std::span<const float> update) const {
+  if (update.size() != sums_.size()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "update has {} coordinates, wanted {}", update.size(), sums_.size()));
+  }
+  // A comparison with NaN is false, so this counts NaN, Inf and too large.
+  size_t bad = 0;
+  for (float u : update) bad += !(std::fabs(u) <= options_.bound);
+  if (bad == 0) return absl::OkStatus();
+  size_t first = 0;
+  while (std::fabs(update[first]) <= options_.bound) ++first;
+  return absl::InvalidArgumentError(fmt::format(
+      "update has {} unusable coordinates; coordinate {} is {}", bad, first,
+      std::isfinite(update[first])
+          ? fmt::format("beyond the bound {}", options_.bound)
+          : std::string("not finite")));
+}
+
+absl::Status WeightedMean::CheckRoom(int64_t more) const {
+  if (more <= options_.max_updates - updates_) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("{} updates are held, {} more exceed the planned {}",
+                  updates_, more, options_.max_updates));
+}
+
+absl::Status WeightedMean::Accumulate(std::span<const float> update,
+                                      double weight) {
+  EDGETUNE_RETURN_IF_ERROR(CheckRoom(1));
+  if (!(weight > 0 && weight <= options_.weight_cap)) {
+    return absl::InvalidArgumentError(
+        fmt::format("weight is {}, wanted more than 0 and at most {}", weight,
+                    options_.weight_cap));
+  }
+  const double share = weight / options_.weight_cap;
+  const int64_t fixed_weight = std::llrint(share * weight_scale_);
+  if (fixed_weight == 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("weight {} is too small beside the cap {}", weight,
+                    options_.weight_cap));
+  }
+  EDGETUNE_RETURN_IF_ERROR(CheckUpdate(update));
+  const double factor = share * coordinate_scale_;
+  for (size_t i = 0; i < update.size(); ++i) {
+    sums_[i] += std::llrint(update[i] * factor);
+  }
+  weight_sum_ += fixed_weight;
+  ++updates_;
+  return absl::OkStatus();
+}
+
+absl::Status WeightedMean::Merge(const Aggregator& other) {
+  const auto* mean = dynamic_cast<const WeightedMean*>(&other);
+  if (mean == nullptr || mean->options_ != options_) {
+    return absl::InvalidArgumentError(
+        "cannot merge aggregators of different kinds or configurations");
+  }
+  EDGETUNE_RETURN_IF_ERROR(CheckRoom(mean->updates_));
+  for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += mean->sums_[i];
+  weight_sum_ += mean->weight_sum_;
+  updates_ += mean->updates_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Aggregator::Result> WeightedMean::Finish() const {
+  if (updates_ == 0) {
+    return absl::FailedPreconditionError("no update was accumulated");
+  }
+  const double share = static_cast<double>(weight_sum_) / weight_scale_;
+  Result result;
+  result.mean.resize(sums_.size());
+  const double divisor = coordinate_scale_ * share;
+  for (size_t i = 0; i < sums_.size(); ++i) {
+    result.mean[i] =
+        static_cast<float>(static_cast<double>(sums_[i]) / divisor);
+  }
+  result.weight_sum = share * options_.weight_cap;
+  result.updates = updates_;
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Aggregator>> MakeWeightedMean(
+    const WeightedMeanOptions& options) {
+  if (options.coordinates == 0 || !(options.weight_cap > 0) ||
+      !std::isfinite(options.weight_cap)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "a weighted mean of {} coordinates and weight cap {} is not possible",
+        options.coordinates, options.weight_cap));
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const FixedPoint coordinates,
+      FixedPoint::Make(kBits, options.bound, options.max_updates));
+  EDGETUNE_ASSIGN_OR_RETURN(const FixedPoint weights,
+                            FixedPoint::Make(kBits, 1, options.max_updates));
+  return std::make_unique<WeightedMean>(options, coordinates, weights);
+}
+
+}  // namespace edgetune

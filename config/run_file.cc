@@ -1,0 +1,235 @@
+#include "config/run_file.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <limits>
+
+#include "base/status.h"
+#include "config/settings.h"
+#include "config/toml_reader.h"
+
+namespace edgetune {
+namespace {
+
+constexpr char kHint[] = "docs/reference/run-file.md lists every key";
+constexpr std::string_view kVariablePrefix = "EDGETUNE_";
+
+void DeclareTraining(RunFile& run, Settings& settings) {
+  settings.Text("model.base", &run.model.base);
+  settings.Word("model.precision", &run.model.precision,
+                {"auto", "fp32", "bf16"}, {"int8", "4bit"});
+  settings.Whole("lora.rank", &run.lora.rank, 1, 1024);
+  settings.Real("lora.alpha", &run.lora.alpha, 0, 1e9, true);
+  settings.Words("lora.targets", &run.lora.targets,
+                 {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
+                  "up_proj", "down_proj"});
+  settings.Word("lora.rule", &run.lora.rule, {"fedit"},
+                {"ffa", "rolora", "flora", "fedex"});
+  settings.Word("data.schema", &run.data.schema,
+                {"auto", "messages", "prompt", "text"});
+  settings.Whole("data.max_length", &run.data.max_length, 2, 1 << 17);
+  settings.Real("data.holdout", &run.data.holdout, 0, 0.5);
+  auto& train = run.train;
+  settings.Word("train.engine", &train.engine, {"auto", "reference"},
+                {"fused"});
+  settings.Real("train.lr", &train.lr, 0, 10, true);
+  settings.Whole("train.steps", &train.steps, 1, 100000);
+  settings.Whole("train.batch", &train.batch, 1, 4096);
+  settings.Whole("train.micro_batch", &train.micro_batch, 1, 4096);
+  settings.Word("train.schedule", &train.schedule, {"constant", "cosine"});
+  settings.Whole("train.warmup", &train.warmup, 0, 1'000'000'000);
+  settings.Real("train.grad_clip", &train.grad_clip, 0, 1e9);
+  settings.Real("train.weight_decay", &train.weight_decay, 0, 10);
+  settings.Whole("train.seed", &train.seed, 0,
+                 std::numeric_limits<int64_t>::max());
+}
+
+void DeclareRounds(RunFile::Rounds& rounds, Settings& settings) {
+  constexpr absl::Duration kWeek = absl::Hours(7 * 24);
+  settings.Whole("rounds.count", &rounds.count, 1, 10000);
+  settings.Whole("rounds.cohort", &rounds.cohort, 1, 100000);
+  settings.Real("rounds.over_select", &rounds.over_select, 1, 3);
+  settings.Whole("rounds.quorum", &rounds.quorum, 0, 100000);
+  settings.Time("rounds.deadline", &rounds.deadline, absl::Seconds(1), kWeek);
+  settings.Time("rounds.select_timeout", &rounds.select_timeout,
+                absl::ZeroDuration(), kWeek);
+  settings.Time("rounds.reconnect_grace", &rounds.reconnect_grace,
+                absl::Milliseconds(1), absl::Hours(24));
+  settings.Whole("rounds.attempts", &rounds.attempts, 1, 1000);
+  settings.Word("rounds.aggregator", &rounds.aggregator, {"mean"},
+                {"median", "trimmed_mean", "krum"});
+  settings.Word("rounds.weights", &rounds.weights, {"examples", "equal"});
+  settings.Real("rounds.weight_cap", &rounds.weight_cap, 0, 1e9, true);
+  settings.Real("rounds.clear_bound", &rounds.clear_bound, 0, 1e6, true);
+  settings.Whole("rounds.eval_examples", &rounds.eval_examples, 1, 100000);
+  settings.Word("rounds.server_optimizer", &rounds.server_optimizer,
+                {"sgd", "adam"}, {"adagrad", "yogi"});
+  settings.Real("rounds.server_lr", &rounds.server_lr, 0, 1000, true);
+  // The largest double below 1: the interval is [0, 1).
+  constexpr double kBelowOne = 1 - 0x1p-53;
+  settings.Real("rounds.server_beta1", &rounds.server_beta1, 0, kBelowOne);
+  settings.Real("rounds.server_beta2", &rounds.server_beta2, 0, kBelowOne);
+  settings.Real("rounds.server_epsilon", &rounds.server_epsilon, 0, 1, true);
+}
+
+void Declare(RunFile& run, int64_t* schema, Settings& settings) {
+  settings.Whole("schema", schema, 1, 1);
+  DeclareTraining(run, settings);
+  settings.Text("fleet.population", &run.fleet.population);
+  DeclareRounds(run.rounds, settings);
+  settings.Flag("secagg.enabled", &run.secagg.enabled);
+  settings.Word("privacy.mode", &run.privacy.mode, {"off"},
+                {"central", "distributed", "tree"});
+  settings.Planned({"train.memory_budget", "secagg.n_min", "secagg.bits",
+                    "secagg.bound", "secagg.group", "secagg.max_contributions",
+                    "privacy.clip", "privacy.epsilon", "privacy.delta",
+                    "device", "tracking"});
+}
+
+SettingEntry Outside(std::string key, const std::string& text,
+                     const std::string& origin, const std::string& at) {
+  return {.key = std::move(key),
+          .value = ParseTomlValue(text),
+          .raw = text,
+          .origin = origin,
+          .key_at = at,
+          .value_at = at};
+}
+
+// EDGETUNE_TRAIN__LR -> train.lr
+std::string KeyOfVariable(std::string_view name) {
+  std::string key;
+  for (size_t i = kVariablePrefix.size(); i < name.size(); ++i) {
+    if (name.substr(i, 2) == "__") {
+      key += '.';
+      ++i;
+    } else {
+      key += static_cast<char>(std::tolower(name[i]));
+    }
+  }
+  return key;
+}
+
+// EDGETUNE_ENGINE_DIR and the like are not settings: no double underscore.
+bool IsSettingVariable(std::string_view name) {
+  return name.starts_with(kVariablePrefix) &&
+         name.find("__", kVariablePrefix.size()) != name.npos;
+}
+
+std::vector<SettingEntry> OfEnvironment(
+    const std::vector<std::pair<std::string, std::string>>& environment) {
+  std::vector<SettingEntry> entries;
+  for (const auto& [name, text] : environment) {
+    if (!IsSettingVariable(name)) continue;
+    entries.push_back(Outside(KeyOfVariable(name), text, name,
+                              "environment variable " + name));
+  }
+  return entries;
+}
+
+absl::StatusOr<std::vector<SettingEntry>> OfSets(
+    const std::vector<std::string>& sets) {
+  std::vector<SettingEntry> entries;
+  for (const std::string& set : sets) {
+    const size_t equals = set.find('=');
+    if (equals == set.npos || equals == 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("--set {}: wanted section.key=value", set));
+    }
+    entries.push_back(Outside(set.substr(0, equals), set.substr(equals + 1),
+                              "--set", "--set " + set));
+  }
+  return entries;
+}
+
+absl::Status CheckAtMost(const Settings& settings, const std::string& key,
+                         int64_t value, const std::string& limit_key,
+                         int64_t limit) {
+  if (value <= limit) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "{} = {} ({}) is more than {} = {} ({})", key, value,
+      settings.OriginOf(key), limit_key, limit, settings.OriginOf(limit_key)));
+}
+
+// Relations between values, whatever source each came from.
+absl::Status Resolve(const Settings& settings, RunFile& run) {
+  if (run.secagg.enabled) {
+    return absl::InvalidArgumentError(
+        fmt::format("secagg.enabled = true ({}) is not in this version: the "
+                    "coordinator sees each update; wanted false",
+                    settings.OriginOf("secagg.enabled")));
+  }
+  auto& rounds = run.rounds;
+  if (rounds.quorum == 0) rounds.quorum = rounds.cohort;
+  EDGETUNE_RETURN_IF_ERROR(CheckAtMost(settings, "rounds.quorum", rounds.quorum,
+                                       "rounds.cohort", rounds.cohort));
+  EDGETUNE_RETURN_IF_ERROR(CheckAtMost(settings, "train.micro_batch",
+                                       run.train.micro_batch, "train.batch",
+                                       run.train.batch));
+  if (run.train.warmup > run.train.steps * rounds.count) {
+    return absl::InvalidArgumentError(fmt::format(
+        "train.warmup = {} ({}) is more than the {} steps of all rounds",
+        run.train.warmup, settings.OriginOf("train.warmup"),
+        run.train.steps * rounds.count));
+  }
+  if (rounds.select_timeout > absl::ZeroDuration() &&
+      rounds.select_timeout < absl::Seconds(1)) {
+    return absl::InvalidArgumentError(
+        fmt::format("rounds.select_timeout = {} ({}) is too short, wanted at "
+                    "least 1s, or 0s for the deadline",
+                    absl::FormatDuration(rounds.select_timeout),
+                    settings.OriginOf("rounds.select_timeout")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyAll(
+    const std::string& path, const std::vector<std::string>& sets,
+    const std::vector<std::pair<std::string, std::string>>& environment,
+    Settings& settings) {
+  if (!path.empty()) {
+    EDGETUNE_ASSIGN_OR_RETURN(const auto file, ReadTomlFile(path));
+    EDGETUNE_RETURN_IF_ERROR(settings.Apply(file));
+    if (settings.OriginOf("schema") == "default") {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: key schema is missing, wanted schema = 1", path));
+    }
+  }
+  EDGETUNE_RETURN_IF_ERROR(settings.Apply(OfEnvironment(environment)));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto flags, OfSets(sets));
+  return settings.Apply(flags);
+}
+
+}  // namespace
+
+absl::StatusOr<RunFile> ReadRunFile(
+    const std::string& path, const std::vector<std::string>& sets,
+    const std::vector<std::pair<std::string, std::string>>& environment,
+    std::vector<ConfigOrigin>* origins) {
+  RunFile run;
+  int64_t schema = 1;
+  Settings settings;
+  Declare(run, &schema, settings);
+  absl::Status status = ApplyAll(path, sets, environment, settings);
+  if (status.ok()) status = Resolve(settings, run);
+  if (!status.ok()) return Annotate(status, ErrorKind::kConfig, kHint);
+  if (origins != nullptr) *origins = settings.Origins();
+  return run;
+}
+
+std::vector<std::pair<std::string, std::string>> EdgetuneEnvironment() {
+  std::vector<std::pair<std::string, std::string>> found;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const size_t equals = text.find('=');
+    if (equals == text.npos || !IsSettingVariable(text.substr(0, equals))) {
+      continue;
+    }
+    found.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return found;
+}
+
+}  // namespace edgetune

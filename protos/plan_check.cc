@@ -1,0 +1,342 @@
+#include "protos/plan_check.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "base/status.h"
+#include "protos/field_checks.h"
+
+namespace edgetune {
+namespace {
+
+constexpr size_t kMaxPayload = 1 << 20;
+constexpr uint64_t kMaxRounds = 10000;
+constexpr uint64_t kMaxAttempts = 1000;
+constexpr uint64_t kMaxCoordinates = uint64_t{1} << 31;
+constexpr uint64_t kSecondMs = 1000;
+constexpr uint64_t kDayMs = 24 * 3600 * kSecondMs;
+constexpr double kLargest = 1e9;  // any real-valued setting without own limit
+
+struct Target {
+  std::string_view name;
+  std::string_view module;
+};
+// In the order in which a layer's tensors stand in a layout.
+constexpr Target kTargets[] = {
+    {"q_proj", "self_attn"}, {"k_proj", "self_attn"}, {"v_proj", "self_attn"},
+    {"o_proj", "self_attn"}, {"gate_proj", "mlp"},    {"up_proj", "mlp"},
+    {"down_proj", "mlp"},
+};
+
+size_t TargetIndex(std::string_view name) {
+  return std::find_if(std::begin(kTargets), std::end(kTargets),
+                      [name](const Target& t) { return t.name == name; }) -
+         std::begin(kTargets);
+}
+
+void CheckHeader(const v1::DocumentHeader& header, FieldChecks& check) {
+  check.Whole("header.version", header.version(), 1, 1);
+  check.Require(header.issued_ms() > 0, "header.issued_ms",
+                std::to_string(header.issued_ms()), "a time after 1970");
+  check.Require(
+      header.expires_ms() > header.issued_ms(), "header.expires_ms",
+      std::to_string(header.expires_ms()),
+      fmt::format("more than header.issued_ms = {}", header.issued_ms()));
+}
+
+void CheckModel(const v1::ModelSpec& model, FieldChecks& check) {
+  check.Label("model.name", model.name(), 100);
+  check.Digest("model.digest", model.digest());
+  check.Require(model.parts_size() == 1, "model.parts",
+                fmt::format("a list of {} files", model.parts_size()),
+                "exactly one file");
+  for (const v1::FilePart& part : model.parts()) {
+    check.Word("model.parts[0].name", part.name(), {"model.gguf"});
+    check.Whole("model.parts[0].size", part.size(), 1, uint64_t{1} << 40);
+    check.Digest("model.parts[0].sha256", part.sha256());
+  }
+  check.Word("model.precision", model.precision(), {"auto", "fp32", "bf16"},
+             {"int8", "4bit"});
+}
+
+void CheckTargets(const v1::LoraSpec& lora, FieldChecks& check) {
+  check.Require(lora.targets_size() > 0, "lora.targets", "empty",
+                "at least one target");
+  size_t next = 0;
+  for (int i = 0; i < lora.targets_size(); ++i) {
+    const std::string field = fmt::format("lora.targets[{}]", i);
+    check.Word(field, lora.targets(i),
+               {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
+                "down_proj"});
+    const size_t index = TargetIndex(lora.targets(i));
+    check.Require(index >= next, field, lora.targets(i),
+                  "each target once, in the order q_proj k_proj v_proj o_proj "
+                  "gate_proj up_proj down_proj");
+    next = index + 1;
+  }
+}
+
+// A is [rank, in], B is [out, rank]; low rank means rank <= in and out.
+void CheckShape(const v1::LayoutTensor& tensor, const std::string& field,
+                bool is_a, int64_t rank, FieldChecks& check) {
+  const auto& shape = tensor.shape();
+  const bool good = shape.size() == 2 && shape[is_a ? 0 : 1] == rank &&
+                    shape[is_a ? 1 : 0] >= rank;
+  check.Require(good, field + ".shape",
+                fmt::format("[{}] of {}", fmt::join(shape, ", "),
+                            tensor.name().substr(0, 100)),
+                fmt::format("{} with lora.rank = {}, neither side below it",
+                            is_a ? "[rank, in]" : "[out, rank]", rank));
+}
+
+// Layer by layer, target by target, A then B, and nothing else.
+void CheckLayout(const v1::LoraSpec& lora, FieldChecks& check) {
+  const int per_layer = 2 * lora.targets_size();
+  check.Require(lora.layout_size() > 0 && lora.layout_size() % per_layer == 0,
+                "lora.layout", fmt::format("{} tensors", lora.layout_size()),
+                fmt::format("{} for each layer", per_layer));
+  if (!check.status().ok()) return;
+  for (int i = 0; i < lora.layout_size(); ++i) {
+    const v1::LayoutTensor& tensor = lora.layout(i);
+    const bool is_a = i % 2 == 0;
+    const Target& target =
+        kTargets[TargetIndex(lora.targets(i % per_layer / 2))];
+    const std::string field = fmt::format("lora.layout[{}]", i);
+    const std::string name =
+        fmt::format("layers.{}.{}.{}.lora_{}", i / per_layer, target.module,
+                    target.name, is_a ? "A" : "B");
+    check.Word(field + ".name", tensor.name(), {name});
+    CheckShape(tensor, field, is_a, lora.rank(), check);
+    if (!check.status().ok()) return;
+  }
+}
+
+void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
+  check.Whole("lora.rank", lora.rank(), 1, 1024);
+  check.Positive("lora.alpha", lora.alpha(), kLargest);
+  CheckTargets(lora, check);
+  check.Word("lora.rule", lora.rule(), {"fedit"},
+             {"ffa", "rolora", "flora", "fedex"});
+  check.Digest("lora.initial_digest", lora.initial_digest());
+  if (check.status().ok()) CheckLayout(lora, check);
+}
+
+void CheckData(const v1::DataSpec& data, FieldChecks& check) {
+  check.Word("data.schema", data.schema(),
+             {"auto", "messages", "prompt", "text"});
+  check.Whole("data.max_length", data.max_length(), 2, 1 << 17);
+  check.Real("data.holdout", data.holdout(), 0, 0.5);
+}
+
+void CheckTrain(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::TrainSpec& train = plan.train();
+  check.Word("train.engine", train.engine(), {"auto", "reference"}, {"fused"});
+  check.Positive("train.lr", train.lr(), 10);
+  check.Whole("train.steps", train.steps(), 1, 100000);
+  check.Whole("train.batch", train.batch(), 1, 4096);
+  check.Whole("train.micro_batch", train.micro_batch(), 1, train.batch());
+  check.Word("train.schedule", train.schedule(), {"constant", "cosine"});
+  check.Whole("train.warmup", train.warmup(), 0,
+              uint64_t{train.steps()} * plan.rounds().count());
+  check.Real("train.grad_clip", train.grad_clip(), 0, kLargest);
+  check.Real("train.weight_decay", train.weight_decay(), 0, 10);
+}
+
+void CheckTimes(const v1::RoundsSpec& rounds, FieldChecks& check) {
+  check.Whole("rounds.deadline_ms", rounds.deadline_ms(), kSecondMs,
+              7 * kDayMs);
+  if (rounds.select_timeout_ms() != 0) {
+    check.Whole("rounds.select_timeout_ms", rounds.select_timeout_ms(),
+                kSecondMs, 7 * kDayMs);
+  }
+  check.Whole("rounds.reconnect_grace_ms", rounds.reconnect_grace_ms(), 1,
+              kDayMs);
+}
+
+void CheckServerStep(const v1::RoundsSpec& rounds, FieldChecks& check) {
+  check.Word("rounds.server_optimizer", rounds.server_optimizer(),
+             {"sgd", "adam"}, {"adagrad", "yogi"});
+  check.Positive("rounds.server_lr", rounds.server_lr(), 1000);
+  const double below_one = std::nextafter(1.0, 0.0);
+  check.Real("rounds.server_beta1", rounds.server_beta1(), 0, below_one);
+  check.Real("rounds.server_beta2", rounds.server_beta2(), 0, below_one);
+  if (rounds.server_optimizer() == "adam") {
+    check.Positive("rounds.server_epsilon", rounds.server_epsilon(), 1);
+  } else {
+    check.Real("rounds.server_epsilon", rounds.server_epsilon(), 0, 1);
+  }
+}
+
+void CheckRounds(const v1::RoundsSpec& rounds, FieldChecks& check) {
+  check.Whole("rounds.count", rounds.count(), 1, kMaxRounds);
+  check.Whole("rounds.cohort", rounds.cohort(), 1, 100000);
+  check.Real("rounds.over_select", rounds.over_select(), 1, 3);
+  if (check.status().ok()) {
+    check.Whole("rounds.quorum", rounds.quorum(), 1, CohortAsked(rounds));
+  }
+  CheckTimes(rounds, check);
+  check.Whole("rounds.attempts", rounds.attempts(), 1, kMaxAttempts);
+  check.Word("rounds.aggregator", rounds.aggregator(), {"mean"},
+             {"median", "trimmed_mean", "krum"});
+  check.Word("rounds.weights", rounds.weights(), {"examples", "equal"});
+  check.Positive("rounds.weight_cap", rounds.weight_cap(), kLargest);
+  check.Positive("rounds.clear_bound", rounds.clear_bound(), 1e6);
+  check.Whole("rounds.eval_examples", rounds.eval_examples(), 1, 100000);
+  CheckServerStep(rounds, check);
+}
+
+template <typename Document>
+absl::StatusOr<Document> ParseDocument(std::string_view payload,
+                                       std::string_view name) {
+  if (payload.size() > kMaxPayload) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} has {} bytes, at most {} are read", name,
+                    payload.size(), kMaxPayload));
+  }
+  Document document;
+  if (!document.ParseFromArray(payload.data(),
+                               static_cast<int>(payload.size()))) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} of {} bytes is not a protobuf message of its kind",
+                    name, payload.size()));
+  }
+  return document;
+}
+
+void AppendBigEndian(uint64_t value, int bytes, std::string& out) {
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
+    out.push_back(static_cast<char>(value >> shift));
+  }
+}
+
+void AppendPrefixed(const std::string& text, std::string& out) {
+  AppendBigEndian(text.size(), 4, out);
+  out += text;
+}
+
+}  // namespace
+
+absl::Status CheckPlan(const v1::TaskPlan& plan) {
+  FieldChecks check("plan");
+  check.NoUnknownFields(plan, "");
+  CheckHeader(plan.header(), check);
+  check.Digest("nonce", plan.nonce());
+  check.Label("name", plan.name(), 100);
+  CheckModel(plan.model(), check);
+  CheckLora(plan.lora(), check);
+  CheckData(plan.data(), check);
+  CheckRounds(plan.rounds(), check);
+  CheckTrain(plan, check);
+  check.Label("fleet.population", plan.fleet().population(), 64);
+  check.Require(!plan.secagg().enabled(), "secagg.enabled", "true",
+                "false: masking is not in this version");
+  check.Word("privacy.mode", plan.privacy().mode(), {"off"},
+             {"central", "distributed", "tree"});
+  EDGETUNE_RETURN_IF_ERROR(check.status());
+  return AdapterLayout(plan).status();
+}
+
+absl::StatusOr<v1::TaskPlan> ParsePlan(std::string_view payload) {
+  EDGETUNE_ASSIGN_OR_RETURN(auto plan,
+                            ParseDocument<v1::TaskPlan>(payload, "plan"));
+  EDGETUNE_RETURN_IF_ERROR(CheckPlan(plan));
+  return plan;
+}
+
+absl::StatusOr<v1::RoundManifest> ParseManifest(std::string_view payload) {
+  EDGETUNE_ASSIGN_OR_RETURN(auto manifest, ParseDocument<v1::RoundManifest>(
+                                               payload, "round manifest"));
+  FieldChecks check("round manifest");
+  CheckHeader(manifest.header(), check);
+  const bool train = manifest.kind() == v1::RoundManifest::TRAIN;
+  check.Require(train || manifest.kind() == v1::RoundManifest::EVAL, "kind",
+                std::to_string(manifest.kind()), "TRAIN or EVAL");
+  check.Digest("plan_digest", manifest.plan_digest());
+  check.Whole("round", manifest.round(), 0, kMaxRounds);
+  check.Whole("attempt", manifest.attempt(), 0, kMaxAttempts);
+  check.Digest("adapter_digest", manifest.adapter_digest());
+  check.Whole("coordinates", manifest.coordinates(), train ? 1 : 0,
+              train ? kMaxCoordinates : 0);
+  if (!manifest.prev_card_digest().empty()) {
+    check.Digest("prev_card_digest", manifest.prev_card_digest());
+  }
+  check.Require(manifest.deadline_ms() > manifest.header().issued_ms(),
+                "deadline_ms", std::to_string(manifest.deadline_ms()),
+                "more than header.issued_ms");
+  EDGETUNE_RETURN_IF_ERROR(check.status());
+  return manifest;
+}
+
+absl::StatusOr<v1::ModelCard> ParseCard(std::string_view payload) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      auto card, ParseDocument<v1::ModelCard>(payload, "model card"));
+  FieldChecks check("model card");
+  CheckHeader(card.header(), check);
+  check.Digest("plan_digest", card.plan_digest());
+  check.Whole("version", card.version(), 0, kMaxRounds);
+  check.Digest("adapter_digest", card.adapter_digest());
+  if (card.version() == 0) {
+    check.Require(card.prev_card_digest().empty(), "prev_card_digest", "set",
+                  "nothing in version 0");
+    check.Whole("updates", card.updates(), 0, 0);
+    check.Real("weight_sum", card.weight_sum(), 0, 0);
+  } else {
+    check.Digest("prev_card_digest", card.prev_card_digest());
+    check.Whole("updates", card.updates(), 1, 300000);
+    check.Positive("weight_sum", card.weight_sum(),
+                   std::numeric_limits<double>::max());
+  }
+  EDGETUNE_RETURN_IF_ERROR(check.status());
+  return card;
+}
+
+absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+  for (const v1::LayoutTensor& tensor : plan.lora().layout()) {
+    tensors.emplace_back(
+        tensor.name(),
+        std::vector<int64_t>(tensor.shape().begin(), tensor.shape().end()));
+  }
+  auto layout = ParameterLayout::Make(std::move(tensors));
+  if (!layout.ok()) {
+    return Prefix(layout.status(), "plan: field lora.layout");
+  }
+  return layout;
+}
+
+absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
+                                             uint32_t round) {
+  if (round >= plan.rounds().count()) {
+    return absl::InvalidArgumentError(
+        fmt::format("round {} has no update: the plan has {} training rounds",
+                    round, plan.rounds().count()));
+  }
+  return AdapterLayout(plan);
+}
+
+uint32_t CohortAsked(const v1::RoundsSpec& rounds) {
+  return static_cast<uint32_t>(
+      std::llround(rounds.cohort() * rounds.over_select()));
+}
+
+std::string CanonicalBaseEncoding(std::vector<v1::FilePart> parts) {
+  std::sort(parts.begin(), parts.end(),
+            [](const v1::FilePart& a, const v1::FilePart& b) {
+              return a.name() < b.name();
+            });
+  std::string out;
+  AppendBigEndian(parts.size(), 4, out);
+  for (const v1::FilePart& part : parts) {
+    AppendPrefixed(part.name(), out);
+    AppendBigEndian(part.size(), 8, out);
+    AppendPrefixed(part.sha256(), out);
+  }
+  return out;
+}
+
+}  // namespace edgetune

@@ -1,0 +1,149 @@
+#include "aggregation/server_optimizer.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace edgetune {
+namespace {
+
+using Kind = ServerOptimizerOptions::Kind;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+ServerOptimizerOptions Adam(double lr = 0.1) {
+  return {.kind = Kind::kAdam, .lr = lr};
+}
+
+const ParameterVector kUpdates[] = {
+    {0.5f, -0.02f, 0.0f}, {-0.25f, 0.03f, 1e-3f}, {0.125f, 0.01f, -2e-3f}};
+
+TEST(SgdTest, AddsTheUpdateTimesTheRate) {
+  auto sgd = MakeServerOptimizer({.lr = 0.5}, 3, "").value();
+  ParameterVector adapter = {1, 2, 3};
+  ASSERT_TRUE(sgd->Step(ParameterVector{2, -4, 0}, adapter).ok());
+  EXPECT_EQ(adapter, (ParameterVector{2, 0, 3}));
+  EXPECT_EQ(sgd->SaveState(), "");
+}
+
+// Expected values from numpy in float64: the recurrence of Reddi et al. 2021,
+// Algorithm 2 (FedAdam), with v = tau^2 at the start. Moments here are
+// float32, hence 1e-6.
+TEST(FedAdamTest, FollowsThePaperForThreeSteps) {
+  auto adam = MakeServerOptimizer(Adam(), 3, "").value();
+  ParameterVector adapter = {1.0f, -1.0f, 0.5f};
+  const double expected[3][3] = {
+      {1.0980201901209485, -1.0618461542887878, 0.5},
+      {1.1333019936980477, -1.0364957073897243, 0.505012436874798},
+      {1.1860703181154089, -0.9935840498172925, 0.4995399332383422}};
+  for (int step = 0; step < 3; ++step) {
+    ASSERT_TRUE(adam->Step(kUpdates[step], adapter).ok());
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_NEAR(adapter[i], expected[step][i], 1e-6) << step << " " << i;
+    }
+  }
+}
+
+// With a constant update D both moments tend to D and D^2, so the step tends
+// to lr D / (|D| + tau).
+TEST(FedAdamTest, TendsToTheClosedFormUnderAConstantUpdate) {
+  auto adam = MakeServerOptimizer(Adam(0.01), 1, "").value();
+  ParameterVector adapter = {0};
+  float before = 0;
+  for (int step = 0; step < 3000; ++step) {
+    before = adapter[0];
+    ASSERT_TRUE(adam->Step(ParameterVector{0.25f}, adapter).ok());
+  }
+  // Adapter is near 30, where float32 has steps of 2e-6.
+  EXPECT_NEAR(adapter[0] - before, 0.01 * 0.25 / 0.251, 4e-6);
+}
+
+TEST(FedAdamTest, ContinuesBitForBitFromASavedState) {
+  auto whole = MakeServerOptimizer(Adam(), 3, "").value();
+  ParameterVector expected = {1, -1, 0.5f};
+  for (const auto& update : kUpdates) {
+    ASSERT_TRUE(whole->Step(update, expected).ok());
+  }
+  std::string state;
+  ParameterVector adapter = {1, -1, 0.5f};
+  for (const auto& update : kUpdates) {
+    auto resumed = MakeServerOptimizer(Adam(), 3, state).value();
+    ASSERT_TRUE(resumed->Step(update, adapter).ok());
+    state = resumed->SaveState();
+  }
+  EXPECT_EQ(adapter, expected);
+  EXPECT_EQ(state, whole->SaveState());
+}
+
+TEST(ServerOptimizerTest, RefusesOtherSizesAndChangesNothing) {
+  for (const auto& options : {ServerOptimizerOptions{}, Adam()}) {
+    auto optimizer = MakeServerOptimizer(options, 3, "").value();
+    const std::string state = optimizer->SaveState();
+    ParameterVector adapter = {1, 2, 3};
+    ParameterVector shorter = {1, 2};
+    EXPECT_EQ(optimizer->Step(shorter, adapter).code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(optimizer->Step(adapter, shorter).code(),
+              absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(adapter, (ParameterVector{1, 2, 3}));
+    EXPECT_EQ(optimizer->SaveState(), state);
+  }
+}
+
+TEST(ServerOptimizerTest, RefusesStepsThatAreNotFiniteAndChangesNothing) {
+  for (const auto& options : {ServerOptimizerOptions{.lr = 10}, Adam(10)}) {
+    auto optimizer = MakeServerOptimizer(options, 1, "").value();
+    const std::string state = optimizer->SaveState();
+    for (float bad : {kNaN, std::numeric_limits<float>::max()}) {
+      ParameterVector adapter = {1};
+      EXPECT_EQ(optimizer->Step(ParameterVector{bad}, adapter).code(),
+                absl::StatusCode::kDataLoss);
+      EXPECT_EQ(adapter[0], 1);
+      EXPECT_EQ(optimizer->SaveState(), state);
+    }
+  }
+}
+
+TEST(ServerOptimizerTest, RefusesStatesOfAnotherKindOrSize) {
+  auto adam = MakeServerOptimizer(Adam(), 3, "").value();
+  const std::string state = adam->SaveState();
+  EXPECT_FALSE(MakeServerOptimizer({}, 3, state).ok());
+  EXPECT_FALSE(MakeServerOptimizer(Adam(), 4, state).ok());
+  EXPECT_FALSE(MakeServerOptimizer(Adam(), 3, state + "x").ok());
+  EXPECT_FALSE(MakeServerOptimizer(Adam(), 3, "x" + state).ok());
+  for (size_t length = 1; length < state.size(); ++length) {
+    EXPECT_FALSE(MakeServerOptimizer(Adam(), 3, state.substr(0, length)).ok());
+  }
+}
+
+TEST(ServerOptimizerTest, RefusesStoredMomentsThatCannotBe) {
+  const std::string state =
+      MakeServerOptimizer(Adam(), 1, "").value()->SaveState();
+  const std::string head = state.substr(0, state.size() - 8);
+  auto with = [&](float m, float v) {
+    return head + SerializeParameters(ParameterVector{m, v});
+  };
+  EXPECT_TRUE(MakeServerOptimizer(Adam(), 1, with(0, 1)).ok());
+  for (const auto& bad : {with(kNaN, 1), with(0, kNaN), with(0, -1)}) {
+    EXPECT_EQ(MakeServerOptimizer(Adam(), 1, bad).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(ServerOptimizerTest, RefusesOptionsOutOfRange) {
+  EXPECT_FALSE(MakeServerOptimizer({.lr = 0}, 3, "").ok());
+  EXPECT_FALSE(MakeServerOptimizer({.lr = kNaN}, 3, "").ok());
+  EXPECT_FALSE(MakeServerOptimizer({}, 0, "").ok());
+  for (auto change : {+[](ServerOptimizerOptions& o) { o.beta1 = 1; },
+                      +[](ServerOptimizerOptions& o) { o.beta2 = -0.1; },
+                      +[](ServerOptimizerOptions& o) { o.epsilon = 0; }}) {
+    ServerOptimizerOptions options = Adam();
+    change(options);
+    EXPECT_FALSE(MakeServerOptimizer(options, 3, "").ok());
+  }
+}
+
+}  // namespace
+}  // namespace edgetune

@@ -1,0 +1,133 @@
+#include "config/daemon_files.h"
+
+#include <unistd.h>
+
+#include <string>
+
+#include "base/atomic_file.h"
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+class DaemonFilesTest : public ::testing::Test {
+ protected:
+  std::string Write(const std::string& text) {
+    EXPECT_TRUE(WriteFileAtomically(path_, text).ok());
+    return path_;
+  }
+  std::string ServerError(const std::string& text) {
+    const auto file = ReadServerFile(Write(text));
+    EXPECT_EQ(KindOf(file.status()), ErrorKind::kConfig) << text;
+    return std::string(file.status().message());
+  }
+  std::string ClientError(const std::string& text) {
+    const auto file = ReadClientFile(Write("kit = 'k'\nstate = 's'\n" + text));
+    EXPECT_EQ(KindOf(file.status()), ErrorKind::kConfig) << text;
+    return std::string(file.status().message());
+  }
+
+  void TearDown() override { unlink(path_.c_str()); }
+
+  const std::string directory_ = ::testing::TempDir();
+  // Cases run at the same time, each in a process of its own.
+  const std::string path_ =
+      directory_ + std::to_string(getpid()) + "_daemon.toml";
+};
+
+TEST_F(DaemonFilesTest, ReadsAServerFileWithPathsBesideIt) {
+  const auto file = ReadServerFile(
+      Write("listen = '127.0.0.1:0'\nkit = 'kit'\nstate = '/var/s'\n"
+            "deny = '../deny.txt'\nlog = 'debug'\n"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->listen, "127.0.0.1:0");
+  EXPECT_EQ(file->kit, directory_ + "kit");
+  EXPECT_EQ(file->state, "/var/s");
+  EXPECT_THAT(file->deny, ::testing::EndsWith("/deny.txt"));
+  EXPECT_THAT(file->deny, ::testing::Not(HasSubstr("..")));
+  EXPECT_EQ(file->log, "debug");
+}
+
+TEST_F(DaemonFilesTest, RefusesServerFilesByKey) {
+  EXPECT_THAT(ServerError("state = 's'\n"),
+              HasSubstr("required key kit is missing"));
+  EXPECT_THAT(ServerError("kit = 'k'\n"),
+              HasSubstr("required key state is missing"));
+  const std::string base = "kit = 'k'\nstate = 's'\n";
+  EXPECT_THAT(ServerError(base + "lisen = 'x'\n"),
+              HasSubstr(".toml:3:1: unknown key lisen; did you mean listen?"));
+  EXPECT_THAT(ServerError(base + "roster = 'r'\n"),
+              HasSubstr("roster is not in this version"));
+  EXPECT_THAT(ServerError(base + "log = 'loud'\n"), HasSubstr("log is"));
+  for (const char* bad :
+       {"7443", "host:", ":7443", "h:65536", "h:-1", "h:x", "h:+1", "h:1 "}) {
+    EXPECT_THAT(ServerError(base + "listen = '" + bad + "'\n"),
+                HasSubstr("wanted host:port"))
+        << bad;
+  }
+}
+
+TEST_F(DaemonFilesTest, ReadsAClientFile) {
+  const auto file = ReadClientFile(
+      Write("kit = 'k'\nstate = 's'\nserver = '[::1]:7443'\n"
+            "population = 'phones'\n"
+            "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
+            "[train]\nengine = 'reference'\nthreads = 2\n"
+            "[policy]\nwindow = '22:00-06:30'\n"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->server, "[::1]:7443");
+  EXPECT_EQ(file->population, "phones");
+  EXPECT_EQ(file->data.train, directory_ + "t.jsonl");
+  EXPECT_EQ(file->data.heldout, directory_ + "h.jsonl");
+  EXPECT_EQ(file->data.name, "n");
+  EXPECT_EQ(file->train.threads, 2);
+  ASSERT_TRUE(file->policy.window.has_value());
+  EXPECT_EQ(file->policy.window->start_minute, 22 * 60);
+  EXPECT_EQ(file->policy.window->end_minute, 6 * 60 + 30);
+}
+
+TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
+  const auto file =
+      ReadClientFile(Write("kit = 'k'\nstate = 's'\n[data]\ntrain = 't'\n"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->server, "");
+  EXPECT_EQ(file->cache, "");
+  EXPECT_EQ(file->data.heldout, "");
+  EXPECT_FALSE(file->policy.window.has_value());
+}
+
+TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
+  EXPECT_THAT(ClientError(""), HasSubstr("required key data.train"));
+  const std::string data = "[data]\ntrain = 't'\n";
+  EXPECT_THAT(ClientError(data + "trian = 'x'\n"),
+              HasSubstr("did you mean data.train?"));
+  EXPECT_THAT(ClientError(data + "[train]\nthreads = -1\n"),
+              HasSubstr("train.threads is number -1"));
+  EXPECT_THAT(ClientError(data + "[policy]\nwindow = '9-17'\n"),
+              HasSubstr("policy.window: time window is"));
+  EXPECT_THAT(ClientError(data + "[policy]\nrequire = ['power']\n"),
+              HasSubstr("policy.require is not in this version"));
+  EXPECT_THAT(ClientError("server = 'nowhere'\n" + data),
+              HasSubstr("server is"));
+}
+
+TEST_F(DaemonFilesTest, ParsesDailyWindowsStrictly) {
+  const auto day = ParseDailyWindow("00:00-23:59");
+  ASSERT_TRUE(day.ok());
+  EXPECT_EQ(day->start_minute, 0);
+  EXPECT_EQ(day->end_minute, 1439);
+  for (const char* bad :
+       {"", "22:00", "24:00-06:00", "22:60-06:00", "22:00-22:00", "2:00-06:00",
+        "22:00_06:00", "-1:00-06:00", "22:00-06:00 ", "22:+1-06:00"}) {
+    EXPECT_EQ(ParseDailyWindow(bad).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << bad;
+  }
+}
+
+}  // namespace
+}  // namespace edgetune

@@ -1,0 +1,262 @@
+#include "config/run_file.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <map>
+
+#include "base/atomic_file.h"
+#include "base/status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class RunFileTest : public ::testing::Test {
+ protected:
+  std::string Write(const std::string& text) {
+    EXPECT_TRUE(WriteFileAtomically(path_, text).ok());
+    return path_;
+  }
+  absl::StatusOr<RunFile> Read(const std::string& text) {
+    return ReadRunFile(Write("schema = 1\n" + text), {}, {});
+  }
+  // The error of `text` below the line "schema = 1", without its directory.
+  std::string ErrorOf(const std::string& text) {
+    const auto run = Read(text);
+    EXPECT_EQ(run.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(KindOf(run.status()), ErrorKind::kConfig);
+    const std::string message(run.status().message());
+    return message.substr(message.find("run.toml"));
+  }
+  void TearDown() override { unlink(path_.c_str()); }
+
+  // Cases run at the same time, each in a process of its own.
+  const std::string path_ =
+      ::testing::TempDir() + std::to_string(getpid()) + "_run.toml";
+};
+
+std::string MessageOf(const absl::StatusOr<RunFile>& run) {
+  return std::string(run.status().message());
+}
+
+TEST_F(RunFileTest, GivesDefaultsToAFileWithTheSchemaAlone) {
+  const auto run = Read("");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->model.base, "smollm2-135m");
+  EXPECT_EQ(run->train.lr, 1e-3);
+  EXPECT_EQ(run->rounds.deadline, absl::Minutes(10));
+  EXPECT_EQ(run->rounds.quorum, 4);  // resolved to the cohort
+}
+
+TEST_F(RunFileTest, ReadsEveryKindOfValue) {
+  const auto run = Read(
+      "[model]\nbase = 'm.gguf'\n"
+      "[lora]\nalpha = 8\ntargets = ['down_proj', 'q_proj']\n"
+      "[train]\nlr = 2.5e-4\nsteps = 12\n"
+      "[rounds]\ncohort = 3\ndeadline = '1h30m'\n"
+      "reconnect_grace = '500ms'\n[secagg]\nenabled = false\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->model.base, "m.gguf");
+  EXPECT_EQ(run->lora.alpha, 8.0);
+  // In the adapter's order, whatever the file's.
+  EXPECT_EQ(run->lora.targets,
+            (std::vector<std::string>{"q_proj", "down_proj"}));
+  EXPECT_EQ(run->train.lr, 2.5e-4);
+  EXPECT_EQ(run->train.steps, 12);
+  EXPECT_EQ(run->rounds.deadline, absl::Minutes(90));
+  EXPECT_EQ(run->rounds.reconnect_grace, absl::Milliseconds(500));
+  EXPECT_EQ(run->rounds.quorum, 3);
+}
+
+TEST_F(RunFileTest, SuggestsTheNearestKeyWithLineAndColumn) {
+  EXPECT_EQ(ErrorOf("[train]\n  lrr = 1\n"),
+            "run.toml:3:3: unknown key train.lrr; did you mean train.lr?");
+  EXPECT_EQ(ErrorOf("[rouns]\ncohort = 4\n"),
+            "run.toml:3:1: unknown key rouns.cohort; did you mean "
+            "rounds.cohort?");
+  EXPECT_EQ(ErrorOf("zzzzzzzz = 1\n"), "run.toml:2:1: unknown key zzzzzzzz");
+  EXPECT_THAT(ErrorOf("[nothing]\n"), HasSubstr("unknown key nothing"));
+}
+
+TEST_F(RunFileTest, CallsPlannedKeysNotInThisVersion) {
+  for (const char* text :
+       {"[train]\nmemory_budget = '450MB'\n", "[secagg]\nn_min = 10\n",
+        "[secagg]\nbits = 32\n", "[secagg]\nbound = 0.25\n",
+        "[privacy]\nclip = 1.0\n", "[privacy]\nepsilon = 8.0\n",
+        "[device.policy]\nrequire = ['power']\n",
+        "[device.policy]\nbattery = { start = 40, stop = 25 }\n",
+        "[tracking]\ntensorboard = true\n", "[train]\nengine = 'fused'\n",
+        "[lora]\nrule = 'ffa'\n", "[privacy]\nmode = 'central'\n",
+        "[rounds]\naggregator = 'krum'\n"}) {
+    EXPECT_THAT(ErrorOf(text), HasSubstr("not in this version")) << text;
+    EXPECT_THAT(ErrorOf(text), StartsWith("run.toml:3:")) << text;
+  }
+  EXPECT_THAT(ErrorOf("[secagg]\nenabled = true\n"),
+              HasSubstr("not in this version"));
+}
+
+TEST_F(RunFileTest, SaysWhichTypeIsWanted) {
+  EXPECT_EQ(ErrorOf("[train]\nsteps = 'six'\n"),
+            "run.toml:3:9: train.steps is text \"six\", wanted a whole number "
+            "from 1 to 100000");
+  EXPECT_THAT(ErrorOf("[train]\nsteps = 6.5\n"), HasSubstr("whole number"));
+  EXPECT_THAT(ErrorOf("[train]\nlr = true\n"), HasSubstr("a number above 0"));
+  EXPECT_THAT(ErrorOf("[model]\nbase = 3\n"), HasSubstr("wanted text"));
+  EXPECT_THAT(ErrorOf("[rounds]\ndeadline = 10\n"), HasSubstr("a duration"));
+  EXPECT_THAT(ErrorOf("[rounds]\ndeadline = 1979-05-27\n"),
+              HasSubstr("is a date or time"));
+  EXPECT_THAT(ErrorOf("[lora]\ntargets = 'q_proj'\n"), HasSubstr("a list"));
+  EXPECT_THAT(ErrorOf("[lora]\ntargets = ['q_proj', 1]\n"),
+              HasSubstr("holds other things than text"));
+  EXPECT_THAT(ErrorOf("[secagg]\nenabled = 'no'\n"),
+              HasSubstr("wanted true or false"));
+  EXPECT_THAT(ErrorOf("train = 3\n"), HasSubstr("train is a section"));
+}
+
+TEST_F(RunFileTest, RefusesValuesOutOfRange) {
+  EXPECT_THAT(ErrorOf("[lora]\nrank = 0\n"), HasSubstr("from 1 to 1024"));
+  EXPECT_THAT(ErrorOf("[lora]\nalpha = 0\n"), HasSubstr("above 0"));
+  EXPECT_THAT(ErrorOf("[lora]\nalpha = nan\n"), HasSubstr("lora.alpha"));
+  EXPECT_THAT(ErrorOf("[lora]\nalpha = inf\n"), HasSubstr("lora.alpha"));
+  EXPECT_THAT(ErrorOf("[lora]\ntargets = []\n"), HasSubstr("lora.targets"));
+  EXPECT_THAT(ErrorOf("[lora]\ntargets = ['lm_head']\n"), HasSubstr("lm_head"));
+  EXPECT_THAT(ErrorOf("[lora]\ntargets = ['q_proj', 'q_proj']\n"),
+              HasSubstr("more than once"));
+  EXPECT_THAT(ErrorOf("[data]\nholdout = 0.6\n"), HasSubstr("at most 0.5"));
+  EXPECT_THAT(ErrorOf("[rounds]\nserver_beta1 = 1\n"),
+              HasSubstr("rounds.server_beta1"));
+  for (const char* bad :
+       {"10", "ten minutes", "-5m", "999ms", "8000h", "inf", "", "10 m"}) {
+    EXPECT_THAT(ErrorOf(std::string("[rounds]\ndeadline = '") + bad + "'\n"),
+                HasSubstr("rounds.deadline"))
+        << bad;
+  }
+}
+
+TEST_F(RunFileTest, RefusesValuesThatContradictEachOther) {
+  auto error = [this](const std::string& text) {
+    return MessageOf(Read(text));
+  };
+  EXPECT_THAT(error("[rounds]\nquorum = 5\n"),
+              HasSubstr("run.toml:3) is more than rounds.cohort = 4 "
+                        "(default)"));
+  EXPECT_THAT(error("[train]\nmicro_batch = 9\n"),
+              HasSubstr("is more than train.batch = 8"));
+  EXPECT_THAT(error("[train]\nwarmup = 19\n"),
+              HasSubstr("more than the 18 steps"));
+  EXPECT_THAT(error("[rounds]\nselect_timeout = '1ms'\n"),
+              HasSubstr("at least 1s"));
+}
+
+TEST_F(RunFileTest, RequiresTheSchemaItKnows) {
+  EXPECT_THAT(MessageOf(ReadRunFile(Write("[train]\nlr = 1\n"), {}, {})),
+              EndsWith("key schema is missing, wanted schema = 1"));
+  EXPECT_THAT(MessageOf(ReadRunFile(Write("schema = 2\n"), {}, {})),
+              HasSubstr("schema is number 2"));
+}
+
+TEST_F(RunFileTest, RefusesWhatIsNotTomlWithLineAndColumn) {
+  EXPECT_THAT(ErrorOf("[train\nlr = 1\n"), StartsWith("run.toml:2:"));
+  EXPECT_THAT(ErrorOf("[train]\nlr = 1\nlr = 2\n"), StartsWith("run.toml:4:"));
+  EXPECT_FALSE(ReadRunFile(Write(std::string("\xff\x00\x01", 3)), {}, {}).ok());
+}
+
+TEST_F(RunFileTest, NamesAFileThatIsNotThere) {
+  const auto run = ReadRunFile("/nonexistent/run.toml", {}, {});
+  EXPECT_THAT(MessageOf(run), HasSubstr("/nonexistent/run.toml"));
+  EXPECT_EQ(ExitCodeOf(run.status()), 4);
+}
+
+TEST_F(RunFileTest, PutsFlagsAboveEnvironmentAboveFileAboveDefaults) {
+  const std::string path =
+      Write("schema = 1\n[train]\nlr = 0.1\nsteps = 2\nbatch = 5\n");
+  std::vector<ConfigOrigin> origins;
+  const auto run = ReadRunFile(
+      path, {"train.lr=0.3"},
+      {{"EDGETUNE_TRAIN__LR", "0.2"}, {"EDGETUNE_TRAIN__STEPS", "3"}},
+      &origins);
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->train.lr, 0.3);
+  EXPECT_EQ(run->train.steps, 3);
+  EXPECT_EQ(run->train.batch, 5);
+  EXPECT_EQ(run->train.seed, 1);
+  std::map<std::string, std::pair<std::string, std::string>> of;
+  for (const auto& o : origins) of[o.key] = {o.value, o.origin};
+  using Row = std::pair<std::string, std::string>;
+  EXPECT_EQ(of["train.lr"], Row("0.3", "--set"));
+  EXPECT_EQ(of["train.steps"], Row("3", "EDGETUNE_TRAIN__STEPS"));
+  EXPECT_EQ(of["train.batch"], Row("5", path + ":5"));
+  EXPECT_EQ(of["train.seed"], Row("1", "default"));
+}
+
+TEST_F(RunFileTest, TakesTextAndListsOutsideFilesWithoutQuotes) {
+  const auto run =
+      ReadRunFile("",
+                  {"rounds.deadline=90s", "model.base=1",
+                   "lora.targets=v_proj,q_proj", "model.precision=\"fp32\""},
+                  {{"EDGETUNE_FLEET__POPULATION", "phones"}});
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->rounds.deadline, absl::Seconds(90));
+  EXPECT_EQ(run->model.base, "1");
+  EXPECT_EQ(run->lora.targets, (std::vector<std::string>{"q_proj", "v_proj"}));
+  EXPECT_EQ(run->model.precision, "fp32");
+  EXPECT_EQ(run->fleet.population, "phones");
+}
+
+TEST_F(RunFileTest, RefusesBadFlagsAndVariablesByName) {
+  EXPECT_THAT(MessageOf(ReadRunFile("", {"train.lrr=1"}, {})),
+              StartsWith("--set train.lrr=1: unknown key train.lrr; did you"));
+  EXPECT_THAT(MessageOf(ReadRunFile("", {"train.lr"}, {})),
+              HasSubstr("wanted section.key=value"));
+  EXPECT_THAT(MessageOf(ReadRunFile("", {"train.steps=many"}, {})),
+              HasSubstr("wanted a whole number"));
+  EXPECT_THAT(MessageOf(ReadRunFile("", {"train.steps=1\nx=2"}, {})),
+              HasSubstr("wanted a whole number"));
+  EXPECT_THAT(MessageOf(ReadRunFile("", {}, {{"EDGETUNE_TRAIN__X", "1"}})),
+              StartsWith("environment variable EDGETUNE_TRAIN__X: unknown"));
+}
+
+TEST_F(RunFileTest, IgnoresVariablesThatAreNotSettings) {
+  EXPECT_TRUE(
+      ReadRunFile("", {}, {{"EDGETUNE_ENGINE_DIR", "x"}, {"TRAIN__LR", "y"}})
+          .ok());
+  setenv("EDGETUNE_SMOLLM2_GGUF", "/m.gguf", 1);
+  setenv("EDGETUNE_TRAIN__LR", "0.5=x", 1);
+  const auto found = EdgetuneEnvironment();
+  unsetenv("EDGETUNE_SMOLLM2_GGUF");
+  unsetenv("EDGETUNE_TRAIN__LR");
+  EXPECT_THAT(found, ::testing::Contains(
+                         ::testing::Pair("EDGETUNE_TRAIN__LR", "0.5=x")));
+  EXPECT_THAT(found, ::testing::Not(::testing::Contains(
+                         ::testing::Key("EDGETUNE_SMOLLM2_GGUF"))));
+}
+
+// The reference has one row for each key: | `key` | type | `default` | ...
+TEST_F(RunFileTest, MatchesTheReferenceKeyByKey) {
+  const auto doc = ReadFile(EDGETUNE_SOURCE_DIR "/docs/reference/run-file.md");
+  ASSERT_TRUE(doc.ok()) << doc.status();
+  std::vector<ConfigOrigin> origins;
+  ASSERT_TRUE(ReadRunFile("", {}, {}, &origins).ok());
+  size_t rows = 0;
+  for (size_t at = doc->find("\n| `"); at != doc->npos;
+       at = doc->find("\n| `", at + 1)) {
+    ++rows;
+  }
+  EXPECT_EQ(rows, origins.size());
+  for (const ConfigOrigin& origin : origins) {
+    const size_t at = doc->find("| `" + origin.key + "` |");
+    ASSERT_NE(at, doc->npos) << origin.key << " is not in the reference";
+    if (origin.key == "rounds.quorum") continue;  // shown resolved
+    const std::string row = doc->substr(at, doc->find('\n', at) - at);
+    EXPECT_THAT(row, HasSubstr("| `" + origin.value + "` |"));
+  }
+}
+
+}  // namespace
+}  // namespace edgetune
