@@ -1,0 +1,17 @@
+#ifndef EDGETUNE_TESTS_SERVER_RPC_TLS_PROBE_H_
+#define EDGETUNE_TESTS_SERVER_RPC_TLS_PROBE_H_
+
+#include <string>
+
+#include "privacy/identity/kit.h"
+
+namespace edgetune {
+
+// Shakes hands with 127.0.0.1:port as `kit`, with OpenSSL itself, and tells the
+// protocol version ("TLSv1.3"), or "" when the server refused. With a cipher
+// suite named, TLS 1.2 and that suite are all that is offered.
+std::string ProbeTls(int port, const Kit& kit, const std::string& suite);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TESTS_SERVER_RPC_TLS_PROBE_H_
