@@ -25,10 +25,11 @@ using Row = std::vector<Value>;
 // synchronous=FULL. Statements use '?' placeholders and are cached. Life:
 // Open (migrates), then any number of calls. Thread-safe: one transaction at a
 // time; a callback must not use the Database recursively except through the
-// Transaction it is given. After a failed commit the process must exit without
-// acting on it. Errors: ResourceExhausted (disk full), DataLoss (corrupt
-// file), FailedPrecondition (written by a newer program, or locked by another
-// process), Internal (bad SQL).
+// Transaction it is given (Internal). After a failed commit the process must
+// exit without acting on it; every later Run fails. Errors: ResourceExhausted
+// (disk full), DataLoss (corrupt file), FailedPrecondition (written by a newer
+// program, or locked by another process), AlreadyExists (unique key taken; the
+// transaction may go on), Internal (bad SQL, broken constraint, NaN).
 class Transaction {
  public:
   virtual ~Transaction() = default;

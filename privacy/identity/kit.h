@@ -24,7 +24,7 @@ struct Identity {
   std::string id;  // [a-z0-9._-]{1,64}
 };
 
-std::string_view PartyRoleName(PartyRole role);  // "device"
+std::string_view PartyRoleName(PartyRole role);     // "device"
 std::string IdentityUri(const Identity& identity);  // edgetune://device/d1
 // PermissionDenied: no, malformed or more than one edgetune:// URI.
 absl::StatusOr<Identity> IdentityFromUris(const std::vector<std::string>& uris);
