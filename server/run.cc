@@ -1,0 +1,348 @@
+#include "server/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "protos/plan_check.h"
+#include "server/update_intake.h"
+
+namespace edgetune {
+
+using EventKind = Round::Event::Kind;
+using ActionKind = Round::Action::Kind;
+using ClientState = Round::ClientState;
+
+namespace {
+
+// A client with a clock a little ahead must still accept the manifest.
+constexpr absl::Duration kManifestSlack = absl::Minutes(5);
+
+std::string Seconds(absl::Duration duration) {
+  return FormatSeconds(absl::ToDoubleSeconds(duration));
+}
+
+}  // namespace
+
+std::string ShortId(std::string_view run_id) {
+  return ToHex(run_id.substr(0, 4));
+}
+
+Run::Run(Stores stores, v1::TaskPlan plan)
+    : plan_(std::move(plan)),
+      blobs_(stores.blobs),
+      round_key_(stores.round_key),
+      models_(stores.blobs, stores.round_key) {}
+
+Round::Options Run::RoundOptions() const {
+  const v1::RoundsSpec& rounds = plan_.rounds();
+  Round::Options options;
+  options.cohort = rounds.cohort();
+  options.asked = CohortAsked(rounds);
+  options.quorum = rounds.quorum();
+  options.deadline = absl::Milliseconds(rounds.deadline_ms());
+  options.select_timeout = rounds.select_timeout_ms() == 0
+                               ? options.deadline
+                               : absl::Milliseconds(rounds.select_timeout_ms());
+  options.reconnect_grace = absl::Milliseconds(rounds.reconnect_grace_ms());
+  return options;
+}
+
+bool Run::IsEvaluation() const { return row_.round >= plan_.rounds().count(); }
+
+std::string Run::RoundName() const {
+  std::string name = IsEvaluation() ? std::string("closing evaluation")
+                                    : fmt::format("round {}", row_.round);
+  if (row_.attempt > 0) name += fmt::format(" attempt {}", row_.attempt);
+  return name;
+}
+
+void Run::Say(absl::Time now, std::string text, Batch& batch, bool warning) {
+  const std::string line = fmt::format("run {}: {}", ShortId(id()), text);
+  warning ? LogWarning(line) : LogInfo(line);
+  v1::RunEvent event;
+  event.set_time_ms(absl::ToUnixMillis(now));
+  event.set_text(std::move(text));
+  SaveEvent(id(), ++row_.events, event, batch);
+  events_.push_back(std::move(event));
+  if (events_.size() > kEventsKept) events_.erase(events_.begin());
+  changed_ = dirty_ = true;
+}
+
+void Run::StartRound(absl::Time now) {
+  round_.emplace(RoundOptions(), now);
+  sum_.reset();
+  changed_ = dirty_ = true;
+}
+
+void Run::Tick(absl::Time now, Batch& batch) {
+  Apply({EventKind::kTimer}, now, batch);
+}
+
+absl::Time Run::NextTimer() const {
+  return round_.has_value() ? round_->NextTimer() : absl::InfiniteFuture();
+}
+
+bool Run::IsSelecting() const {
+  return round_.has_value() && round_->phase() == Round::Phase::kSelecting;
+}
+
+size_t Run::Reserved() const {
+  return IsSelecting() && round_->IsSettling() ? CohortAsked(plan_.rounds())
+                                               : 0;
+}
+
+std::vector<std::string> Run::Offer(std::vector<std::string> idle, size_t busy,
+                                    int64_t turn, absl::Time now,
+                                    Batch& batch) {
+  if (!IsSelecting()) return {};
+  Round::Event event{EventKind::kPool};
+  event.idle = std::move(idle);
+  event.busy = busy;
+  Apply(event, now, batch);
+  std::vector<std::string> taken;
+  if (!round_.has_value() || round_->phase() != Round::Phase::kTraining) {
+    return taken;
+  }
+  for (const std::string& device : event.idle) {
+    if (round_->IsOpen(device)) taken.push_back(device);
+  }
+  row_.turn = turn;
+  return taken;
+}
+
+void Run::StreamUp(const std::string& device, absl::Time now, Batch& batch) {
+  Apply({EventKind::kUp, device}, now, batch);
+}
+
+void Run::StreamDown(const std::string& device, absl::Time now, Batch& batch) {
+  Apply({EventKind::kDown, device}, now, batch);
+}
+
+void Run::Deny(const std::string& device, absl::Time now, Batch& batch) {
+  Apply({EventKind::kDeny, device}, now, batch);
+}
+
+void Run::Stop(absl::Time now, Batch& batch) {
+  if (HasEnded()) return;
+  const std::string detail = "stopped by an operator";
+  ending_.emplace(v1::RunStatus::STOPPED, detail);
+  Apply({EventKind::kStop, "", detail}, now, batch);
+}
+
+void Run::Apply(const Round::Event& event, absl::Time now, Batch& batch) {
+  if (!round_.has_value()) return;
+  // By value: performing the last action may replace the round.
+  const std::vector<Round::Action> actions = round_->Handle(event, now);
+  for (const Round::Action& action : actions) Perform(action, now, batch);
+}
+
+void Run::Perform(const Round::Action& action, absl::Time now, Batch& batch) {
+  changed_ = true;
+  switch (action.kind) {
+    case ActionKind::kAssign:
+      return Assign(action.devices, now, batch);
+    case ActionKind::kAccept:
+      return CloseSession(action, ClientState::kReported, now, batch);
+    case ActionKind::kRefuse:
+      return CloseSession(action, ClientState::kRefused, now, batch);
+    case ActionKind::kDecline:
+      return CloseSession(action, ClientState::kDeclined, now, batch);
+    case ActionKind::kLose:
+      return CloseSession(action, ClientState::kLost, now, batch);
+    case ActionKind::kCancel:
+      return CloseSession(action, ClientState::kCancelled, now, batch);
+    case ActionKind::kRepeat:
+      return SendAssignment(action.device, batch);
+    case ActionKind::kFinish:
+      return Finish(now, batch);
+    case ActionKind::kCommit:
+      return Commit(now, batch);
+    case ActionKind::kAbandon:
+      return Abandon(action.detail, now, batch);
+  }
+}
+
+void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
+                 Batch& batch) {
+  training_since_ = now;
+  absl::Status status = SignManifest(now);
+  if (status.ok() && !IsEvaluation()) {
+    auto sum = MakeRoundAggregator(plan_, row_.round);
+    status = sum.status();
+    if (sum.ok()) sum_ = *std::move(sum);
+  }
+  if (!status.ok()) {
+    batch.failure = status;
+    return;
+  }
+  row_.state = v1::RunStatus::RUNNING;
+  for (const std::string& device : devices) {
+    const SessionId key = IdOf(device);
+    sessions_[key] = Session();
+    SaveSession(id(), key, sessions_[key], batch);
+    SendAssignment(device, batch);
+  }
+  Say(now,
+      fmt::format("{}: {} with {} clients, deadline {}", RoundName(),
+                  IsEvaluation() ? "evaluating" : "training", devices.size(),
+                  Seconds(round_->deadline() - now)),
+      batch);
+}
+
+absl::Status Run::SignManifest(absl::Time now) {
+  v1::RoundManifest manifest;
+  *manifest.mutable_header() =
+      MakeHeader(now, round_->deadline() + kManifestSlack);
+  manifest.set_kind(IsEvaluation() ? v1::RoundManifest::EVAL
+                                   : v1::RoundManifest::TRAIN);
+  manifest.set_plan_digest(id());
+  manifest.set_round(row_.round);
+  manifest.set_attempt(row_.attempt);
+  manifest.set_adapter_digest(DigestBytes(models_.current().adapter));
+  if (!IsEvaluation()) {
+    manifest.set_coordinates(update_bytes_ / sizeof(float));
+  }
+  if (models_.current().number > 0) {
+    manifest.set_prev_card_digest(
+        Sha256Bytes(models_.current().card.payload()));
+  }
+  manifest.set_deadline_ms(absl::ToUnixMillis(round_->deadline()));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      manifest_, SignDocument(DocumentUse::kManifest,
+                              manifest.SerializeAsString(), *round_key_));
+  row_.manifest = manifest_.SerializeAsString();
+  return absl::OkStatus();
+}
+
+void Run::Finish(absl::Time now, Batch& batch) {
+  if (IsEvaluation()) return Apply({EventKind::kStepMade}, now, batch);
+  auto combined = sum_->Finish();
+  const absl::Status status =
+      combined.ok() ? models_.Publish(plan_, id(), *combined, now, batch)
+                    : combined.status();
+  if (status.ok()) return Apply({EventKind::kStepMade}, now, batch);
+  if (!absl::IsDataLoss(status) && !absl::IsNotFound(status)) {
+    batch.failure = Prefix(status, "publishing the next adapter");
+    return;
+  }
+  const std::string detail = fmt::format("the server's step failed: {}",
+                                         std::string(status.message()));
+  ending_.emplace(v1::RunStatus::FAILED, detail);
+  Apply({EventKind::kStepFailed, "", detail}, now, batch);
+}
+
+std::string Run::RecordMeasure(Batch& batch) {
+  v1::Measure measure;
+  measure.set_version(row_.round);
+  for (const auto& [key, session] : sessions_) {
+    if (std::get<0>(key) != row_.round || std::get<1>(key) != row_.attempt ||
+        session.state != ClientState::kReported || session.tokens == 0) {
+      continue;
+    }
+    measure.set_nll_sum(measure.nll_sum() + session.nll_sum);
+    measure.set_tokens(measure.tokens() + session.tokens);
+    measure.set_clients(measure.clients() + 1);
+  }
+  if (measure.tokens() == 0) return "";
+  SaveMeasure(id(), measure, batch);
+  measures_.push_back(measure);
+  return fmt::format(
+      ", perplexity of adapter {} is {:.2f} ({} clients, {} tokens)",
+      measure.version(),
+      std::exp(measure.nll_sum() / static_cast<double>(measure.tokens())),
+      measure.clients(), measure.tokens());
+}
+
+void Run::Commit(absl::Time now, Batch& batch) {
+  const std::string measure = RecordMeasure(batch);
+  Say(now,
+      fmt::format("{}: committed with {} of {} clients after {}{}; so far "
+                  "{} down, {} up",
+                  RoundName(), round_->CountOf(ClientState::kReported),
+                  round_->CountOf(ClientState::kReported) +
+                      round_->CountOf(ClientState::kRefused) +
+                      round_->CountOf(ClientState::kDeclined) +
+                      round_->CountOf(ClientState::kLost),
+                  Seconds(now - training_since_), measure,
+                  FormatBytes(row_.bytes_down), FormatBytes(row_.bytes_up)),
+      batch);
+  CleanUp(batch);
+  ++row_.round;
+  row_.attempt = 0;
+  if (row_.round > plan_.rounds().count()) {
+    return End(v1::RunStatus::FINISHED, "", now, batch);
+  }
+  StartRound(now);
+}
+
+void Run::Abandon(const std::string& reason, absl::Time now, Batch& batch) {
+  Say(now, fmt::format("{}: abandoned: {}", RoundName(), reason), batch, true);
+  CleanUp(batch);
+  const std::string name = IsEvaluation()
+                               ? std::string("the closing evaluation")
+                               : fmt::format("round {}", row_.round);
+  ++row_.attempt;
+  if (ending_.has_value()) {
+    return End(ending_->first, ending_->second, now, batch);
+  }
+  if (row_.attempt >= plan_.rounds().attempts()) {
+    return End(v1::RunStatus::FAILED,
+               fmt::format("not enough clients: {} was abandoned {} times in a "
+                           "row; the last time {}",
+                           name, row_.attempt, reason),
+               now, batch);
+  }
+  StartRound(now);
+}
+
+void Run::End(v1::RunStatus::State state, std::string detail, absl::Time now,
+              Batch& batch) {
+  row_.state = state;
+  row_.detail = std::move(detail);
+  row_.ended_ms = std::max<int64_t>(1, absl::ToUnixMillis(now));
+  round_.reset();
+  sum_.reset();
+  const absl::Duration took = now - absl::FromUnixMillis(row_.submitted_ms);
+  if (state == v1::RunStatus::FINISHED) {
+    Say(now,
+        fmt::format("finished {} rounds in {}", plan_.rounds().count(),
+                    Seconds(took)),
+        batch);
+  } else {
+    Say(now,
+        fmt::format("{}: {}",
+                    state == v1::RunStatus::FAILED ? "failed" : "stopped",
+                    row_.detail),
+        batch, true);
+  }
+}
+
+void Run::CleanUp(Batch& batch) {
+  row_.manifest.clear();
+  dirty_ = true;
+  for (const auto& [key, session] : sessions_) {
+    const auto& [round, attempt, device] = key;
+    if (round != row_.round || attempt != row_.attempt) continue;
+    batch.partials.push_back(PartialName(device));
+    auto digest = DigestFromBytes(session.update_digest);
+    if (!digest.ok()) continue;
+    batch.unneeded.push_back(*digest);
+    SaveUnneeded(*digest, batch);
+  }
+}
+
+void Run::Save(Batch& batch) {
+  if (!dirty_) return;
+  SaveRun(row_, batch);
+  dirty_ = false;
+}
+
+bool Run::TakeChanged() { return std::exchange(changed_, false); }
+
+}  // namespace edgetune

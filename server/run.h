@@ -1,0 +1,170 @@
+#ifndef EDGETUNE_SERVER_RUN_H_
+#define EDGETUNE_SERVER_RUN_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregation/aggregator.h"
+#include "base/parameters.h"
+#include "protos/edgetune/v1/federation.pb.h"
+#include "protos/edgetune/v1/operator.pb.h"
+#include "server/batch.h"
+#include "server/model_store.h"
+#include "server/round.h"
+#include "server/run_rows.h"
+
+namespace edgetune {
+
+// One submitted plan and its life: Queued -> Running -> Finished, Failed or
+// Stopped; at most one Round at a time, `count` training rounds and one
+// closing evaluation. Feeds its Round with events and does what it answers:
+// rows and messages go to the batch, nothing is sent or committed here.
+//
+// Life: Admit (a new plan) or Recover (after a restart), then any of the
+// event methods with a `now` that never falls; Tick first. One thread. Blobs
+// and key are borrowed. After batch.failure is set the run must be dropped.
+class Run {
+ public:
+  struct Stores {
+    BlobStore* blobs;
+    const SigningKey* round_key;
+  };
+  // `envelope` was verified, `plan` is its payload, its blobs are here.
+  static absl::StatusOr<std::unique_ptr<Run>> Admit(
+      Stores stores, const v1::Envelope& envelope, v1::TaskPlan plan,
+      int64_t sequence, absl::Time now, Batch& batch);
+  static absl::StatusOr<std::unique_ptr<Run>> Recover(Stores stores,
+                                                      StoredRun stored,
+                                                      absl::Time now,
+                                                      Batch& batch);
+
+  const std::string& id() const { return row_.run_id; }
+  const v1::TaskPlan& plan() const { return plan_; }
+  const RunRow& row() const { return row_; }
+  bool HasEnded() const { return row_.ended_ms != 0; }
+  v1::RunStatus Status() const;
+  // Whether people were shown something else since the last call.
+  bool TakeChanged();
+  absl::Time NextTimer() const;
+
+  // --- time, devices, operators
+  void Tick(absl::Time now, Batch& batch);
+  bool IsSelecting() const;
+  // How many of the idle devices it will take within seconds.
+  size_t Reserved() const;
+  // Offers idle devices; returns those taken, none or a whole cohort. `turn`
+  // orders runs by when they last took devices.
+  std::vector<std::string> Offer(std::vector<std::string> idle, size_t busy,
+                                 int64_t turn, absl::Time now, Batch& batch);
+  void StreamUp(const std::string& device, absl::Time now, Batch& batch);
+  void StreamDown(const std::string& device, absl::Time now, Batch& batch);
+  void Deny(const std::string& device, absl::Time now, Batch& batch);
+  void Stop(absl::Time now, Batch& batch);
+
+  // --- what a device says about a session of this run
+  bool HasOpen(const std::string& device) const;
+  size_t CountOpen() const;
+  bool IsCurrent(const v1::SessionKey& key) const;
+  void HandleAccepted(const std::string& device, const v1::SessionKey& key);
+  void HandleProgress(const std::string& device, const v1::Progress& progress);
+  void HandleDeclined(const std::string& device, const v1::Declined& declined,
+                      absl::Time now, Batch& batch);
+  void HandleReport(const std::string& device, const v1::Report& report,
+                    absl::Time now, Batch& batch);
+  // What became of a session that is not open.
+  void AnswerEnded(const std::string& device, const v1::SessionKey& key,
+                   Batch& batch);
+
+  // --- data plane
+  // Base parts and the adapter of the round in training.
+  bool Serves(const Digest& digest) const;
+  // Whether removing the blob would take something from this run.
+  bool Refers(const Digest& digest) const;
+  absl::StatusOr<std::string> AuthorizeUpload(const std::string& device,
+                                              const v1::UploadKey& key);
+  void CountDownload(const Digest& digest, uint64_t bytes);
+  void CountUpload(uint64_t bytes);
+  // Adds the run's row when it differs from the last one written.
+  void Save(Batch& batch);
+
+ private:
+  Run(Stores stores, v1::TaskPlan plan);
+
+  // run_recovery.cc
+  absl::Status ResumeRound(absl::Time now, Batch& batch);
+  absl::Status RebuildSum(absl::Time now, Batch& batch);
+
+  // run.cc: rounds
+  Round::Options RoundOptions() const;
+  bool IsEvaluation() const;
+  void StartRound(absl::Time now);
+  void Apply(const Round::Event& event, absl::Time now, Batch& batch);
+  void Perform(const Round::Action& action, absl::Time now, Batch& batch);
+  void Assign(const std::vector<std::string>& devices, absl::Time now,
+              Batch& batch);
+  absl::Status SignManifest(absl::Time now);
+  void Finish(absl::Time now, Batch& batch);
+  void Commit(absl::Time now, Batch& batch);
+  void Abandon(const std::string& reason, absl::Time now, Batch& batch);
+  void End(v1::RunStatus::State state, std::string detail, absl::Time now,
+           Batch& batch);
+  // Records what the round's reports say of the incoming adapter.
+  std::string RecordMeasure(Batch& batch);
+  void CleanUp(Batch& batch);
+
+  // run_sessions.cc: clients
+  void CloseSession(const Round::Action& action, Round::ClientState state,
+                    absl::Time now, Batch& batch);
+  void TellClosed(const Round::Action& action, const std::string& activity,
+                  absl::Time now, Batch& batch);
+  void AnswerReportAgain(const std::string& device, const v1::Report& report,
+                         Session& session, absl::Time now, Batch& batch);
+  void SendOutcome(const std::string& device, const v1::SessionKey& key,
+                   v1::Outcome::Result result, std::string_view detail,
+                   Batch& batch) const;
+  void SendAssignment(const std::string& device, Batch& batch) const;
+  v1::SessionKey CurrentKey() const;
+  SessionId IdOf(const std::string& device) const;
+  Session* Find(const std::string& device, const v1::SessionKey& key);
+  std::string PartialName(const std::string& device) const;
+
+  void Say(absl::Time now, std::string text, Batch& batch,
+           bool warning = false);
+  std::string RoundName() const;
+
+  const v1::TaskPlan plan_;
+  BlobStore* const blobs_;
+  RunRow row_;
+  v1::Envelope plan_envelope_;
+  const SigningKey* const round_key_;
+  ModelStore models_;
+  std::map<SessionId, Session> sessions_;
+  std::vector<v1::Measure> measures_;
+  std::vector<v1::RunEvent> events_;
+
+  std::optional<Round> round_;  // while the run has not ended
+  v1::Envelope manifest_;       // of the round in training
+  absl::Time training_since_;
+  std::unique_ptr<Aggregator> sum_;
+  size_t update_bytes_ = 0;
+  // Set when the round is given up for good: how the run ends.
+  std::optional<std::pair<v1::RunStatus::State, std::string>> ending_;
+  bool changed_ = true;  // for people
+  bool dirty_ = true;    // the row
+};
+
+// A short name of a run for people: the first 8 hex digits of its id.
+std::string ShortId(std::string_view run_id);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_SERVER_RUN_H_

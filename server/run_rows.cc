@@ -1,0 +1,311 @@
+#include "server/run_rows.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/status.h"
+#include "storage/blob_store.h"
+
+namespace edgetune {
+namespace {
+
+// Reads the columns of one row in order; the first wrong type is remembered.
+class RowReader {
+ public:
+  RowReader(const char* table, const Row& row) : table_(table), row_(row) {}
+
+  std::string Bytes() {
+    const Blob* blob = Next<Blob>();
+    return blob == nullptr ? "" : blob->bytes;
+  }
+  std::string Text() {
+    const std::string* text = Next<std::string>();
+    return text == nullptr ? "" : *text;
+  }
+  int64_t Integer() {
+    const int64_t* number = Next<int64_t>();
+    return number == nullptr ? 0 : *number;
+  }
+  double Real() {
+    const double* number = Next<double>();
+    return number == nullptr ? 0 : *number;
+  }
+  // An integer in [0, most].
+  uint32_t Small(int64_t most = 0xffffffff) {
+    const int64_t number = Integer();
+    if (number < 0 || number > most) Fail();
+    return static_cast<uint32_t>(number);
+  }
+  void Fail() {
+    if (!status_.ok()) return;
+    status_ = absl::DataLossError(fmt::format(
+        "table {}: column {} does not hold what this program writes", table_,
+        at_));
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  template <typename T>
+  const T* Next() {
+    const T* value = at_ < row_.size() ? std::get_if<T>(&row_[at_]) : nullptr;
+    ++at_;
+    if (value == nullptr) Fail();
+    return value;
+  }
+
+  const char* const table_;
+  const Row& row_;
+  size_t at_ = 0;
+  absl::Status status_;
+};
+
+Value Integer(uint64_t value) { return static_cast<int64_t>(value); }
+Value Bytes(std::string bytes) { return Blob{std::move(bytes)}; }
+
+absl::StatusOr<RunRow> ReadRun(const Row& row) {
+  RowReader in("runs", row);
+  RunRow run;
+  run.run_id = in.Bytes();
+  run.sequence = in.Integer();
+  run.plan = in.Bytes();
+  const int state = static_cast<int>(in.Small(1000));
+  if (v1::RunStatus::State_IsValid(state)) {
+    run.state = static_cast<v1::RunStatus::State>(state);
+  } else {
+    in.Fail();
+  }
+  run.detail = in.Text();
+  run.round = in.Small();
+  run.attempt = in.Small();
+  run.turn = in.Integer();
+  run.submitted_ms = in.Integer();
+  run.ended_ms = in.Integer();
+  run.bytes_down = in.Integer();
+  run.bytes_up = in.Integer();
+  run.base_bytes_down = in.Integer();
+  run.events = in.Integer();
+  run.manifest = in.Bytes();
+  EDGETUNE_RETURN_IF_ERROR(in.status());
+  return run;
+}
+
+absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rows,
+      transaction.Query("SELECT round, attempt, device, state, fingerprint,"
+                        " update_digest, weight, nll_sum, tokens, detail"
+                        " FROM sessions WHERE run_id = ?",
+                        {Bytes(run.row.run_id)}));
+  for (const Row& row : rows) {
+    RowReader in("sessions", row);
+    const uint32_t round = in.Small(), attempt = in.Small();
+    SessionId id(round, attempt, in.Text());
+    Session session;
+    session.state = static_cast<Round::ClientState>(
+        in.Small(static_cast<int>(Round::ClientState::kCancelled)));
+    session.fingerprint = in.Bytes();
+    session.update_digest = in.Bytes();
+    session.weight = in.Real();
+    session.nll_sum = in.Real();
+    session.tokens = in.Integer();
+    session.detail = in.Text();
+    EDGETUNE_RETURN_IF_ERROR(in.status());
+    run.sessions.emplace(std::move(id), std::move(session));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadVersions(Transaction& transaction, StoredRun& run) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rows,
+      transaction.Query("SELECT card, optimizer_state FROM versions"
+                        " WHERE run_id = ? ORDER BY version",
+                        {Bytes(run.row.run_id)}));
+  for (const Row& row : rows) {
+    RowReader in("versions", row);
+    ModelVersion version;
+    v1::ModelCard card;
+    if (!version.card.ParseFromString(in.Bytes()) ||
+        !card.ParseFromString(version.card.payload())) {
+      in.Fail();
+    }
+    run.optimizer_state = in.Bytes();
+    EDGETUNE_RETURN_IF_ERROR(in.status());
+    version.number = card.version();
+    EDGETUNE_ASSIGN_OR_RETURN(version.adapter,
+                              DigestFromBytes(card.adapter_digest()));
+    run.versions.push_back(std::move(version));
+  }
+  if (!run.versions.empty()) return absl::OkStatus();
+  return absl::DataLossError("table versions: a run without its first adapter");
+}
+
+absl::Status LoadMeasures(Transaction& transaction, StoredRun& run) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rows,
+      transaction.Query("SELECT version, nll_sum, tokens, clients"
+                        " FROM measures WHERE run_id = ? ORDER BY version",
+                        {Bytes(run.row.run_id)}));
+  for (const Row& row : rows) {
+    RowReader in("measures", row);
+    v1::Measure measure;
+    measure.set_version(in.Small());
+    measure.set_nll_sum(in.Real());
+    measure.set_tokens(in.Integer());
+    measure.set_clients(in.Small());
+    EDGETUNE_RETURN_IF_ERROR(in.status());
+    run.measures.push_back(std::move(measure));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadEvents(Transaction& transaction, StoredRun& run) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rows,
+      transaction.Query(
+          "SELECT time_ms, text FROM events WHERE run_id = ? ORDER BY number",
+          {Bytes(run.row.run_id)}));
+  for (const Row& row : rows) {
+    RowReader in("events", row);
+    v1::RunEvent event;
+    event.set_time_ms(in.Integer());
+    event.set_text(in.Text());
+    EDGETUNE_RETURN_IF_ERROR(in.status());
+    run.events.push_back(std::move(event));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const std::vector<std::string>& CoordinatorMigrations() {
+  static const auto* const migrations = new std::vector<std::string>{R"sql(
+-- One row a submitted plan. `manifest` is empty unless a round is in training.
+CREATE TABLE runs (
+  run_id BLOB PRIMARY KEY, sequence INTEGER NOT NULL, plan BLOB NOT NULL,
+  state INTEGER NOT NULL, detail TEXT NOT NULL, round INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, turn INTEGER NOT NULL,
+  submitted_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,
+  bytes_down INTEGER NOT NULL, bytes_up INTEGER NOT NULL,
+  base_bytes_down INTEGER NOT NULL, events INTEGER NOT NULL,
+  manifest BLOB NOT NULL) WITHOUT ROWID;
+-- One row a client asked, kept for the run's life (answers to late and
+-- repeated reports). `state` is Round::ClientState.
+CREATE TABLE sessions (
+  run_id BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  device TEXT NOT NULL, state INTEGER NOT NULL, fingerprint BLOB NOT NULL,
+  update_digest BLOB NOT NULL, weight REAL NOT NULL, nll_sum REAL NOT NULL,
+  tokens INTEGER NOT NULL, detail TEXT NOT NULL,
+  PRIMARY KEY (run_id, round, attempt, device)) WITHOUT ROWID;
+-- Published adapters. Only the newest row holds the optimiser's moments.
+CREATE TABLE versions (
+  run_id BLOB NOT NULL, version INTEGER NOT NULL, card BLOB NOT NULL,
+  optimizer_state BLOB NOT NULL, PRIMARY KEY (run_id, version));
+CREATE TABLE measures (
+  run_id BLOB NOT NULL, version INTEGER NOT NULL, nll_sum REAL NOT NULL,
+  tokens INTEGER NOT NULL, clients INTEGER NOT NULL,
+  PRIMARY KEY (run_id, version)) WITHOUT ROWID;
+CREATE TABLE events (
+  run_id BLOB NOT NULL, number INTEGER NOT NULL, time_ms INTEGER NOT NULL,
+  text TEXT NOT NULL, PRIMARY KEY (run_id, number)) WITHOUT ROWID;
+-- Update blobs of ended rounds that are still to be removed.
+CREATE TABLE unneeded (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+)sql"};
+  return *migrations;
+}
+
+void SaveRun(const RunRow& row, Batch& batch) {
+  batch.writes.push_back(
+      {"INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+       {Bytes(row.run_id), row.sequence, Bytes(row.plan),
+        Integer(static_cast<uint64_t>(row.state)), row.detail,
+        Integer(row.round), Integer(row.attempt), row.turn, row.submitted_ms,
+        row.ended_ms, Integer(row.bytes_down), Integer(row.bytes_up),
+        Integer(row.base_bytes_down), row.events, Bytes(row.manifest)}});
+}
+
+void SaveSession(const std::string& run_id, const SessionId& id,
+                 const Session& session, Batch& batch) {
+  const auto& [round, attempt, device] = id;
+  batch.writes.push_back(
+      {"INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+       {Bytes(run_id), Integer(round), Integer(attempt), device,
+        Integer(static_cast<uint64_t>(session.state)),
+        Bytes(session.fingerprint), Bytes(session.update_digest),
+        session.weight, session.nll_sum, Integer(session.tokens),
+        session.detail}});
+}
+
+void SaveVersion(const std::string& run_id, const ModelVersion& version,
+                 const std::string& optimizer_state, Batch& batch) {
+  batch.writes.push_back(
+      {"UPDATE versions SET optimizer_state = x'' WHERE run_id = ?",
+       {Bytes(run_id)}});
+  batch.writes.push_back(
+      {"INSERT INTO versions VALUES (?,?,?,?)",
+       {Bytes(run_id), Integer(version.number),
+        Bytes(version.card.SerializeAsString()), Bytes(optimizer_state)}});
+}
+
+void SaveMeasure(const std::string& run_id, const v1::Measure& measure,
+                 Batch& batch) {
+  batch.writes.push_back(
+      {"INSERT OR REPLACE INTO measures VALUES (?,?,?,?,?)",
+       {Bytes(run_id), Integer(measure.version()), measure.nll_sum(),
+        Integer(measure.tokens()), Integer(measure.clients())}});
+}
+
+void SaveEvent(const std::string& run_id, int64_t number,
+               const v1::RunEvent& event, Batch& batch) {
+  batch.writes.push_back(
+      {"INSERT INTO events VALUES (?,?,?,?)",
+       {Bytes(run_id), number, int64_t{event.time_ms()}, event.text()}});
+  batch.writes.push_back({"DELETE FROM events WHERE run_id = ? AND number <= ?",
+                          {Bytes(run_id), number - kEventsKept}});
+}
+
+void SaveUnneeded(const Digest& digest, Batch& batch) {
+  batch.writes.push_back({"INSERT OR IGNORE INTO unneeded VALUES (?)",
+                          {Bytes(DigestBytes(digest))}});
+}
+
+void ForgetUnneeded(const Digest& digest, Batch& batch) {
+  batch.writes.push_back(
+      {"DELETE FROM unneeded WHERE digest = ?", {Bytes(DigestBytes(digest))}});
+}
+
+absl::StatusOr<std::vector<StoredRun>> LoadRuns(Transaction& transaction) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rows,
+      transaction.Query(
+          "SELECT run_id, sequence, plan, state, detail, round, attempt, turn,"
+          " submitted_ms, ended_ms, bytes_down, bytes_up, base_bytes_down,"
+          " events, manifest FROM runs ORDER BY sequence"));
+  std::vector<StoredRun> runs;
+  for (const Row& row : rows) {
+    StoredRun run;
+    EDGETUNE_ASSIGN_OR_RETURN(run.row, ReadRun(row));
+    EDGETUNE_RETURN_IF_ERROR(LoadSessions(transaction, run));
+    EDGETUNE_RETURN_IF_ERROR(LoadVersions(transaction, run));
+    EDGETUNE_RETURN_IF_ERROR(LoadMeasures(transaction, run));
+    EDGETUNE_RETURN_IF_ERROR(LoadEvents(transaction, run));
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
+absl::StatusOr<std::vector<Digest>> LoadUnneeded(Transaction& transaction) {
+  EDGETUNE_ASSIGN_OR_RETURN(const auto rows,
+                            transaction.Query("SELECT digest FROM unneeded"));
+  std::vector<Digest> digests;
+  for (const Row& row : rows) {
+    RowReader in("unneeded", row);
+    EDGETUNE_ASSIGN_OR_RETURN(digests.emplace_back(),
+                              DigestFromBytes(in.Bytes()));
+  }
+  return digests;
+}
+
+}  // namespace edgetune

@@ -1,0 +1,96 @@
+#ifndef EDGETUNE_SERVER_RUN_ROWS_H_
+#define EDGETUNE_SERVER_RUN_ROWS_H_
+
+// The coordinator's tables, and what they hold as plain structs. Save...
+// functions only add statements to a batch; LoadRuns reads all back.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "protos/edgetune/v1/operator.pb.h"
+#include "server/batch.h"
+#include "server/model_store.h"
+#include "server/round.h"
+#include "storage/database.h"
+
+namespace edgetune {
+
+// What became of one client in one round and attempt. Kept for the life of the
+// run, so that an old report is answered as it was the first time.
+struct Session {
+  Round::ClientState state = Round::ClientState::kOpen;
+  std::string fingerprint;    // of the report; empty: none
+  std::string update_digest;  // empty: none
+  double weight = 0;
+  double nll_sum = 0;
+  uint64_t tokens = 0;
+  std::string detail;  // why refused, lost, declined or cancelled
+
+  // For people, or cheap to learn again: not durable.
+  std::string activity = "assigned";
+  uint32_t step = 0;
+  uint32_t steps = 0;
+  double loss = 0;
+  bool late = false;
+  std::string announced;  // digest of the upload under way
+};
+// Round, attempt, device.
+using SessionId = std::tuple<uint32_t, uint32_t, std::string>;
+
+struct RunRow {
+  std::string run_id;    // 32 bytes
+  int64_t sequence = 0;  // order of submission
+  std::string plan;      // serialised envelope
+  v1::RunStatus::State state = v1::RunStatus::QUEUED;
+  std::string detail;
+  uint32_t round = 0;    // next or open; rounds.count: the closing evaluation
+  uint32_t attempt = 0;  // of that round
+  int64_t turn = 0;      // larger: took devices more recently
+  int64_t submitted_ms = 0;
+  int64_t ended_ms = 0;
+  uint64_t bytes_down = 0;
+  uint64_t bytes_up = 0;
+  uint64_t base_bytes_down = 0;
+  int64_t events = 0;    // ever recorded
+  std::string manifest;  // serialised envelope of the round in training, or ""
+};
+
+struct StoredRun {
+  RunRow row;
+  std::map<SessionId, Session> sessions;
+  std::vector<ModelVersion> versions;
+  std::string optimizer_state;
+  std::vector<v1::Measure> measures;
+  std::vector<v1::RunEvent> events;
+};
+
+constexpr int64_t kEventsKept = 200;
+
+const std::vector<std::string>& CoordinatorMigrations();
+
+void SaveRun(const RunRow& row, Batch& batch);
+void SaveSession(const std::string& run_id, const SessionId& id,
+                 const Session& session, Batch& batch);
+void SaveVersion(const std::string& run_id, const ModelVersion& version,
+                 const std::string& optimizer_state, Batch& batch);
+void SaveMeasure(const std::string& run_id, const v1::Measure& measure,
+                 Batch& batch);
+// `number` counts from 1; those beyond the last kEventsKept go.
+void SaveEvent(const std::string& run_id, int64_t number,
+               const v1::RunEvent& event, Batch& batch);
+// Blobs to remove survive a crash between commit and removal.
+void SaveUnneeded(const Digest& digest, Batch& batch);
+void ForgetUnneeded(const Digest& digest, Batch& batch);
+
+// DataLoss: a row that this program did not write.
+absl::StatusOr<std::vector<StoredRun>> LoadRuns(Transaction& transaction);
+absl::StatusOr<std::vector<Digest>> LoadUnneeded(Transaction& transaction);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_SERVER_RUN_ROWS_H_

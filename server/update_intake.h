@@ -1,0 +1,42 @@
+#ifndef EDGETUNE_SERVER_UPDATE_INTAKE_H_
+#define EDGETUNE_SERVER_UPDATE_INTAKE_H_
+
+// What stands between a client's report and the sum. Pure functions over the
+// plan, the report and the uploaded blob; a refusal changes nothing.
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "aggregation/aggregator.h"
+#include "protos/edgetune/v1/federation.pb.h"
+#include "protos/edgetune/v1/plan.pb.h"
+#include "storage/blob_store.h"
+
+namespace edgetune {
+
+// The numbers of a report against its plan. InvalidArgument says which one is
+// wrong, got and wanted: weight in (0, cap] for TRAIN and 0 for EVAL, digest
+// 32 bytes or empty, nll_sum finite and not negative, tokens at most what
+// eval_examples of max_length hold.
+absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
+                         const v1::Report& report);
+
+// An aggregator for one TRAIN round of the plan.
+absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
+    const v1::TaskPlan& plan, uint32_t round);
+
+// Folds the blob `update_digest` with the plan's weighting into `aggregator`.
+// InvalidArgument or DataLoss: no such blob, wrong length, NaN or Inf, beyond
+// the bound.
+absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
+                        const std::string& update_digest, double weight,
+                        const BlobStore& blobs, Aggregator& aggregator);
+
+// Tells two reports of one session apart: equal bytes, equal answer.
+std::string ReportFingerprint(const v1::Report& report);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_SERVER_UPDATE_INTAKE_H_

@@ -1,0 +1,227 @@
+// Reports that are refused, clients that are lost, runs that end early.
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "protos/plan_check.h"
+#include "tests/server/test_server.h"
+
+namespace edgetune {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+// One round; d4 sends what `spoil` made of a good report and is refused, the
+// other three commit the round.
+void ExpectRefusedAndRoundKept(
+    const std::function<void(FakeDevice&, v1::Report&)>& spoil,
+    const std::string& reason) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  FakeDevice& bad = *fleet[3];
+  bad.works = false;
+  v1::TaskPlan plan = server.MakePlan();
+  plan.mutable_rounds()->set_count(1);
+  const std::string run = server.Submit(plan);
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return bad.manifest(); }));
+  v1::Report report = bad.MakeReport();
+  spoil(bad, report);
+  bad.SendReport(report);
+  bad.works = true;
+  ASSERT_TRUE(RunToEnd(server, fleet, run));
+  ASSERT_FALSE(bad.outcomes.empty());
+  EXPECT_EQ(bad.outcomes[0].result(), v1::Outcome::REFUSED);
+  EXPECT_THAT(bad.outcomes[0].detail(), HasSubstr(reason));
+  EXPECT_TRUE(server.HasEvent(run, "d4 refused"));
+  const v1::RunStatus status = server.Show(run);
+  EXPECT_EQ(status.state(), v1::RunStatus::FINISHED);
+  EXPECT_EQ(ParseCard(status.cards(1).payload())->updates(), 3u);
+}
+
+TEST(CoordinatorFailuresTest, ImpossibleWeightsAreRefusedAndTheRoundKept) {
+  for (double weight : {0.0, -1.0, kNaN, kInf, 16385.0}) {
+    ExpectRefusedAndRoundKept(
+        [&](FakeDevice&, v1::Report& report) { report.set_weight(weight); },
+        "weight is");
+  }
+}
+
+TEST(CoordinatorFailuresTest, ImpossibleEvaluationsAreRefused) {
+  for (double nll : {kNaN, kInf, -1.0}) {
+    ExpectRefusedAndRoundKept(
+        [&](FakeDevice&, v1::Report& report) { report.set_nll_sum(nll); },
+        "nll_sum is");
+  }
+  ExpectRefusedAndRoundKept(
+      [](FakeDevice&, v1::Report& report) { report.set_tokens(32 * 512 + 1); },
+      "tokens");
+}
+
+TEST(CoordinatorFailuresTest, UpdatesThatAreNotNumbersOrTooLargeAreRefused) {
+  for (float value :
+       {std::nanf(""), std::numeric_limits<float>::infinity(), 64.5f, -64.5f}) {
+    ExpectRefusedAndRoundKept(
+        [&](FakeDevice& device, v1::Report& report) {
+          ParameterVector update = device.Update(0);
+          update[7] = value;
+          const std::string bytes = SerializeParameters(update);
+          ASSERT_TRUE(device.Upload(bytes, Sha256(bytes)).ok());
+          report.set_update_digest(Sha256Bytes(bytes));
+        },
+        "");
+  }
+}
+
+TEST(CoordinatorFailuresTest, DigestsWithoutAnUploadAreRefused) {
+  ExpectRefusedAndRoundKept(
+      [](FakeDevice&, v1::Report& report) {
+        report.set_update_digest(std::string(32, 'x'));
+      },
+      "no blob");
+  ExpectRefusedAndRoundKept(
+      [](FakeDevice&, v1::Report& report) {
+        report.set_update_digest(std::string(31, 'x'));
+      },
+      "wanted 32");
+}
+
+TEST(CoordinatorFailuresTest, ABlobOfAnotherLengthIsNoUpdate) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  for (auto& device : fleet) device->works = false;
+  server.Submit(server.MakePlan());
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[0]->manifest(); }));
+  const std::string bytes(kTestCoordinates * 4 + 4, '\0');
+  EXPECT_TRUE(absl::IsInvalidArgument(fleet[0]->Upload(bytes, Sha256(bytes))));
+  const std::string right(kTestCoordinates * 4, '\0');
+  EXPECT_TRUE(absl::IsDataLoss(fleet[0]->Upload(right, Sha256("other"))));
+}
+
+TEST(CoordinatorFailuresTest, ABaseNamedAsUpdateIsRefused) {
+  ExpectRefusedAndRoundKept(
+      [](FakeDevice&, v1::Report& report) {
+        report.set_update_digest(Sha256Bytes(std::string(1000, 'b')));
+      },
+      "");
+}
+
+TEST(CoordinatorFailuresTest, OneClientLostTheRoundCommitsWithThree) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  fleet[2]->works = false;
+  v1::TaskPlan plan = server.MakePlan();
+  plan.mutable_rounds()->set_count(1);
+  const std::string run = server.Submit(plan);
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[2]->manifest(); }));
+  fleet[2]->Leave();
+  ASSERT_TRUE(RunToEnd(server, fleet, run));
+  EXPECT_EQ(ParseCard(server.Show(run).cards(1).payload())->updates(), 3u);
+  EXPECT_TRUE(server.HasEvent(run, "d3 lost at "));
+  EXPECT_TRUE(server.HasEvent(run, "stream was gone longer than 30s"));
+}
+
+TEST(CoordinatorFailuresTest, AReportAfterTheDeadlineIsLate) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  FakeDevice& slow = *fleet[0];
+  slow.works = false;
+  const std::string run = server.Submit(server.MakePlan());
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return slow.manifest(); }));
+  const v1::Report report = slow.MakeReport();
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return !slow.outcomes.empty(); }));
+  EXPECT_EQ(slow.outcomes[0].result(), v1::Outcome::LATE);
+  slow.SendReport(report);
+  ASSERT_TRUE(
+      RunUntil(server, fleet, [&] { return slow.outcomes.size() == 2; }));
+  EXPECT_EQ(slow.outcomes[1].result(), v1::Outcome::LATE);
+  EXPECT_TRUE(server.HasEvent(run, "the report of d1 came too late"));
+}
+
+TEST(CoordinatorFailuresTest, TheSameReportAgainGetsTheSameAnswer) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  for (auto& device : fleet) device->works = false;
+  FakeDevice& twice = *fleet[0];
+  const std::string run = server.Submit(server.MakePlan());
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return twice.manifest(); }));
+  v1::Report report = twice.MakeReport();
+  twice.SendReport(report);
+  report.set_train_seconds(99);  // not part of what is reported
+  twice.SendReport(report);
+  report.set_weight(report.weight() + 1);
+  twice.SendReport(report);
+  ASSERT_TRUE(
+      RunUntil(server, fleet, [&] { return twice.outcomes.size() == 3; }));
+  EXPECT_EQ(twice.outcomes[0].result(), v1::Outcome::ACCEPTED);
+  EXPECT_EQ(twice.outcomes[1].result(), v1::Outcome::ACCEPTED);
+  EXPECT_EQ(twice.outcomes[2].result(), v1::Outcome::REFUSED);
+  EXPECT_TRUE(server.HasEvent(run, "equivocation: d1"));
+}
+
+TEST(CoordinatorFailuresTest, ThreeAbandonedRoundsFailTheRun) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  for (auto& device : fleet) device->works = false;
+  const std::string run = server.Submit(server.MakePlan());
+  ASSERT_TRUE(RunToEnd(server, fleet, run));
+  const v1::RunStatus status = server.Show(run);
+  EXPECT_EQ(status.state(), v1::RunStatus::FAILED);
+  EXPECT_THAT(status.detail(), StartsWith("not enough clients"));
+  EXPECT_THAT(status.detail(), HasSubstr("3 times"));
+  EXPECT_EQ(fleet[0]->outcomes.size(), 2u);  // the third waits in its channel
+}
+
+TEST(CoordinatorFailuresTest, ARunForWhichNobodyComesFails) {
+  TestServer server;
+  std::vector<std::unique_ptr<FakeDevice>> nobody;
+  const std::string run = server.Submit(server.MakePlan());
+  const absl::Time before = server.clock().Now();
+  ASSERT_TRUE(RunToEnd(server, nobody, run));
+  EXPECT_THAT(server.Show(run).detail(), StartsWith("not enough clients"));
+  EXPECT_EQ(server.clock().Now() - before, 3 * absl::Minutes(10));
+}
+
+TEST(CoordinatorFailuresTest, DecliningClientsDoNotHoldTheRound) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  FakeDevice& shy = *fleet[1];
+  shy.works = false;
+  v1::TaskPlan plan = server.MakePlan();
+  plan.mutable_rounds()->set_count(1);
+  const std::string run = server.Submit(plan);
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return shy.manifest(); }));
+  v1::ClientMessage message;
+  *message.mutable_declined()->mutable_session() = shy.Key();
+  message.mutable_declined()->set_reason(v1::Declined::POLICY);
+  message.mutable_declined()->set_detail("outside its window");
+  shy.Send(message);
+  ASSERT_TRUE(RunUntil(server, fleet, [&] {
+    return server.Show(run).rounds_done() == 1 && !shy.outcomes.empty();
+  }));
+  EXPECT_TRUE(server.HasEvent(run, "d2 declined: outside its window"));
+  EXPECT_EQ(shy.outcomes[0].result(), v1::Outcome::CANCELLED);
+}
+
+TEST(CoordinatorFailuresTest, StopCancelsTheRound) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  for (auto& device : fleet) device->works = false;
+  const std::string run = server.Submit(server.MakePlan());
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[3]->manifest(); }));
+  const auto stopped = server.coordinator().StopRun(run);
+  ASSERT_TRUE(stopped.ok());
+  EXPECT_EQ(stopped->state(), v1::RunStatus::STOPPED);
+  fleet[3]->Work();
+  EXPECT_EQ(fleet[3]->outcomes.at(0).result(), v1::Outcome::CANCELLED);
+  EXPECT_EQ(server.coordinator().StopRun(run)->detail(), stopped->detail());
+}
+
+}  // namespace
+}  // namespace edgetune
