@@ -4,9 +4,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "base/clock.h"
 #include "client/transport.h"
 #include "config/daemon_files.h"
@@ -38,11 +40,13 @@ class Client {
   struct Options {
     ClientFile file;
     bool once = false;
+    // After declining a session, before asking for work again.
+    absl::Duration decline_pause = absl::Seconds(10);
   };
 
   static const std::vector<std::string>& Migrations();
-  static absl::StatusOr<std::unique_ptr<Client>> Make(
-      Dependencies dependencies, Options options);
+  static absl::StatusOr<std::unique_ptr<Client>> Make(Dependencies dependencies,
+                                                      Options options);
   virtual ~Client() = default;
 
   // OK: stopped, or `once` and done (an accepted report, or nothing to do).

@@ -19,10 +19,10 @@ struct TextDataOptions {
 };
 
 struct TextDataReport {
-  std::string schema;       // detected
-  int64_t examples = 0;     // usable
-  int64_t truncated = 0;    // cut to max_length
-  int64_t label_less = 0;   // left out: no labelled token (after the cut)
+  std::string schema;      // detected
+  int64_t examples = 0;    // usable
+  int64_t truncated = 0;   // cut to max_length
+  int64_t label_less = 0;  // left out: no labelled token (after the cut)
   int64_t specials_in_content = 0;  // "<|im_start|>" and the like, as text
   int64_t labelled_tokens = 0;
 };
@@ -42,9 +42,9 @@ class TextDataSet final : public ExampleSource {
   const LabelledTokens& Get(int64_t index) const override;
   const TextDataReport& report() const { return report_; }
 
-  // The last round(fraction * size) examples of a seeded shuffle, and the
-  // others; both at least one example unless fraction is 0 (then held-out is
-  // empty).
+  // {to train on, held out}: the last round(fraction * size) examples of a
+  // seeded shuffle are held out; both have at least one example unless
+  // fraction is 0 or there is but one (then nothing is held out).
   std::pair<std::unique_ptr<TextDataSet>, std::unique_ptr<TextDataSet>> Split(
       double fraction, uint64_t seed) const;
 

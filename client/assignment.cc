@@ -1,0 +1,114 @@
+#include "client/assignment.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/status.h"
+#include "base/units.h"
+#include "privacy/crypto/hash.h"
+#include "protos/plan_check.h"
+
+namespace edgetune {
+namespace {
+
+// Digests are of no secret; people compare their beginnings.
+std::string Short(const std::string& digest) {
+  return ToHex(std::string_view(digest)).substr(0, 8);
+}
+
+absl::StatusOr<v1::TaskPlan> VerifyPlan(const v1::Envelope& envelope,
+                                        const TrustedKeys& keys,
+                                        absl::Time now) {
+  EDGETUNE_RETURN_IF_ERROR(VerifyDocument(DocumentUse::kPlan, envelope, keys));
+  EDGETUNE_ASSIGN_OR_RETURN(v1::TaskPlan plan, ParsePlan(envelope.payload()));
+  EDGETUNE_RETURN_IF_ERROR(CheckHeader(plan.header(), now, "plan"));
+  const auto& parts = plan.model().parts();
+  const std::string digest =
+      Sha256Bytes(CanonicalBaseEncoding({parts.begin(), parts.end()}));
+  if (digest != plan.model().digest()) {
+    return absl::InvalidArgumentError(
+        fmt::format("plan: the parts of its base model have digest {}, "
+                    "model.digest is {}",
+                    Short(digest), Short(plan.model().digest())));
+  }
+  return plan;
+}
+
+// What a manifest claims about its plan.
+absl::Status CheckRound(const v1::RoundManifest& manifest,
+                        const std::string& run_id, const v1::TaskPlan& plan) {
+  if (manifest.plan_digest() != run_id) {
+    return absl::InvalidArgumentError(
+        fmt::format("round manifest: it is for plan {}, the plan beside it is "
+                    "{}",
+                    Short(manifest.plan_digest()), Short(run_id)));
+  }
+  const bool train = manifest.kind() == v1::RoundManifest::TRAIN;
+  const uint32_t count = plan.rounds().count();
+  if (train ? manifest.round() >= count : manifest.round() != count) {
+    return absl::InvalidArgumentError(fmt::format(
+        "round manifest: {} round {}, the plan has training rounds 0 to {} "
+        "and evaluation {}",
+        train ? "training" : "evaluation", manifest.round(), count - 1, count));
+  }
+  if (!train) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                            UpdateLayout(plan, manifest.round()));
+  if (manifest.coordinates() == layout.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("round manifest: {} coordinates, the plan's update has {}",
+                  manifest.coordinates(), layout.size()));
+}
+
+}  // namespace
+
+SessionId ClaimedId(const v1::Assignment& assignment) {
+  SessionId id;
+  id.run_id = Sha256Bytes(assignment.plan().payload());
+  v1::RoundManifest manifest;
+  if (manifest.ParseFromString(assignment.manifest().payload())) {
+    id.round = manifest.round();
+    id.attempt = manifest.attempt();
+  }
+  return id;
+}
+
+absl::StatusOr<VerifiedAssignment> VerifyAssignment(
+    const v1::Assignment& assignment, const TrustedKeys& keys,
+    const std::string& population, absl::Time now) {
+  VerifiedAssignment verified;
+  EDGETUNE_ASSIGN_OR_RETURN(verified.plan,
+                            VerifyPlan(assignment.plan(), keys, now));
+  EDGETUNE_RETURN_IF_ERROR(
+      VerifyDocument(DocumentUse::kManifest, assignment.manifest(), keys));
+  EDGETUNE_ASSIGN_OR_RETURN(verified.manifest,
+                            ParseManifest(assignment.manifest().payload()));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckHeader(verified.manifest.header(), now, "round manifest"));
+  verified.id = ClaimedId(assignment);
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckRound(verified.manifest, verified.id.run_id, verified.plan));
+  if (verified.plan.fleet().population() != population) {
+    return absl::FailedPreconditionError(
+        fmt::format("the plan is for population \"{}\", this device serves "
+                    "\"{}\"",
+                    verified.plan.fleet().population(), population));
+  }
+  verified.train = verified.manifest.kind() == v1::RoundManifest::TRAIN;
+  return verified;
+}
+
+v1::SessionKey KeyOf(const SessionId& id) {
+  v1::SessionKey key;
+  key.set_run_id(id.run_id);
+  key.set_round(id.round);
+  key.set_attempt(id.attempt);
+  return key;
+}
+
+SessionId IdOf(const v1::SessionKey& key) {
+  return {key.run_id(), key.round(), key.attempt()};
+}
+
+}  // namespace edgetune

@@ -1,0 +1,60 @@
+#include "client/local_data.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <tuple>
+#include <utility>
+
+#include "base/status.h"
+#include "client/train_plan.h"
+
+namespace edgetune {
+
+std::string DataName(const ClientFile::Data& data) {
+  if (!data.name.empty()) return data.name;
+  return std::filesystem::path(data.train).stem().string();
+}
+
+absl::Status CheckDataFiles(const ClientFile::Data& data) {
+  if (data.train.empty()) {
+    return Annotate(absl::InvalidArgumentError("no training data is named"),
+                    ErrorKind::kData,
+                    "set [data] train in client.toml, or use --data");
+  }
+  for (const std::string& path : {data.train, data.heldout}) {
+    if (path.empty() || access(path.c_str(), R_OK) == 0) continue;
+    return Annotate(ErrnoStatus(errno, "cannot read", path), ErrorKind::kData,
+                    "[data] in client.toml names the device's examples");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
+                                        const v1::TaskPlan& plan,
+                                        const ModelFile& model) {
+  const TextDataOptions options = DataOptionsOf(plan);
+  auto all = TextDataSet::Read(data.train, model, options);
+  if (!all.ok()) return Annotate(all.status(), ErrorKind::kData);
+  LocalData local;
+  local.truncated = (*all)->report().truncated;
+  if (!data.heldout.empty()) {
+    auto heldout = TextDataSet::Read(data.heldout, model, options);
+    if (!heldout.ok()) return Annotate(heldout.status(), ErrorKind::kData);
+    local.heldout = *std::move(heldout);
+    local.train = *std::move(all);
+    return local;
+  }
+  const double share = plan.data().holdout();
+  if (share <= 0 || (*all)->size() < 2) {
+    local.train = *std::move(all);
+    return local;
+  }
+  std::tie(local.train, local.heldout) =
+      (*all)->Split(share, HeldOutSeed(plan.train().seed(), DataName(data)));
+  return local;
+}
+
+}  // namespace edgetune

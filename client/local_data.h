@@ -1,0 +1,38 @@
+#ifndef EDGETUNE_CLIENT_LOCAL_DATA_H_
+#define EDGETUNE_CLIENT_LOCAL_DATA_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "config/daemon_files.h"
+#include "models/io/model_file.h"
+#include "protos/edgetune/v1/plan.pb.h"
+#include "training/text_data_set.h"
+
+namespace edgetune {
+
+// What a device trains on and what it is measured on. Immutable once read.
+struct LocalData {
+  std::unique_ptr<TextDataSet> train;
+  std::unique_ptr<TextDataSet> heldout;  // null: nothing to measure on
+  int64_t truncated = 0;                 // of train, cut to max_length
+};
+
+// `[data] name`, or the stem of the training file.
+std::string DataName(const ClientFile::Data& data);
+
+// NotFound (kData) naming the file that cannot be read: told at start, before
+// anything is downloaded.
+absl::Status CheckDataFiles(const ClientFile::Data& data);
+
+// Reads and tokenises. A held-out file overrides the plan's `holdout`;
+// without either nothing is held out, and a single example is not split.
+// InvalidArgument (kData) names file:line.
+absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
+                                        const v1::TaskPlan& plan,
+                                        const ModelFile& model);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_CLIENT_LOCAL_DATA_H_

@@ -1,0 +1,194 @@
+// edgetune-client: one device's daemon, and its composition root.
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "base/atomic_file.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "client/client.h"
+#include "client/grpc/grpc_transport.h"
+#include "client/status_file.h"
+#include "config/daemon_files.h"
+#include "privacy/identity/kit.h"
+#include "storage/blob_store.h"
+#include "storage/database.h"
+#include "training/engine_loader.h"
+
+namespace edgetune {
+namespace {
+
+struct Arguments {
+  std::string config, server, kit, state, cache, data, heldout, population;
+  int64_t threads = -1;
+  std::string format = "txt";
+};
+
+// Flags win over the file.
+absl::StatusOr<ClientFile> Resolve(const Arguments& arguments) {
+  EDGETUNE_ASSIGN_OR_RETURN(ClientFile file, ReadClientFile(arguments.config));
+  const auto take = [](const std::string& flag, std::string& value) {
+    if (!flag.empty()) value = flag;
+  };
+  take(arguments.server, file.server);
+  take(arguments.kit, file.kit);
+  take(arguments.state, file.state);
+  take(arguments.cache, file.cache);
+  take(arguments.data, file.data.train);
+  take(arguments.heldout, file.data.heldout);
+  take(arguments.population, file.population);
+  if (arguments.threads >= 0) file.train.threads = arguments.threads;
+  if (file.cache.empty()) file.cache = file.state + "/cache";
+  return file;
+}
+
+std::atomic<Client*> running_client{nullptr};
+
+void HandleSignal(int) {
+  Client* client = running_client.load();
+  if (client != nullptr) client->RequestStop();
+}
+
+void CatchSignals() {
+  struct sigaction action = {};
+  action.sa_handler = HandleSignal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+void PrepareProcess() {
+  // Keys and examples are in memory: no core dumps.
+  const rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  // Waiting threads yield, so that clients of one machine share its cores;
+  // read by the OpenMP runtime when the engine is loaded.
+  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
+  setenv("GOMP_SPINCOUNT", "0", /*overwrite=*/0);
+}
+
+absl::Status RunClient(const Arguments& arguments, bool once) {
+  EDGETUNE_ASSIGN_OR_RETURN(const ClientFile file, Resolve(arguments));
+  LogLevel level;
+  if (ParseLogLevel(file.log, &level)) SetLogLevel(level);
+  PrepareProcess();
+  const RealClock clock;
+  EDGETUNE_ASSIGN_OR_RETURN(const Kit kit,
+                            LoadKit(file.kit, PartyRole::kDevice, clock.Now()));
+  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.state, 0700));
+  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.cache));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto database,
+      Database::Open(file.state + "/client.db", Client::Migrations()));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto cache, BlobStore::Open(file.cache));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto transport,
+                            MakeGrpcTransport(kit, file.server));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto client,
+                            Client::Make({.transport = transport.get(),
+                                          .database = database.get(),
+                                          .cache = cache.get(),
+                                          .clock = &clock,
+                                          .engine = LoadTorchEngine,
+                                          .trusted = kit.trusted},
+                                         {.file = file, .once = once}));
+  LogInfo(fmt::format("edgetune-client {} as {}, data \"{}\"", EDGETUNE_VERSION,
+                      kit.identity.id, file.data.train));
+  running_client = client.get();
+  CatchSignals();
+  const absl::Status status = client->Run();
+  running_client = nullptr;
+  return status;
+}
+
+absl::Status PrintStatus(const Arguments& arguments) {
+  EDGETUNE_ASSIGN_OR_RETURN(const ClientFile file, Resolve(arguments));
+  auto status = ReadDeviceStatus(file.state);
+  if (absl::IsNotFound(status.status())) {
+    return Annotate(status.status(), ErrorKind::kUsage,
+                    "no client has run on this state directory yet");
+  }
+  EDGETUNE_RETURN_IF_ERROR(status);
+  if (arguments.format == "json") {
+    std::printf("{\"schema_version\":1,\"status\":\"ok\",\"data\":%s}\n",
+                DeviceStatusJson(*status).c_str());
+  } else {
+    std::printf("%s\n", DeviceStatusText(*status).c_str());
+  }
+  return absl::OkStatus();
+}
+
+int Exit(const absl::Status& status, const std::string& format) {
+  if (status.ok()) return 0;
+  const std::string message(status.message());
+  const std::string hint = HintOf(status);
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  if (!hint.empty()) std::fprintf(stderr, "hint: %s\n", hint.c_str());
+  if (format == "json") {
+    const nlohmann::ordered_json json = {
+        {"schema_version", 1},
+        {"status", "error"},
+        {"error_code", std::string(ErrorCodeName(KindOf(status)))},
+        {"message", message},
+        {"hint", hint}};
+    std::printf("%s\n",
+                json.dump(-1, ' ', false,
+                          nlohmann::ordered_json::error_handler_t::replace)
+                    .c_str());
+  }
+  return ExitCodeOf(status);
+}
+
+void AddOptions(CLI::App& verb, Arguments& a) {
+  verb.add_option("--config", a.config, "client.toml")->required();
+  verb.add_option("--server", a.server, "host:port of the coordinator");
+  verb.add_option("--kit", a.kit, "directory of the device kit");
+  verb.add_option("--state", a.state, "directory of what must survive");
+  verb.add_option("--cache", a.cache, "directory of models");
+  verb.add_option("--data", a.data, "training examples (JSONL)");
+  verb.add_option("--heldout", a.heldout, "held-out examples (JSONL)");
+  verb.add_option("--population", a.population, "which runs to serve");
+  verb.add_option("--threads", a.threads, "of the engine; 0: all cores")
+      ->check(CLI::Range(0, 4096));
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Takes part in federated fine-tuning with this device's data.");
+  app.set_version_flag("--version",
+                       std::string("edgetune-client ") + EDGETUNE_VERSION);
+  app.require_subcommand(1);
+  Arguments arguments;
+  CLI::App* run = app.add_subcommand("run", "take part until stopped");
+  CLI::App* once = app.add_subcommand("once", "take part once, for timers");
+  CLI::App* status = app.add_subcommand("status", "what the client is doing");
+  for (CLI::App* verb : {run, once, status}) AddOptions(*verb, arguments);
+  status->add_option("--format", arguments.format, "txt or json")
+      ->check(CLI::IsMember({"txt", "json"}));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    return Exit(Annotate(absl::InvalidArgumentError(error.what()),
+                         ErrorKind::kUsage, "see edgetune-client --help"),
+                "txt");
+  }
+  if (*status) return Exit(PrintStatus(arguments), arguments.format);
+  return Exit(RunClient(arguments, once->parsed()), "txt");
+}
+
+}  // namespace
+}  // namespace edgetune
+
+int main(int argc, char** argv) { return edgetune::Main(argc, argv); }

@@ -1,0 +1,61 @@
+#ifndef EDGETUNE_CLIENT_MODEL_CACHE_H_
+#define EDGETUNE_CLIENT_MODEL_CACHE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/transfer.h"
+#include "models/io/model_file.h"
+#include "protos/edgetune/v1/plan.pb.h"
+#include "storage/blob_store.h"
+#include "training/engine_loader.h"
+
+namespace edgetune {
+
+// The base models of a device: files by digest in the blob store (so a second
+// run on the same base moves no byte), and the one in use, opened once with
+// its trainer and kept as long as plans name the same base and precision. One
+// thread. Borrows the store.
+class ModelCache {
+ public:
+  using OpenEngine = std::function<absl::StatusOr<Engine*>()>;
+
+  // `threads` 0: all cores.
+  ModelCache(BlobStore* store, OpenEngine open_engine, int64_t threads)
+      : store_(store),
+        open_engine_(std::move(open_engine)),
+        threads_(threads) {}
+
+  // Opens the engine; kConfig: the device can take part in nothing.
+  absl::Status EnsureEngine();
+
+  // Fetches the parts that are missing; bytes moved.
+  absl::StatusOr<uint64_t> FetchBase(const v1::TaskPlan& plan,
+                                     Transfer& transfer);
+
+  // Makes model() and trainer() those of the plan. kModel, or what the engine
+  // says.
+  absl::Status Load(const v1::TaskPlan& plan);
+
+  // After a Load that was OK.
+  const ModelFile& model() const { return *model_; }
+  Trainer& trainer() { return *trainer_; }
+
+ private:
+  BlobStore* const store_;
+  const OpenEngine open_engine_;
+  const int64_t threads_;
+  Engine* engine_ = nullptr;
+  std::string key_;  // base digest and precision of what is loaded
+  std::shared_ptr<const ModelFile> model_;
+  std::unique_ptr<Trainer> trainer_;  // destroyed before model_
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_CLIENT_MODEL_CACHE_H_

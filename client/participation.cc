@@ -1,0 +1,214 @@
+#include "client/participation.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "base/log.h"
+#include "base/parameters.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "client/train_plan.h"
+#include "client/update_pipeline.h"
+#include "privacy/crypto/hash.h"
+#include "protos/plan_check.h"
+
+namespace edgetune {
+namespace {
+
+// People watch progress; twice a second is enough for them.
+constexpr absl::Duration kProgressEvery = absl::Milliseconds(500);
+
+}  // namespace
+
+std::string SessionText(const SessionId& id) {
+  return fmt::format("run {} round {}",
+                     ToHex(std::string_view(id.run_id)).substr(0, 8), id.round);
+}
+
+Participation::Participation(const Workshop& workshop,
+                             VerifiedAssignment assignment,
+                             std::optional<v1::Report> report)
+    : workshop_(workshop), assignment_(std::move(assignment)) {
+  if (report.has_value()) report_ = *std::move(report);
+  *report_.mutable_session() = KeyOf(assignment_.id);
+}
+
+std::string Participation::Name() const { return SessionText(assignment_.id); }
+
+absl::Status Participation::Fetch() {
+  SendProgress(v1::Progress::FETCHING, {});
+  const v1::TaskPlan& plan = assignment_.plan;
+  EDGETUNE_RETURN_IF_ERROR(CheckEngine(plan, workshop_.file->train.engine));
+  EDGETUNE_RETURN_IF_ERROR(workshop_.models->EnsureEngine());
+  Transfer transfer(workshop_.transport, workshop_.blobs, workshop_.pause);
+  EDGETUNE_ASSIGN_OR_RETURN(const uint64_t base,
+                            workshop_.models->FetchBase(plan, transfer));
+  report_.set_base_bytes_down(base);
+  EDGETUNE_RETURN_IF_ERROR(FetchAdapter(transfer));
+  LogInfo(fmt::format("{}: fetched {} of base model and {} of adapter", Name(),
+                      FormatBytes(base),
+                      FormatBytes(report_.adapter_bytes_down())));
+  EDGETUNE_RETURN_IF_ERROR(workshop_.models->Load(plan));
+  return LoadData();
+}
+
+absl::Status Participation::FetchAdapter(Transfer& transfer) {
+  EDGETUNE_ASSIGN_OR_RETURN(adapter_.layout, AdapterLayout(assignment_.plan));
+  adapter_.spec = AdapterSpecOf(assignment_.plan);
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const Digest digest,
+      DigestFromBytes(assignment_.manifest.adapter_digest()));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const uint64_t bytes,
+      transfer.Fetch(digest, adapter_.layout.size() * sizeof(float)));
+  report_.set_adapter_bytes_down(bytes);
+  return LoadAdapter(digest);
+}
+
+absl::Status Participation::LoadAdapter(const Digest& digest) {
+  EDGETUNE_ASSIGN_OR_RETURN(const auto blob, workshop_.blobs->Get(digest));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      adapter_.values, ParseParameters(blob->bytes(), adapter_.layout.size()));
+  for (size_t i = 0; i < adapter_.values.size(); ++i) {
+    if (std::isfinite(adapter_.values[i])) continue;
+    return absl::DataLossError(
+        fmt::format("coordinate {} of the incoming adapter is not finite", i));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Participation::LoadData() {
+  const v1::TaskPlan& plan = assignment_.plan;
+  const std::string key =
+      fmt::format("{} {} {}", plan.model().digest(), plan.train().seed(),
+                  plan.data().SerializeAsString());
+  DataCache& cache = *workshop_.data;
+  if (cache.data.train != nullptr && cache.key == key) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(
+      cache.data,
+      ReadLocalData(workshop_.file->data, plan, workshop_.models->model()));
+  cache.key = key;
+  LogInfo(fmt::format(
+      "{}: {} training examples ({} cut to {} tokens), {} held out", Name(),
+      cache.data.train->size(), cache.data.truncated, plan.data().max_length(),
+      cache.data.heldout == nullptr ? 0 : cache.data.heldout->size()));
+  return absl::OkStatus();
+}
+
+absl::Status Participation::Evaluate() {
+  SendProgress(v1::Progress::EVALUATING, {});
+  const TextDataSet* heldout = workshop_.data->data.heldout.get();
+  if (heldout == nullptr || heldout->size() == 0) {
+    LogInfo(fmt::format("{}: nothing held out to evaluate on", Name()));
+    return absl::OkStatus();
+  }
+  const absl::Time start = workshop_.clock->Now();
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const Evaluation evaluation,
+      workshop_.models->trainer().Evaluate(
+          adapter_, *heldout, assignment_.plan.rounds().eval_examples()));
+  if (!std::isfinite(evaluation.nll_sum)) {
+    return absl::DataLossError("the incoming adapter's loss is not finite");
+  }
+  report_.set_nll_sum(evaluation.nll_sum);
+  report_.set_tokens(static_cast<uint64_t>(evaluation.tokens));
+  LogInfo(fmt::format(
+      "{}: held-out loss {:.4f} over {} tokens, {}", Name(),
+      evaluation.tokens > 0 ? evaluation.nll_sum / evaluation.tokens : 0.0,
+      evaluation.tokens,
+      FormatSeconds(absl::ToDoubleSeconds(workshop_.clock->Now() - start))));
+  return absl::OkStatus();
+}
+
+absl::Status Participation::Train() {
+  const absl::Time start = workshop_.clock->Now();
+  EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
+  if (result.stopped) return absl::CancelledError("training was stopped");
+  const double seconds = absl::ToDoubleSeconds(workshop_.clock->Now() - start);
+  LogInfo(
+      fmt::format("{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}",
+                  Name(), result.steps, workshop_.models->trainer().precision(),
+                  result.first_loss, result.last_loss, FormatSeconds(seconds)));
+  return KeepUpdate(result, seconds);
+}
+
+absl::StatusOr<TrainResult> Participation::RunTrainer() {
+  const TrainConfig config = TrainConfigOf(
+      assignment_.plan, assignment_.id.round, DataName(workshop_.file->data));
+  const TextDataSet& examples = *workshop_.data->data.train;
+  LogInfo(fmt::format("{}: training {} steps of {} examples on {}", Name(),
+                      config.steps, config.batch, examples.size()));
+  SendProgress(v1::Progress::TRAINING, {.step = 0, .steps = config.steps});
+  TrainerState state;  // plain training keeps none between rounds
+  return workshop_.models->trainer().Train(
+      adapter_, examples, config, state, *workshop_.stop,
+      [this](const TrainProgress& at) {
+        if (workshop_.clock->Now() - last_progress_ < kProgressEvery) return;
+        SendProgress(v1::Progress::TRAINING, at);
+      });
+}
+
+absl::Status Participation::KeepUpdate(const TrainResult& result,
+                                       double seconds) {
+  const v1::TaskPlan& plan = assignment_.plan;
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const std::string update,
+      MakeClearUpdate(result.delta, plan.rounds().clear_bound()));
+  const std::span<const uint8_t> bytes(
+      reinterpret_cast<const uint8_t*>(update.data()), update.size());
+  EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, workshop_.blobs->Put(bytes));
+  report_.set_update_digest(DigestBytes(digest));
+  report_.set_weight(WeightOf(plan, workshop_.data->data.train->size()));
+  report_.set_train_loss(result.last_loss);
+  report_.set_train_tokens(static_cast<uint64_t>(result.tokens));
+  report_.set_train_seconds(seconds);
+  // From here on a crash repeats this report instead of training again.
+  return workshop_.sessions->SaveReport(assignment_.id, report_,
+                                        workshop_.clock->Now());
+}
+
+absl::Status Participation::Upload() {
+  SendProgress(v1::Progress::UPLOADING, {});
+  EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
+                            DigestFromBytes(report_.update_digest()));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto blob, workshop_.blobs->Get(digest));
+  v1::UploadKey key;
+  *key.mutable_session() = KeyOf(assignment_.id);
+  key.set_sha256(report_.update_digest());
+  key.set_size(blob->bytes().size());
+  Transfer transfer(workshop_.transport, workshop_.blobs, workshop_.pause);
+  EDGETUNE_RETURN_IF_ERROR(transfer.Send(key, blob->bytes()));
+  LogInfo(
+      fmt::format("{}: sent {}", Name(), FormatBytes(blob->bytes().size())));
+  return absl::OkStatus();
+}
+
+void Participation::Discard() {
+  for (const std::string& bytes :
+       {assignment_.manifest.adapter_digest(), report_.update_digest()}) {
+    const auto digest = DigestFromBytes(bytes);
+    if (!digest.ok() || !workshop_.blobs->Has(*digest)) continue;
+    const absl::Status status = workshop_.blobs->Remove(*digest);
+    if (!status.ok()) {
+      LogWarning(fmt::format("{}: cannot remove a finished blob: {}", Name(),
+                             std::string(status.message())));
+    }
+  }
+}
+
+void Participation::SendProgress(v1::Progress::Phase phase,
+                                 const TrainProgress& at) {
+  last_progress_ = workshop_.clock->Now();
+  v1::ClientMessage message;
+  v1::Progress* progress = message.mutable_progress();
+  *progress->mutable_session() = KeyOf(assignment_.id);
+  progress->set_phase(phase);
+  progress->set_step(static_cast<uint32_t>(at.step));
+  progress->set_steps(static_cast<uint32_t>(at.steps));
+  progress->set_loss(at.loss);
+  workshop_.transport->Send(message);
+}
+
+}  // namespace edgetune

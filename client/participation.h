@@ -1,0 +1,86 @@
+#ifndef EDGETUNE_CLIENT_PARTICIPATION_H_
+#define EDGETUNE_CLIENT_PARTICIPATION_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "client/assignment.h"
+#include "client/local_data.h"
+#include "client/model_cache.h"
+#include "client/session_store.h"
+#include "client/transfer.h"
+#include "client/transport.h"
+#include "config/daemon_files.h"
+#include "training/trainer.h"
+
+namespace edgetune {
+
+// The local data of the plan at hand, tokenised once and kept while plans ask
+// for the same. One thread.
+struct DataCache {
+  std::string key;
+  LocalData data;
+};
+
+// What the work of all sessions shares; everything outlives a Participation.
+struct Workshop {
+  Transport* transport;
+  BlobStore* blobs;
+  SessionStore* sessions;
+  ModelCache* models;
+  DataCache* data;
+  const ClientFile* file;
+  const Clock* clock;
+  const StopToken* stop;
+  Transfer::Pause pause;  // false once `stop` is set
+};
+
+// The long steps of one session, in the order Fetch, Evaluate, Train, Upload
+// (an EVAL session ends after Evaluate, a restored one begins with Upload).
+// Each runs to its end or until Workshop::stop, then Cancelled. Belongs to the
+// work thread; report() is read after a step has returned. A step's error says
+// why the device cannot take part: kData, kDiskFull and the like concern the
+// device, others this session alone.
+class Participation {
+ public:
+  // `report` of a session whose update is durable already.
+  Participation(const Workshop& workshop, VerifiedAssignment assignment,
+                std::optional<v1::Report> report);
+
+  absl::Status Fetch();
+  absl::Status Evaluate();
+  absl::Status Train();
+  absl::Status Upload();
+  // Drops the session's own blobs: adapter and update.
+  void Discard();
+
+  const v1::Report& report() const { return report_; }
+  const VerifiedAssignment& assignment() const { return assignment_; }
+
+ private:
+  absl::Status FetchAdapter(Transfer& transfer);
+  absl::Status LoadAdapter(const Digest& digest);
+  absl::Status LoadData();
+  absl::StatusOr<TrainResult> RunTrainer();
+  absl::Status KeepUpdate(const TrainResult& result, double seconds);
+  void SendProgress(v1::Progress::Phase phase, const TrainProgress& at);
+  std::string Name() const;  // "run 1a2b3c4d round 2"
+
+  const Workshop workshop_;
+  const VerifiedAssignment assignment_;
+  Adapter adapter_;
+  v1::Report report_;
+  absl::Time last_progress_ = absl::InfinitePast();
+};
+
+// "run 1a2b3c4d round 2", as all log lines begin.
+std::string SessionText(const SessionId& id);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_CLIENT_PARTICIPATION_H_

@@ -1,0 +1,95 @@
+#include "client/train_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+#include "base/random.h"
+#include "base/status.h"
+#include "protos/plan_check.h"
+
+namespace edgetune {
+
+uint64_t ClientSeed(uint64_t plan_seed, uint32_t round,
+                    std::string_view data_name) {
+  return Random(plan_seed)
+      .Split(fmt::format("client/{}", data_name), round)
+      .Next();
+}
+
+uint64_t HeldOutSeed(uint64_t plan_seed, std::string_view data_name) {
+  return Random(plan_seed).Split(fmt::format("heldout/{}", data_name)).Next();
+}
+
+TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
+                          std::string_view data_name) {
+  const v1::TrainSpec& train = plan.train();
+  TrainConfig config;
+  config.lr = train.lr();
+  config.steps = train.steps();
+  config.batch = train.batch();
+  config.micro_batch = train.micro_batch();
+  config.schedule =
+      train.schedule() == "cosine" ? Schedule::kCosine : Schedule::kConstant;
+  config.warmup = train.warmup();
+  config.grad_clip = train.grad_clip();
+  config.weight_decay = train.weight_decay();
+  config.seed = ClientSeed(train.seed(), round, data_name);
+  config.round = round;
+  config.rounds = plan.rounds().count();
+  return config;
+}
+
+AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan) {
+  AdapterSpec spec;
+  spec.rank = plan.lora().rank();
+  spec.alpha = plan.lora().alpha();
+  spec.targets.assign(plan.lora().targets().begin(),
+                      plan.lora().targets().end());
+  return spec;
+}
+
+TextDataOptions DataOptionsOf(const v1::TaskPlan& plan) {
+  return {.schema = plan.data().schema(),
+          .max_length = plan.data().max_length()};
+}
+
+EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads) {
+  EngineOptions options;
+  const std::string& precision = plan.model().precision();
+  options.precision = precision == "fp32"   ? Precision::kFp32
+                      : precision == "bf16" ? Precision::kBf16
+                                            : Precision::kAuto;
+  options.threads = static_cast<int>(threads);
+  return options;
+}
+
+double WeightOf(const v1::TaskPlan& plan, int64_t examples) {
+  return std::min(static_cast<double>(examples), plan.rounds().weight_cap());
+}
+
+absl::Status CheckEngine(const v1::TaskPlan& plan,
+                         std::string_view device_engine) {
+  const std::string& wanted = plan.train().engine();
+  if (wanted == "auto" || device_engine == "auto" || wanted == device_engine) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      fmt::format("the plan wants engine {}, this device is set to {}", wanted,
+                  device_engine));
+}
+
+absl::Status CheckLayout(const v1::TaskPlan& plan, const ModelConfig& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout wanted,
+                            AdapterLayoutOf(model, AdapterSpecOf(plan)));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout got, AdapterLayout(plan));
+  if (got == wanted) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "the plan's adapter layout has {} tensors and {} coordinates, its LoRA "
+      "settings on this base model give {} and {}, or other names and shapes",
+      got.tensors().size(), got.size(), wanted.tensors().size(),
+      wanted.size()));
+}
+
+}  // namespace edgetune

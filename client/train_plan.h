@@ -1,0 +1,55 @@
+#ifndef EDGETUNE_CLIENT_TRAIN_PLAN_H_
+#define EDGETUNE_CLIENT_TRAIN_PLAN_H_
+
+// What a checked plan means for one client's local work. The client, the
+// single-machine verb `train` and simulations all go through these functions:
+// that is why the same plan and data give the same update everywhere
+// (decisions 12, 14, 30). Pure, thread-safe.
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "base/parameters.h"
+#include "models/io/adapter_file.h"
+#include "protos/edgetune/v1/plan.pb.h"
+#include "training/engine_loader.h"
+#include "training/text_data_set.h"
+#include "training/trainer.h"
+
+namespace edgetune {
+
+// Decides the order of examples of one client in one round:
+//   Random(plan seed).Split("client/" + data name, round).Next()
+// where the data name is `[data] name`, by default the stem of the training
+// file. Nothing else enters: not the device, not the nonce, not the cohort.
+uint64_t ClientSeed(uint64_t plan_seed, uint32_t round,
+                    std::string_view data_name);
+
+// Decides which examples are held out when there is no held-out file; the same
+// in every round, so that none is ever trained on:
+//   Random(plan seed).Split("heldout/" + data name).Next()
+uint64_t HeldOutSeed(uint64_t plan_seed, std::string_view data_name);
+
+// The segment of training of `round` < rounds.count.
+TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
+                          std::string_view data_name);
+AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan);
+TextDataOptions DataOptionsOf(const v1::TaskPlan& plan);
+// `threads` 0: all cores.
+EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads);
+
+// min(labelled examples, the plan's cap).
+double WeightOf(const v1::TaskPlan& plan, int64_t examples);
+
+// FailedPrecondition: the plan wants another engine than the device's setting
+// ("auto" fits all).
+absl::Status CheckEngine(const v1::TaskPlan& plan,
+                         std::string_view device_engine);
+// InvalidArgument: the plan's layout is not that of its LoRA settings on this
+// base model.
+absl::Status CheckLayout(const v1::TaskPlan& plan, const ModelConfig& model);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_CLIENT_TRAIN_PLAN_H_

@@ -1,0 +1,43 @@
+#include "client/work_thread.h"
+
+#include <utility>
+
+#include "base/status.h"
+
+namespace edgetune {
+
+WorkThread::WorkThread(Done done)
+    : done_(std::move(done)), thread_([this] { Loop(); }) {}
+
+WorkThread::~WorkThread() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    end_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void WorkThread::Start(Job job) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    EDGETUNE_CHECK(!job_);
+    job_ = std::move(job);
+  }
+  changed_.notify_one();
+}
+
+void WorkThread::Loop() {
+  while (true) {
+    Job job;
+    {
+      std::unique_lock<std::mutex> lock(mu_);
+      changed_.wait(lock, [this] { return end_ || job_; });
+      if (!job_) return;
+      job = std::exchange(job_, nullptr);
+    }
+    done_(job());
+  }
+}
+
+}  // namespace edgetune

@@ -1,0 +1,92 @@
+#ifndef EDGETUNE_MODELS_TORCH_LLAMA_H_
+#define EDGETUNE_MODELS_TORCH_LLAMA_H_
+
+// Torch-only header: included by torch .cc files alone.
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/io/model_file.h"
+#include "models/torch/lora.h"
+#include "models/torch/operators.h"
+
+namespace edgetune {
+
+// Keys and values of one sequence so far. Made by Llama::MakeCache.
+struct KeyValueCache {
+  int64_t length = 0;                    // positions filled
+  std::vector<at::Tensor> keys, values;  // one a layer, [K,capacity,d] float32
+};
+
+// Llama (Touvron et al., 2023) with frozen weights: grouped-query attention,
+// rotate-half rotary embeddings, RMSNorm, SwiGLU, tied or separate head. The
+// clear reference: whoever wants to know what the fused engine must compute
+// reads this. Linear layers run in bfloat16 or float32; residual stream,
+// norms, attention, head and loss always in float32.
+//
+// Sequences are packed one after the other without padding: linears see [T,D]
+// of all tokens, attention runs sequence by sequence. Gradients flow to the
+// LoRA factors only. Immutable after Load; at most one thread at a time since
+// the caller's thread count is used.
+class Llama {
+ public:
+  // De-quantises every weight into memory. Errors are those of ReadRows.
+  static absl::StatusOr<std::unique_ptr<Llama>> Load(const ModelFile& file,
+                                                     at::ScalarType type);
+
+  // Hidden states [T,D] before the last norm; differentiable in the factors
+  // when grad mode is on. `lora` may be null. Ids are within the vocabulary.
+  at::Tensor Hidden(std::span<const std::span<const int32_t>> sequences,
+                    const LoraFactors* lora) const;
+
+  // The same for the next tokens of one sequence, without gradient: [S,D].
+  KeyValueCache MakeCache(int64_t capacity) const;
+  at::Tensor HiddenNext(std::span<const int32_t> ids, const LoraFactors* lora,
+                        KeyValueCache& cache) const;
+
+  // From rows of hidden states [N,D] and the tokens that follow them [N].
+  at::Tensor NllOf(const at::Tensor& hidden, const at::Tensor& targets) const;
+  at::Tensor SumNllOf(const at::Tensor& hidden,
+                      const at::Tensor& targets) const;
+  at::Tensor Logits(const at::Tensor& hidden) const;  // [N,V]
+
+ private:
+  struct Layer {
+    at::Tensor attention_norm, mlp_norm;      // [D] float32
+    std::array<at::Tensor, kLinears> linear;  // [out,in], compute type
+  };
+  struct Tokens {
+    at::Tensor ids;  // [T] int64
+    RotaryTable rotary;
+    std::vector<int64_t> lengths;  // of the sequences; sum T
+  };
+
+  Llama() = default;
+  Tokens Pack(std::span<const std::span<const int32_t>> sequences,
+              int64_t first_position) const;
+  at::Tensor Run(const Tokens& tokens, const LoraFactors* lora,
+                 KeyValueCache* cache) const;
+  at::Tensor Attention(size_t layer, const at::Tensor& x, const Tokens& tokens,
+                       const LoraFactors* lora, KeyValueCache* cache) const;
+  at::Tensor Mlp(size_t layer, const at::Tensor& x,
+                 const LoraFactors* lora) const;
+  at::Tensor Apply(size_t layer, Linear linear, const at::Tensor& x,
+                   const LoraFactors* lora) const;
+
+  ModelConfig config_;
+  at::ScalarType type_ = at::kFloat;
+  at::Tensor embedding_;   // [V,D] float32
+  at::Tensor head_;        // [V,D] float32, the embedding when tied
+  at::Tensor final_norm_;  // [D] float32
+  std::vector<Layer> layers_;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_MODELS_TORCH_LLAMA_H_

@@ -1,0 +1,57 @@
+#ifndef EDGETUNE_MODELS_TORCH_LORA_H_
+#define EDGETUNE_MODELS_TORCH_LORA_H_
+
+// Torch-only header: included by torch .cc files alone.
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "models/io/adapter_file.h"
+#include "models/io/model_file.h"
+
+namespace edgetune {
+
+// The seven linears of a block, in the order of LoraTargets().
+enum Linear : size_t { kQ, kK, kV, kO, kGate, kUp, kDown, kLinears };
+
+// OK when `adapter` has the layout of its own spec on this model and that
+// many values; else InvalidArgument (kModel).
+absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter);
+
+// The low-rank factors of one adapter (Hu et al., 2021): W x becomes W x +
+// scale B A x. All factors are views of one flat buffer in layout order, and
+// so are their gradients: what autograd accumulates is the adapter's gradient
+// vector. r rank, n coordinates. Used by one thread at a time.
+class LoraFactors {
+ public:
+  struct Factor {
+    at::Tensor a, b;  // a [r,in], b [out,r] float32; undefined: no LoRA here
+  };
+
+  // With `trainable` the factors require a gradient, which starts at zero.
+  static absl::StatusOr<LoraFactors> Make(const ModelConfig& model,
+                                          const Adapter& adapter,
+                                          bool trainable);
+
+  double scale() const { return scale_; }
+  const Factor& at(size_t layer, Linear linear) const {
+    return factors_[layer][linear];
+  }
+  float* values() { return values_.data_ptr<float>(); }      // n
+  float* gradient() { return gradient_.data_ptr<float>(); }  // n
+  size_t size() const { return static_cast<size_t>(values_.numel()); }
+
+ private:
+  double scale_ = 0;
+  at::Tensor values_, gradient_;  // [n] float32
+  std::vector<std::array<Factor, kLinears>> factors_;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_MODELS_TORCH_LORA_H_

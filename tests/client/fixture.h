@@ -1,0 +1,74 @@
+#ifndef EDGETUNE_TESTS_CLIENT_FIXTURE_H_
+#define EDGETUNE_TESTS_CLIENT_FIXTURE_H_
+
+// What tests of clients share: a plan over the tiny model with its keys, data
+// files, and an engine whose training is arithmetic that a reader can follow.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "client/client_session.h"
+#include "config/daemon_files.h"
+#include "privacy/identity/envelope.h"
+#include "protos/edgetune/v1/federation.pb.h"
+#include "protos/edgetune/v1/plan.pb.h"
+#include "training/engine_loader.h"
+
+namespace edgetune::testing {
+
+struct TestKeys {
+  SigningKey release, round;
+  TrustedKeys trusted;
+};
+TestKeys MakeTestKeys();
+
+// A base model, an initial adapter (blob) and a plan that fits both.
+struct TestRun {
+  std::string model_path;
+  std::string adapter_blob;
+  v1::TaskPlan plan;
+};
+// 3 rounds of 3 steps, rank 2 on q_proj and v_proj, cohort and quorum of
+// `cohort`; the tiny model is written into `directory`.
+TestRun MakeTestRun(const std::string& directory, uint32_t cohort);
+
+v1::Envelope SignedPlan(const v1::TaskPlan& plan, const TestKeys& keys);
+// A manifest of `plan` in this round, in date now.
+v1::RoundManifest MakeManifest(const v1::TaskPlan& plan,
+                               const v1::Envelope& signed_plan, uint32_t round);
+v1::Assignment MakeAssignment(const v1::TaskPlan& plan,
+                              const v1::RoundManifest& manifest,
+                              const TestKeys& keys);
+
+// `examples` chat lines about `topic`; the path.
+std::string WriteChatData(const std::string& directory,
+                          const std::string& topic, int examples);
+
+// A client.toml's content for `topic` with its files in `directory`.
+ClientFile MakeClientFile(const std::string& directory,
+                          const std::string& topic, int examples);
+
+// Every step moves each coordinate by lr towards a target that depends on the
+// data, plus a seeded jitter, so a result shows which data, seed, round and
+// start it came from. The loss is the mean squared distance, hence falls.
+class FakeEngine final : public Engine {
+ public:
+  // Called before each training step, on the client's work thread.
+  std::function<void(int64_t step)> on_step;
+  std::atomic<int> trainings{0};
+  std::atomic<int> trainers{0};
+
+  absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
+      std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override;
+  absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
+      std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override;
+};
+
+}  // namespace edgetune::testing
+
+#endif  // EDGETUNE_TESTS_CLIENT_FIXTURE_H_

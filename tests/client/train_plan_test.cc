@@ -1,0 +1,88 @@
+#include "client/train_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/random.h"
+#include "tests/client/fixture.h"
+#include "tests/testing/scratch_directory.h"
+
+namespace edgetune {
+namespace {
+
+class TrainPlanTest : public ::testing::Test {
+ protected:
+  const testing::ScratchDirectory scratch_;
+  v1::TaskPlan plan_ = testing::MakeTestRun(scratch_.path(), 1).plan;
+};
+
+TEST_F(TrainPlanTest, SegmentHasThePlansSettings) {
+  plan_.mutable_train()->set_schedule("cosine");
+  plan_.mutable_train()->set_warmup(2);
+  plan_.mutable_train()->set_weight_decay(0.5);
+  const TrainConfig config = TrainConfigOf(plan_, 2, "animal");
+  EXPECT_EQ(config.lr, 1e-2);
+  EXPECT_EQ(config.steps, 3);
+  EXPECT_EQ(config.batch, 2);
+  EXPECT_EQ(config.micro_batch, 2);
+  EXPECT_EQ(config.schedule, Schedule::kCosine);
+  EXPECT_EQ(config.warmup, 2);
+  EXPECT_EQ(config.grad_clip, 1);
+  EXPECT_EQ(config.weight_decay, 0.5);
+  EXPECT_EQ(config.round, 2);
+  EXPECT_EQ(config.rounds, 3);
+  EXPECT_EQ(config.seed, ClientSeed(7, 2, "animal"));
+}
+
+TEST_F(TrainPlanTest, SeedIsTheDocumentedFunction) {
+  EXPECT_EQ(ClientSeed(7, 2, "animal"),
+            Random(7).Split("client/animal", 2).Next());
+  EXPECT_EQ(HeldOutSeed(7, "animal"), Random(7).Split("heldout/animal").Next());
+}
+
+TEST_F(TrainPlanTest, SeedDependsOnPlanRoundAndName) {
+  const std::set<uint64_t> seeds = {
+      ClientSeed(7, 0, "animal"), ClientSeed(8, 0, "animal"),
+      ClientSeed(7, 1, "animal"), ClientSeed(7, 0, "food"),
+      HeldOutSeed(7, "animal"),   HeldOutSeed(7, "food")};
+  EXPECT_EQ(seeds.size(), 6u);
+}
+
+TEST_F(TrainPlanTest, PrecisionAndThreadsReachTheEngine) {
+  EXPECT_EQ(EngineOptionsOf(plan_, 2).precision, Precision::kFp32);
+  EXPECT_EQ(EngineOptionsOf(plan_, 2).threads, 2);
+  plan_.mutable_model()->set_precision("bf16");
+  EXPECT_EQ(EngineOptionsOf(plan_, 0).precision, Precision::kBf16);
+  plan_.mutable_model()->set_precision("auto");
+  EXPECT_EQ(EngineOptionsOf(plan_, 0).precision, Precision::kAuto);
+}
+
+TEST_F(TrainPlanTest, DataOptionsAreThePlans) {
+  plan_.mutable_data()->set_schema("prompt");
+  EXPECT_EQ(DataOptionsOf(plan_).schema, "prompt");
+  EXPECT_EQ(DataOptionsOf(plan_).max_length, 64);
+}
+
+TEST_F(TrainPlanTest, WeightIsExamplesUnderTheCap) {
+  EXPECT_EQ(WeightOf(plan_, 100), 100);
+  EXPECT_EQ(WeightOf(plan_, 5000), 1024);
+}
+
+TEST_F(TrainPlanTest, EngineMustBeTheDevices) {
+  EXPECT_TRUE(CheckEngine(plan_, "reference").ok());
+  plan_.mutable_train()->set_engine("reference");
+  EXPECT_TRUE(CheckEngine(plan_, "auto").ok());
+  EXPECT_TRUE(CheckEngine(plan_, "reference").ok());
+  EXPECT_FALSE(CheckEngine(plan_, "fused").ok());
+}
+
+TEST_F(TrainPlanTest, LayoutMustBeOfTheBaseModel) {
+  const auto model = *ModelFile::Open(scratch_.File("tiny.gguf"));
+  EXPECT_TRUE(CheckLayout(plan_, model->config()).ok());
+  plan_.mutable_lora()->mutable_layout(0)->set_shape(1, 63);
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckLayout(plan_, model->config())));
+}
+
+}  // namespace
+}  // namespace edgetune

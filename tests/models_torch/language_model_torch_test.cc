@@ -1,0 +1,147 @@
+// Log-probabilities in tests/data: transformers and PEFT in float32, made by
+// tests/oracles/make_tiny_vectors.py.
+
+#include "models/torch/language_model_torch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/training_torch/vector_case.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::ElementsAreArray;
+using ::testing::IsEmpty;
+using testing::ReadVectorCase;
+using testing::VectorCase;
+
+const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
+constexpr auto kRefused = absl::StatusCode::kInvalidArgument;
+
+class TorchLanguageModelTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    auto file = ModelFile::Open(kData + GetParam() + ".gguf");
+    ASSERT_TRUE(file.ok()) << file.status();
+    file_ = std::move(*file);
+    auto given = ReadVectorCase(kData + GetParam(), file_->config());
+    ASSERT_TRUE(given.ok()) << given.status();
+    given_ = std::move(*given);
+    auto model = MakeTorchLanguageModel(file_, {/*bf16=*/false, 1});
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = std::move(*model);
+    ASSERT_TRUE(model_->SetAdapter(&given_.adapter).ok());
+  }
+
+  const std::vector<int32_t>& Prompt() { return given_.examples.Get(0).tokens; }
+
+  std::shared_ptr<const ModelFile> file_;
+  VectorCase given_;
+  std::unique_ptr<LanguageModel> model_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Models, TorchLanguageModelTest,
+                         ::testing::Values("tiny_tied", "tiny_untied"));
+
+TEST_P(TorchLanguageModelTest, ScoresAsTransformersDoes) {
+  for (int64_t i = 0; i < given_.examples.size(); ++i) {
+    const auto scores = model_->ScoreTokens(given_.examples.Get(i).tokens);
+    ASSERT_TRUE(scores.ok()) << scores.status();
+    const auto& wanted = given_.log_probs[static_cast<size_t>(i)];
+    ASSERT_EQ(scores->size(), wanted.size());
+    for (size_t j = 0; j < wanted.size(); ++j) {
+      EXPECT_NEAR((*scores)[j], wanted[j], 1e-4) << i << " " << j;
+    }
+  }
+}
+
+TEST_P(TorchLanguageModelTest, TheAdapterChangesTheScores) {
+  const auto with = model_->ScoreTokens(Prompt());
+  ASSERT_TRUE(model_->SetAdapter(nullptr).ok());
+  const auto without = model_->ScoreTokens(Prompt());
+  ASSERT_TRUE(with.ok() && without.ok());
+  EXPECT_GT(std::fabs((*with)[0] - (*without)[0]), 1e-4);
+}
+
+// The cache must give what a fresh pass over the whole text gives.
+TEST_P(TorchLanguageModelTest, GreedyTokensAreTheHighestLogitsOfTheText) {
+  GenerateOptions options;
+  options.max_tokens = 6;
+  const auto tokens = model_->Generate(Prompt(), options, {});
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  std::vector<int32_t> text = Prompt();
+  for (size_t i = 0; i < 6; ++i) {
+    const auto logits = model_->NextLogits(text);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    const auto highest = std::max_element(logits->begin(), logits->end());
+    text.push_back(static_cast<int32_t>(highest - logits->begin()));
+  }
+  EXPECT_THAT(*tokens, ElementsAreArray(text.end() - 6, text.end()));
+}
+
+TEST_P(TorchLanguageModelTest, GenerationEndsBeforeAStopToken) {
+  GenerateOptions options;
+  options.max_tokens = 4;
+  const auto all = model_->Generate(Prompt(), options, {});
+  ASSERT_TRUE(all.ok()) << all.status();
+  options.stop_tokens = {(*all)[0]};
+  EXPECT_THAT(*model_->Generate(Prompt(), options, {}), IsEmpty());
+}
+
+TEST_P(TorchLanguageModelTest, TheListenerEndsGeneration) {
+  GenerateOptions options;
+  const auto tokens =
+      model_->Generate(Prompt(), options, [](int32_t) { return false; });
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_EQ(tokens->size(), 1u);
+}
+
+TEST_P(TorchLanguageModelTest, SamplingIsAFunctionOfTheSeed) {
+  GenerateOptions options;
+  options.temperature = 1.5;
+  options.max_tokens = 20;
+  const auto first = model_->Generate(Prompt(), options, {});
+  const auto again = model_->Generate(Prompt(), options, {});
+  options.seed = 2;
+  const auto other = model_->Generate(Prompt(), options, {});
+  ASSERT_TRUE(first.ok() && again.ok() && other.ok());
+  EXPECT_EQ(*first, *again);
+  EXPECT_NE(*first, *other);
+}
+
+TEST_P(TorchLanguageModelTest, GenerationEndsWithTheContext) {
+  const auto context = static_cast<size_t>(file_->config().context);
+  const std::vector<int32_t> prompt(context - 3, 5);
+  GenerateOptions options;
+  options.max_tokens = 100;
+  const auto tokens = model_->Generate(prompt, options, {});
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_EQ(tokens->size(), 3u);
+}
+
+TEST_P(TorchLanguageModelTest, RefusesWhatTheModelCannotRead) {
+  const auto code = [&](std::vector<int32_t> ids) {
+    return model_->ScoreTokens(ids).status().code();
+  };
+  EXPECT_EQ(code({}), kRefused);
+  EXPECT_EQ(code({3, -1}), kRefused);
+  EXPECT_EQ(code({3, 1 << 20}), kRefused);
+  EXPECT_EQ(code(std::vector<int32_t>(257, 3)), kRefused);  // context 256
+}
+
+TEST_P(TorchLanguageModelTest, RefusesAnAdapterOfAnotherLayout) {
+  Adapter other = given_.adapter;
+  other.spec.rank += 1;
+  EXPECT_EQ(model_->SetAdapter(&other).code(), kRefused);
+}
+
+}  // namespace
+}  // namespace edgetune

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Our adapters in PEFT and llama.cpp, and theirs in ours, on a real model.
+
+A random adapter is written by PEFT itself; `edgetune adapter export` turns it
+into a llama.cpp GGUF and back into a PEFT directory. Then, for the same texts:
+
+  ours with adapter    = PeftModel.from_pretrained   (1e-3 relative)
+  ours with adapter    = llama.cpp with --lora       (see --tolerance)
+  the adapter CHANGES the probabilities, in all three
+  an export with un-permuted rows of q and k FAILS the llama.cpp comparison
+  a PEFT export with one `model.` missing in its names FAILS the PEFT one
+
+Exit code 1 and a line for each comparison that does not hold.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import numpy as np
+import peft
+import safetensors.numpy
+import torch
+
+import hf_llama
+
+TEXTS = [
+    "The capital of France is Paris.",
+    "A dog is a domestic animal that has been bred by people for a long time.",
+    "To move by running is faster than to walk, but it takes more energy.",
+]
+
+
+class Oracle:
+    def __init__(self, options, folder):
+        self.options = options
+        self.folder = pathlib.Path(folder)
+        self.failures = []
+
+    def edgetune(self, *arguments):
+        return subprocess.run([self.options.edgetune, *map(str, arguments)], check=True,
+                              capture_output=True, text=True).stdout
+
+    def expect(self, holds, what):
+        print(("ok      " if holds else "FAILED  ") + what)
+        if not holds:
+            self.failures.append(what)
+
+    # --- three sources of log p(token | before), one array a text
+
+    def ours(self, adapter):
+        """From eval --per-token: every token of a {"text"} line is labelled."""
+        data = self.folder / "texts.jsonl"
+        data.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+        out = self.folder / "per-token.jsonl"
+        extra = ["--adapter", adapter] if adapter else []
+        self.edgetune("eval", "--model", self.options.model, "--precision", "fp32", *extra,
+                      "--data", data, "--per-token", out, "--format", "json")
+        examples = {}
+        for line in out.read_text().splitlines():
+            row = json.loads(line)
+            examples.setdefault(row["example"], []).append(row)
+        self.ids = [[row["id"] for row in rows] for rows in examples.values()]
+        return [np.array([row["logprob"] for row in rows[1:]]) for rows in examples.values()]
+
+    def from_peft(self, model):
+        return [hf_llama.log_probs(model, ids).numpy() for ids in self.ids]
+
+    def from_llama_cpp(self, adapter):
+        """Probabilities of each token after its prefix, from its second on."""
+        script = pathlib.Path(__file__).with_name("llama_cpp_probabilities.mjs")
+        extra = ["--lora", str(adapter)] if adapter else []
+        result = subprocess.run([self.options.node, str(script), str(self.options.model), *extra],
+                                input=json.dumps(self.ids), check=True, text=True,
+                                stdout=subprocess.PIPE)
+        return [np.array(row) for row in json.loads(result.stdout)]
+
+    # --- adapters
+
+    def make_adapter(self, base, targets):
+        model = hf_llama.add_adapter(base, 8, 16, targets)
+        hf_llama.set_flat(model, hf_llama.random_adapter(model, 8, seed=5))
+        path = self.folder / "made-by-peft"
+        model.save_pretrained(path)
+        model.unload()
+        return path
+
+    def without_permutation(self, good):
+        """The same GGUF with rows of B of q and k as Hugging Face has them."""
+        bad = self.folder / "unpermuted.gguf"
+        shutil.copy(good, bad)
+        reader = gguf.GGUFReader(bad, "r+")
+        for tensor in reader.tensors:
+            for part, heads in (("attn_q", self.heads), ("attn_k", self.kv_heads)):
+                if tensor.name.endswith(f"{part}.weight.lora_b"):
+                    tensor.data[:] = hf_llama.unpermute(np.array(tensor.data), heads)
+        del reader
+        return bad
+
+    def with_wrong_prefix(self, good):
+        bad = self.folder / "wrong-prefix"
+        shutil.copytree(good, bad)
+        file = bad / "adapter_model.safetensors"
+        tensors = {name.replace("base_model.model.model.", "base_model.model."): value
+                   for name, value in safetensors.numpy.load_file(file).items()}
+        safetensors.numpy.save_file(tensors, file, {"format": "pt"})
+        return bad
+
+    # --- the comparisons
+
+    def run(self, targets):
+        base = hf_llama.load_model(str(self.options.model))
+        self.heads = base.config.num_attention_heads
+        self.kv_heads = base.config.num_key_value_heads
+        plain = self.ours(None)
+        made = self.make_adapter(base, targets)
+        exported = {form: self.folder / f"export-{form}" for form in ("gguf", "peft")}
+        for form, path in exported.items():
+            self.edgetune("adapter", "export", made, "--to", form, "--model", self.options.model,
+                          "--out", path)
+        tuned = self.ours(made)
+        self.compare_peft(base, plain, tuned, exported["peft"])
+        self.compare_llama_cpp(plain, tuned, exported["gguf"])
+        self.expect(all(np.array_equal(a, b) for a, b in zip(tuned, self.ours(exported["gguf"]))),
+                    "our GGUF export read by us gives the same numbers, bit for bit")
+
+    def peft_with(self, base, directory):
+        model = peft.PeftModel.from_pretrained(base, directory).float().eval()
+        values = self.from_peft(model)
+        model.unload()
+        return values
+
+    def compare_peft(self, base, plain, tuned, exported):
+        base_theirs = self.from_peft(base)
+        theirs = self.peft_with(base, exported)
+        self.expect(distance(plain, base_theirs) < 2e-3, "base log-probabilities equal transformers' "
+                    f"({distance(plain, base_theirs):.1e})")
+        change = distance(theirs, base_theirs)
+        error = distance(tuned, theirs)
+        self.expect(change > 0.1, f"PEFT: the adapter changes log-probabilities (by {change:.2f})")
+        self.expect(error < 1e-3 * change, f"PEFT: with adapter equal to ours ({error:.1e})")
+        wrong = self.peft_with(base, self.with_wrong_prefix(exported))
+        self.expect(distance(tuned, wrong) > 1e-3 * change,
+                    "PEFT: seeded fault, one `model.` missing in the names, is seen")
+
+    def compare_llama_cpp(self, plain, tuned, exported):
+        if not self.options.node:
+            return
+        limit = self.options.tolerance
+        ours, ours_base = [np.exp(x) for x in tuned], [np.exp(x) for x in plain]
+        theirs = self.from_llama_cpp(exported)
+        error, change = distance(ours, theirs), distance(ours, ours_base)
+        self.expect(change > 3 * limit, f"llama.cpp: the adapter changes probabilities (by {change:.3f})")
+        self.expect(error < limit, f"llama.cpp: with adapter equal to ours ({error:.4f} < {limit})")
+        wrong = distance(ours, self.from_llama_cpp(self.without_permutation(exported)))
+        self.expect(wrong > limit, f"llama.cpp: seeded fault, un-permuted rows, is seen ({wrong:.3f})")
+
+
+def distance(left, right):
+    return max(float(np.max(np.abs(a - b))) for a, b in zip(left, right))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edgetune", required=True, help="the program")
+    parser.add_argument("--model", type=pathlib.Path, required=True, help="base GGUF")
+    parser.add_argument("--node", default=os.environ.get("EDGETUNE_ORACLE_NODE"),
+                        help="node >= 20; without it llama.cpp is left out")
+    parser.add_argument("--tolerance", type=float, default=0.03,
+                        help="llama.cpp: largest difference of a probability (0.03: it rounds "
+                             "activations of quantised weights; 1e-3 on an F32 GGUF)")
+    parser.add_argument("--targets", nargs="+", default=hf_llama.TARGETS)
+    options = parser.parse_args()
+    torch.manual_seed(1)
+    with tempfile.TemporaryDirectory() as folder:
+        oracle = Oracle(options, folder)
+        oracle.run(options.targets)
+    sys.exit(1 if oracle.failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+#include "tests/simulations/world.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "aggregation/aggregator.h"
+#include "base/atomic_file.h"
+#include "base/parameters.h"
+#include "base/status.h"
+#include "client/local_data.h"
+#include "client/train_plan.h"
+#include "protos/plan_check.h"
+
+namespace edgetune::testing {
+namespace {
+
+template <typename T>
+T Get(absl::StatusOr<T> value) {
+  if (!value.ok()) ADD_FAILURE() << value.status();
+  EDGETUNE_CHECK(value.ok());
+  return *std::move(value);
+}
+
+bool HasEnded(const v1::RunStatus& status) {
+  return status.state() == v1::RunStatus::FINISHED ||
+         status.state() == v1::RunStatus::FAILED ||
+         status.state() == v1::RunStatus::STOPPED;
+}
+
+}  // namespace
+
+Device::Device(InProcessNetwork* network, const TestKeys* keys,
+               std::string directory, std::string device, Engine* engine)
+    : name(std::move(device)),
+      network_(network),
+      keys_(keys),
+      directory_(std::move(directory)),
+      engine_(engine) {}
+
+Device::~Device() { (void)Stop(); }
+
+void Device::Start(bool once) {
+  database_ =
+      Get(Database::Open(directory_ + "/client.db", Client::Migrations()));
+  cache_ = Get(BlobStore::Open(directory_ + "/cache"));
+  transport = std::make_unique<InProcessTransport>(network_, name);
+  client_ = Get(Client::Make(
+      {.transport = transport.get(),
+       .database = database_.get(),
+       .cache = cache_.get(),
+       .clock = &clock_,
+       .engine = [this]() -> absl::StatusOr<Engine*> { return engine_; },
+       .trusted = keys_->trusted},
+      {.file = file, .once = once, .decline_pause = absl::Milliseconds(50)}));
+  thread_ = std::thread([this] { result_ = client_->Run(); });
+}
+
+absl::Status Device::Stop() {
+  if (client_ != nullptr) client_->RequestStop();
+  return Wait();
+}
+
+absl::Status Device::Wait() {
+  if (thread_.joinable()) thread_.join();
+  client_.reset();
+  transport.reset();
+  cache_.reset();
+  database_.reset();
+  return result_;
+}
+
+World::World(uint32_t cohort) : run(MakeTestRun(scratch.path(), cohort)) {
+  StartServer();
+}
+
+World::~World() {
+  for (auto& [name, device] : devices) (void)device->Stop();
+  StopServer();
+}
+
+void World::StartServer() {
+  database_ =
+      Get(Database::Open(scratch.File("server.db"), Coordinator::Migrations()));
+  blobs_ = Get(BlobStore::Open(scratch.File("blobs")));
+  coordinator_ = Get(Coordinator::Make({.database = database_.get(),
+                                        .blobs = blobs_.get(),
+                                        .clock = &clock_,
+                                        .round_key = &keys.round,
+                                        .trusted = keys.trusted,
+                                        .fatal = {}}));
+  coordinator_->Start();
+  network_.Attach(coordinator_.get(), blobs_.get());
+}
+
+void World::StopServer() {
+  network_.Detach();
+  if (coordinator_ != nullptr) coordinator_->Stop();
+  coordinator_.reset();
+  blobs_.reset();
+  database_.reset();
+}
+
+Device& World::AddDevice(const std::string& name, int examples,
+                         Engine* engine) {
+  const std::string directory = scratch.File(name);
+  EDGETUNE_CHECK(MakeDirectories(directory).ok());
+  auto& device = devices[name];
+  device = std::make_unique<Device>(&network_, &keys, directory, name, engine);
+  device->file = MakeClientFile(directory, name, examples);
+  device->file.state = directory;
+  return *device;
+}
+
+void World::Submit() {
+  Get(blobs_->PutFile(run.model_path));
+  Get(blobs_->Put({reinterpret_cast<const uint8_t*>(run.adapter_blob.data()),
+                   run.adapter_blob.size()}));
+  run_id_ = Get(coordinator_->Submit(SignedPlan(run.plan, keys))).run_id();
+}
+
+v1::RunStatus World::Status() { return Get(coordinator_->Show(run_id_)); }
+
+v1::RunStatus World::WaitUntil(
+    const std::function<bool(const v1::RunStatus&)>& condition) {
+  // The limit only keeps a hang from lasting.
+  const absl::Time limit = absl::Now() + absl::Minutes(2);
+  while (true) {
+    v1::RunStatus status = Status();
+    if (condition(status) || HasEnded(status)) return status;
+    if (absl::Now() > limit) {
+      ADD_FAILURE() << "the run never got there: " << status.ShortDebugString();
+      return status;
+    }
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+}
+
+v1::RunStatus World::WaitEnded() { return WaitUntil(HasEnded); }
+
+ParameterVector World::LastAdapter() {
+  const v1::RunStatus status = Status();
+  const auto card = Get(ParseCard(status.cards().rbegin()->payload()));
+  const auto blob =
+      Get(blobs_->Get(Get(DigestFromBytes(card.adapter_digest()))));
+  return Get(
+      ParseParameters(blob->bytes(), Get(AdapterLayout(run.plan)).size()));
+}
+
+ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
+                                    const ModelFile& model) const {
+  const v1::TaskPlan& plan = run.plan;
+  const LocalData data = *ReadLocalData(file.data, plan, model);
+  Adapter adapter{AdapterSpecOf(plan), *AdapterLayout(plan), {}};
+  const std::string& blob = run.adapter_blob;
+  adapter.values = *ParseParameters(
+      {reinterpret_cast<const uint8_t*>(blob.data()), blob.size()},
+      adapter.layout.size());
+  for (uint32_t round = 0; round < plan.rounds().count(); ++round) {
+    TrainerState state;
+    const StopToken stop{false};
+    const auto result = trainer.Train(
+        adapter, *data.train, TrainConfigOf(plan, round, DataName(file.data)),
+        state, stop, [](const TrainProgress&) {});
+    EXPECT_TRUE(result.ok()) << result.status();
+    const auto mean = *MakeWeightedMean({.coordinates = result->delta.size(),
+                                         .bound = plan.rounds().clear_bound(),
+                                         .weight_cap = 1024,
+                                         .max_updates = 1});
+    EXPECT_TRUE(
+        mean->Accumulate(result->delta, WeightOf(plan, data.train->size()))
+            .ok());
+    const ParameterVector step = mean->Finish()->mean;
+    for (size_t i = 0; i < step.size(); ++i) adapter.values[i] += step[i];
+  }
+  return adapter.values;
+}
+
+}  // namespace edgetune::testing

@@ -1,0 +1,92 @@
+#ifndef EDGETUNE_TESTS_SIMULATIONS_WORLD_H_
+#define EDGETUNE_TESTS_SIMULATIONS_WORLD_H_
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/clock.h"
+#include "client/client.h"
+#include "server/coordinator.h"
+#include "simulations/in_process_transport.h"
+#include "tests/client/fixture.h"
+#include "tests/testing/scratch_directory.h"
+
+namespace edgetune::testing {
+
+// One device: what survives a crash of its client, and the client itself.
+class Device {
+ public:
+  Device(InProcessNetwork* network, const TestKeys* keys, std::string directory,
+         std::string name, Engine* engine);
+  ~Device();
+
+  void Start(bool once = false);
+  // Asks to stop and waits; what Run returned.
+  absl::Status Stop();
+  // Waits until Run returns by itself.
+  absl::Status Wait();
+
+  ClientFile file;
+  std::string name;
+  std::unique_ptr<InProcessTransport> transport;  // of the last Start
+
+ private:
+  InProcessNetwork* const network_;
+  const TestKeys* const keys_;
+  const std::string directory_;
+  Engine* const engine_;
+  const RealClock clock_;
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<BlobStore> cache_;
+  std::unique_ptr<Client> client_;
+  std::thread thread_;
+  absl::Status result_;
+};
+
+// A coordinator and its devices in this process, on real threads and time.
+class World {
+ public:
+  explicit World(uint32_t cohort);
+  ~World();
+
+  void StartServer();
+  void StopServer();  // destroys it; the devices stay
+  // `examples` lines of data about the device's name.
+  Device& AddDevice(const std::string& device, int examples, Engine* engine);
+
+  // Puts base and adapter on the server and submits run.plan.
+  void Submit();
+  v1::RunStatus Status();
+  // Polls until `condition` holds or the run has ended; the last status.
+  v1::RunStatus WaitUntil(
+      const std::function<bool(const v1::RunStatus&)>& condition);
+  v1::RunStatus WaitEnded();
+  // The adapter of the newest card.
+  ParameterVector LastAdapter();
+  // What the verb `train` does with the same plan and data: each segment from
+  // where the one before ended, through the same exact mean.
+  ParameterVector TrainLocally(const ClientFile& file, Trainer& trainer,
+                               const ModelFile& model) const;
+
+  const ScratchDirectory scratch;
+  const TestKeys keys = MakeTestKeys();
+  TestRun run;
+  std::map<std::string, std::unique_ptr<Device>> devices;
+
+ private:
+  const RealClock clock_;
+  InProcessNetwork network_;
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::string run_id_;
+};
+
+}  // namespace edgetune::testing
+
+#endif  // EDGETUNE_TESTS_SIMULATIONS_WORLD_H_

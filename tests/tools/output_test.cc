@@ -1,0 +1,97 @@
+#include "tools/output.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/status.h"
+#include "tools/progress.h"
+#include "tools/run_report.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Golden(const std::string& name) {
+  auto text = ReadFile(EDGETUNE_SOURCE_DIR "/tests/tools/golden/" + name);
+  return text.ok() ? *text : text.status().ToString();
+}
+
+TEST(OutputTest, SuccessEnvelopeIsTheGoldenOne) {
+  EXPECT_EQ(SuccessEnvelope({{"perplexity", 2.5}, {"tokens", 7}}),
+            Golden("success.json"));
+}
+
+TEST(OutputTest, ErrorEnvelopeIsTheGoldenOne) {
+  EXPECT_EQ(
+      ErrorEnvelope(Annotate(absl::NotFoundError("no model x: \"quoted\""),
+                             ErrorKind::kModel, "fetch it")),
+      Golden("error.json"));
+}
+
+TEST(OutputTest, BytesThatAreNoUtf8DoNotEndTheProgram) {
+  EXPECT_THAT(ErrorEnvelope(absl::NotFoundError("\xff")),
+              HasSubstr("\xef\xbf\xbd"));
+}
+
+TEST(OutputTest, TableAlignsItsColumns) {
+  EXPECT_EQ(FormatTable({{"a", "n"}, {"caf\xc3\xa9", "12"}, {"b", "3"}}, {1}),
+            "a      n\ncaf\xc3\xa9  12\nb      3\n");
+}
+
+TEST(OutputTest, SideBySideWrapsAtWords) {
+  EXPECT_EQ(SideBySide("base", "one two three four five six", "tuned", "x", 43),
+            "base                 | tuned\n"
+            "one two three four   | x\n"
+            "five six             | \n");
+}
+
+TEST(ProgressTest, BarShowsItsShare) {
+  EXPECT_EQ(Bar(0, 4), "[....]");
+  EXPECT_EQ(Bar(0.5, 4), "[##..]");
+  EXPECT_EQ(Bar(7, 4), "[####]");
+}
+
+TEST(ProgressTest, TimeLeftFollowsFromTheShareDone) {
+  EXPECT_DOUBLE_EQ(SecondsLeft(0.25, 10), 30);
+  EXPECT_LT(SecondsLeft(0, 10), 0);
+  EXPECT_EQ(SecondsLeft(1, 10), 0);
+}
+
+TEST(RunReportTest, NotEnoughClientsHasItsOwnExitCode) {
+  v1::RunStatus status;
+  status.set_state(v1::RunStatus::FAILED);
+  status.set_detail("not enough clients: 1 of 4");
+  EXPECT_EQ(ExitCodeOf(OutcomeOf(status)), 3);
+  status.set_detail("the update was refused");
+  EXPECT_EQ(ExitCodeOf(OutcomeOf(status)), 1);
+  status.set_state(v1::RunStatus::STOPPED);
+  EXPECT_EQ(ExitCodeOf(OutcomeOf(status)), 1);
+  status.set_state(v1::RunStatus::FINISHED);
+  EXPECT_EQ(ExitCodeOf(OutcomeOf(status)), 0);
+}
+
+TEST(RunReportTest, PerplexityIsThatOfTheSums) {
+  v1::RunStatus status;
+  v1::Measure* measure = status.add_measures();
+  measure->set_nll_sum(6.931471805599453);  // 10 ln 2
+  measure->set_tokens(10);
+  status.add_measures();  // nothing measured yet
+  ASSERT_EQ(PerplexitiesOf(status).size(), 1u);
+  EXPECT_NEAR(PerplexitiesOf(status)[0], 2, 1e-12);
+  EXPECT_EQ(RunJson(status)["state"], "unknown");
+}
+
+TEST(RunReportTest, RunIdsAreWholeBytesOfHex) {
+  EXPECT_EQ(*ParseRunId("0badcafe"), "\x0b\xad\xca\xfe");
+  for (const char* bad : {"", "0badca", "0badcaf", "0badcafg", "run"}) {
+    EXPECT_EQ(KindOf(ParseRunId(bad).status()), ErrorKind::kUsage) << bad;
+  }
+  EXPECT_FALSE(ParseRunId(std::string(66, 'a')).ok());
+}
+
+}  // namespace
+}  // namespace edgetune

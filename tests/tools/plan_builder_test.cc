@@ -1,0 +1,148 @@
+#include "tools/plan_builder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/atomic_file.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "privacy/crypto/hash.h"
+#include "protos/plan_check.h"
+#include "storage/blob_store.h"
+#include "tests/testing/tiny_model.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class PlanBuilderTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = ::testing::TempDir() + "/plan_builder_" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+    ASSERT_TRUE(MakeDirectories(folder_).ok());
+    path_ = folder_ + "/some name.gguf";
+    ASSERT_TRUE(testing::WriteTinyModel(path_).ok());
+    auto model = ModelFile::Open(path_);
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = *std::move(model);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  PlanRequest Request() const {
+    PlanRequest request;
+    request.run.model.base = path_;
+    request.name = "a run";
+    request.model_path = path_;
+    request.model = model_.get();
+    request.now = absl::FromUnixSeconds(1'700'000'000);
+    return request;
+  }
+
+  std::string folder_, path_;
+  std::unique_ptr<ModelFile> model_;
+};
+
+TEST_F(PlanBuilderTest, DefaultsMakeAPlanThatIsAccepted) {
+  auto built = BuildPlan(Request());
+  ASSERT_TRUE(built.ok()) << built.status();
+  EXPECT_TRUE(ParsePlan(built->payload).ok());
+  EXPECT_EQ(built->run_id, Sha256Bytes(built->payload));
+  EXPECT_EQ(built->plan.header().issued_ms(), 1'700'000'000'000);
+  EXPECT_EQ(built->plan.rounds().quorum(), built->plan.rounds().cohort());
+}
+
+TEST_F(PlanBuilderTest, BaseIsNamedModelGgufWhateverTheUserCalledIt) {
+  auto built = BuildPlan(Request());
+  ASSERT_TRUE(built.ok()) << built.status();
+  const v1::FilePart& part = built->plan.model().parts(0);
+  EXPECT_EQ(part.name(), "model.gguf");
+  EXPECT_EQ(part.size(), std::filesystem::file_size(path_));
+  EXPECT_EQ(part.sha256(), DigestBytes(*HashFile(path_)));
+  // u32 count, lp(name), u64 size, lp(sha256), big-endian, by hand.
+  std::string canonical("\0\0\0\1\0\0\0\x0amodel.gguf", 18);
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    canonical += static_cast<char>(part.size() >> shift);
+  }
+  canonical += std::string("\0\0\0\x20", 4) + part.sha256();
+  EXPECT_EQ(built->plan.model().digest(), Sha256Bytes(canonical));
+}
+
+TEST_F(PlanBuilderTest, LayoutCountsAreThoseOfTheModel) {
+  PlanRequest request = Request();
+  request.run.lora.rank = 4;
+  request.run.lora.targets = {"v_proj", "q_proj"};
+  auto built = BuildPlan(request);
+  ASSERT_TRUE(built.ok()) << built.status();
+  EXPECT_THAT(built->plan.lora().targets(), ElementsAre("q_proj", "v_proj"));
+  // Two layers; hidden 64, two key/value heads of 16: q 64->64, v 64->32.
+  EXPECT_EQ(built->initial.values.size(), 2 * 4 * (64 + 64 + 64 + 32));
+  EXPECT_EQ(built->initial_blob.size(), 4 * built->initial.values.size());
+  EXPECT_EQ(built->plan.lora().initial_digest(),
+            Sha256Bytes(built->initial_blob));
+}
+
+TEST_F(PlanBuilderTest, SeedDecidesTheInitialAdapterAndTheNonceDoesNot) {
+  auto first = BuildPlan(Request());
+  auto again = BuildPlan(Request());
+  PlanRequest other = Request();
+  other.run.train.seed = 2;
+  auto reseeded = BuildPlan(other);
+  ASSERT_TRUE(first.ok() && again.ok() && reseeded.ok());
+  EXPECT_NE(first->run_id, again->run_id);
+  EXPECT_EQ(first->initial_blob, again->initial_blob);
+  EXPECT_NE(first->initial_blob, reseeded->initial_blob);
+}
+
+TEST_F(PlanBuilderTest, SameTokenIsTheSameRun) {
+  PlanRequest request = Request();
+  request.token = "nightly-7";
+  auto first = BuildPlan(request);
+  auto again = BuildPlan(request);
+  ASSERT_TRUE(first.ok() && again.ok());
+  EXPECT_EQ(first->run_id, again->run_id);
+  EXPECT_EQ(first->plan.nonce(), Sha256Bytes("nightly-7"));
+}
+
+TEST_F(PlanBuilderTest, LongestExampleNeverExceedsTheContext) {
+  PlanRequest request = Request();
+  request.run.data.max_length = 512;  // of a context of 256
+  auto built = BuildPlan(request);
+  ASSERT_TRUE(built.ok()) << built.status();
+  EXPECT_EQ(built->plan.data().max_length(), 256u);
+  request.run.data.max_length = 100;
+  EXPECT_EQ(BuildPlan(request)->plan.data().max_length(), 100u);
+}
+
+TEST_F(PlanBuilderTest, RankBeyondTheModelIsAConfigError) {
+  PlanRequest request = Request();
+  request.run.lora.rank = 1000;
+  const absl::Status status = BuildPlan(request).status();
+  EXPECT_EQ(KindOf(status), ErrorKind::kConfig);
+  EXPECT_EQ(ExitCodeOf(status), 4);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("1000"));
+}
+
+TEST_F(PlanBuilderTest, WhatAServerWouldRefuseIsRefusedHere) {
+  PlanRequest request = Request();
+  request.run.rounds.quorum = 9;  // of a cohort of 4
+  const absl::Status status = BuildPlan(request).status();
+  EXPECT_EQ(KindOf(status), ErrorKind::kConfig);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("quorum"));
+}
+
+TEST_F(PlanBuilderTest, LongNamesAreCutAtACharacter) {
+  PlanRequest request = Request();
+  request.name = std::string(99, 'x') + "\xc3\xa9";
+  auto built = BuildPlan(request);
+  ASSERT_TRUE(built.ok()) << built.status();
+  EXPECT_EQ(built->plan.name(), std::string(99, 'x'));
+}
+
+}  // namespace
+}  // namespace edgetune

@@ -1,0 +1,53 @@
+#include "training/engine_loader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "base/status.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+absl::Status LoadFrom(const std::string& directory) {
+  setenv("EDGETUNE_ENGINE_DIR", directory.c_str(), /*overwrite=*/1);
+  const auto engine = LoadTorchEngine();
+  unsetenv("EDGETUNE_ENGINE_DIR");
+  return engine.status();
+}
+
+void ExpectRefusal(const absl::Status& status, const std::string& message) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+  EXPECT_NE(HintOf(status), "");
+}
+
+const std::string kFakes = std::string(EDGETUNE_BINARY_DIR) + "/tests/";
+
+TEST(EngineLoaderTest, SaysWhereNoEngineIs) {
+  const std::string nowhere = ::testing::TempDir() + "nowhere";
+  ExpectRefusal(LoadFrom(nowhere), nowhere + "/libedgetune_torch.so");
+}
+
+TEST(EngineLoaderTest, RefusesAFileThatIsNoLibrary) {
+  const std::string directory = ::testing::TempDir();
+  std::ofstream(directory + "/libedgetune_torch.so") << "not ELF";
+  ExpectRefusal(LoadFrom(directory), "cannot open the LibTorch engine");
+  std::remove((directory + "/libedgetune_torch.so").c_str());
+}
+
+TEST(EngineLoaderTest, RefusesALibraryWithoutTheFactory) {
+  ExpectRefusal(LoadFrom(kFakes + "no_factory"), "does not export");
+}
+
+TEST(EngineLoaderTest, RefusesAnEngineOfAnotherBuild) {
+  ExpectRefusal(LoadFrom(kFakes + "other_build"), "is of another build");
+}
+
+}  // namespace
+}  // namespace edgetune

@@ -1,0 +1,207 @@
+// Vectors in tests/data: transformers and PEFT in float32, made by
+// tests/oracles/make_tiny_vectors.py.
+
+#include "training/torch/lora_trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/training_torch/vector_case.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::ListSource;
+using testing::ReadFloats;
+using testing::ReadVectorCase;
+using testing::RelativeError;
+using testing::VectorCase;
+using testing::WorstTensorError;
+
+const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
+
+class LoraTrainerTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    directory_ = kData + GetParam();
+    auto file = ModelFile::Open(directory_ + ".gguf");
+    ASSERT_TRUE(file.ok()) << file.status();
+    file_ = std::move(*file);
+    auto given = ReadVectorCase(directory_, file_->config());
+    ASSERT_TRUE(given.ok()) << given.status();
+    given_ = std::move(*given);
+    trainer_ = Make(Precision::kFp32);
+  }
+
+  std::unique_ptr<LoraTrainer> Make(Precision precision) {
+    auto trainer = LoraTrainer::Make(file_, {precision, /*threads=*/1});
+    EXPECT_TRUE(trainer.ok()) << trainer.status();
+    return std::move(*trainer);
+  }
+
+  absl::StatusOr<TrainResult> Train(const TrainConfig& config) {
+    return trainer_->Train(given_.adapter, given_.examples, config, state_,
+                           stop_, progress_);
+  }
+
+  ParameterVector Stored(const std::string& name) {
+    auto values = ReadFloats(directory_ + "/" + name);
+    EXPECT_TRUE(values.ok()) << values.status();
+    return *values;
+  }
+
+  std::string directory_;
+  std::shared_ptr<const ModelFile> file_;
+  VectorCase given_;
+  std::unique_ptr<LoraTrainer> trainer_;
+  TrainerState state_;
+  StopToken stop_{false};
+  std::function<void(const TrainProgress&)> progress_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Models, LoraTrainerTest,
+                         ::testing::Values("tiny_tied", "tiny_untied"));
+
+TEST_P(LoraTrainerTest, GradientsEqualThoseOfPeft) {
+  const auto batch = trainer_->ComputeGradient(given_.adapter, given_.examples,
+                                               /*micro_batch=*/2);
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  EXPECT_NEAR(batch->nll_sum / static_cast<double>(batch->labelled),
+              given_.loss, 1e-5);
+  EXPECT_LE(WorstTensorError(given_.adapter.layout, batch->gradient,
+                             Stored("gradient.f32")),
+            1e-4);  // decisions 14
+}
+
+TEST_P(LoraTrainerTest, TrainingEqualsTorchOptimAdamW) {
+  std::vector<double> losses;
+  progress_ = [&](const TrainProgress& p) { losses.push_back(p.loss); };
+  const auto result = Train(given_.train);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(losses.size(), given_.losses.size());
+  for (size_t i = 0; i < losses.size(); ++i) {
+    EXPECT_NEAR(losses[i], given_.losses[i], 1e-4) << "step " << i;
+  }
+  // AdamW divides by the gradient's own size, so rounding shows in full.
+  EXPECT_LE(RelativeError(result->delta, Stored("delta.f32")), 1e-4);
+}
+
+TEST_P(LoraTrainerTest, MicroBatchesChangeOnlyMemory) {
+  const auto one =
+      trainer_->ComputeGradient(given_.adapter, given_.examples, 1);
+  const auto all =
+      trainer_->ComputeGradient(given_.adapter, given_.examples, 9);
+  ASSERT_TRUE(one.ok() && all.ok());
+  EXPECT_EQ(one->labelled, all->labelled);
+  EXPECT_LE(
+      WorstTensorError(given_.adapter.layout, one->gradient, all->gradient),
+      1e-4);
+}
+
+TEST_P(LoraTrainerTest, Bf16StaysNearFp32) {
+  const auto exact =
+      trainer_->ComputeGradient(given_.adapter, given_.examples, 4);
+  const auto trainer = Make(Precision::kBf16);
+  EXPECT_EQ(trainer->precision(), "bf16");
+  const auto rounded =
+      trainer->ComputeGradient(given_.adapter, given_.examples, 4);
+  ASSERT_TRUE(exact.ok() && rounded.ok());
+  // bfloat16 keeps 8 bits: 0.4 % a rounding, several in a row.
+  EXPECT_NEAR(rounded->nll_sum, exact->nll_sum, 0.01 * exact->nll_sum);
+  EXPECT_LE(RelativeError(rounded->gradient, exact->gradient), 0.05);
+  EXPECT_GT(RelativeError(rounded->gradient, exact->gradient), 1e-5);
+}
+
+TEST_P(LoraTrainerTest, SameSeedSameBits) {
+  const auto first = Train(given_.train);
+  const auto second = Train(given_.train);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(first->delta, second->delta);
+}
+
+TEST_P(LoraTrainerTest, SeedAndRoundDecideTheExamples) {
+  TrainConfig config = given_.train;
+  config.batch = 2;
+  config.steps = 1;
+  config.rounds = 2;
+  const auto base = Train(config);
+  config.round = 1;
+  const auto next = Train(config);
+  ASSERT_TRUE(base.ok() && next.ok());
+  EXPECT_NE(base->first_loss, next->first_loss);
+}
+
+TEST_P(LoraTrainerTest, EvaluationIsTheLossOfLabelledTokens) {
+  const auto all = trainer_->Evaluate(given_.adapter, given_.examples, 0);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_NEAR(all->nll_sum / static_cast<double>(all->tokens), given_.loss,
+              1e-5);
+  // The second example alone: its labels begin at token 1.
+  const auto two = trainer_->Evaluate(given_.adapter, given_.examples, 2);
+  const auto one = trainer_->Evaluate(given_.adapter, given_.examples, 1);
+  ASSERT_TRUE(one.ok() && two.ok());
+  const auto& scores = given_.log_probs[1];
+  EXPECT_EQ(two->tokens - one->tokens, 4);
+  EXPECT_NEAR(two->nll_sum - one->nll_sum,
+              -std::accumulate(scores.begin(), scores.end(), 0.0), 1e-4);
+}
+
+TEST_P(LoraTrainerTest, StopsBetweenSteps) {
+  progress_ = [&](const TrainProgress& p) {
+    if (p.step == 2) stop_ = true;
+  };
+  const auto result = Train(given_.train);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->stopped);
+  EXPECT_EQ(result->steps, 2);
+  EXPECT_GT(std::fabs(result->delta[0]), 0);
+}
+
+TEST_P(LoraTrainerTest, RefusesAnAdapterOfAnotherShape) {
+  given_.adapter.values.pop_back();
+  const auto result = Train(given_.train);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(result.status().message()),
+              HasSubstr("does not fit the model"));
+}
+
+TEST_P(LoraTrainerTest, RefusesUnusableExamples) {
+  const auto code = [&](std::vector<LabelledTokens> examples) {
+    given_.examples = ListSource(std::move(examples));
+    return Train(given_.train).status().code();
+  };
+  const auto refused = absl::StatusCode::kInvalidArgument;
+  EXPECT_EQ(code({}), refused);
+  EXPECT_EQ(code({{{3, 4}, {0, 0}}}), refused);       // no label
+  EXPECT_EQ(code({{{3, 4}, {1, 0}}}), refused);       // on the first only
+  EXPECT_EQ(code({{{3, 100000}, {0, 1}}}), refused);  // vocabulary
+  EXPECT_EQ(code({{{3, -1}, {0, 1}}}), refused);
+  EXPECT_EQ(code({{{3, 4, 5}, {0, 1}}}), refused);  // marks missing
+  EXPECT_EQ(code({{std::vector<int32_t>(5000, 3),   // context
+                   std::vector<uint8_t>(5000, 1)}}),
+            refused);
+}
+
+TEST_P(LoraTrainerTest, RefusesSettingsThatCannotTrain) {
+  TrainConfig config = given_.train;
+  config.micro_batch = 0;
+  EXPECT_EQ(Train(config).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(LoraTrainerTest, ReportsALossThatIsNotFinite) {
+  given_.adapter.values.assign(given_.adapter.values.size(),
+                               std::numeric_limits<float>::quiet_NaN());
+  EXPECT_EQ(Train(given_.train).status().code(), absl::StatusCode::kAborted);
+}
+
+}  // namespace
+}  // namespace edgetune

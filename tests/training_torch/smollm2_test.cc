@@ -1,0 +1,79 @@
+// The published vectors of the formats design, sections 5 and 9, on the real
+// model named by EDGETUNE_SMOLLM2_GGUF; computed with transformers.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/io/model_file.h"
+#include "training/engine_loader.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::FloatNear;
+
+const std::vector<int32_t> kFrance = {504, 3575, 282, 4649, 314};
+const std::vector<int32_t> kDog = {
+    1,    9690, 198,   2683, 359,   253,  5356, 5646,  11173, 3365,
+    3511, 308,  34519, 28,   7018,  411,  407,  19712, 8182,  2,
+    198,  1,    4093,  198,  43119, 42,   2767, 2,     198,   1,
+    520,  9531, 198,   81,   5747,  3161, 2,    198};
+
+class SmolLm2Test : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* path = std::getenv("EDGETUNE_SMOLLM2_GGUF");
+    if (path == nullptr) GTEST_SKIP() << "EDGETUNE_SMOLLM2_GGUF is not set";
+    auto file = ModelFile::Open(path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    auto engine = LoadTorchEngine();
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    EngineOptions options;
+    options.precision = Precision::kFp32;
+    auto model = (*engine)->MakeLanguageModel(std::move(*file), options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = std::move(*model);
+  }
+
+  std::unique_ptr<LanguageModel> model_;
+};
+
+TEST_F(SmolLm2Test, ScoresTheCapitalOfFrance) {
+  const auto scores = model_->ScoreTokens(kFrance);
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_THAT(
+      *scores,
+      ElementsAre(FloatNear(-11.5393f, 1e-3f), FloatNear(-0.3376f, 1e-3f),
+                  FloatNear(-2.4387f, 1e-3f), FloatNear(-0.4510f, 1e-3f)));
+}
+
+TEST_F(SmolLm2Test, AnswersParis) {
+  const auto logits = model_->NextLogits(kFrance);
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  EXPECT_NEAR((*logits)[7042], 17.3713, 1e-3);
+  EXPECT_NEAR((*logits)[260], 14.8886, 1e-3);
+  GenerateOptions options;
+  options.max_tokens = 12;
+  const auto tokens = model_->Generate(kFrance, options, {});
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_THAT(*tokens, ElementsAre(7042, 30, 198, 198, 504, 2988, 314, 42, 216,
+                                   34, 32, 33));
+}
+
+TEST_F(SmolLm2Test, ScoresTheAssistantsTokensOfAChat) {
+  const auto scores = model_->ScoreTokens(kDog);
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_THAT(
+      std::span(*scores).subspan(32, 4),
+      ElementsAre(FloatNear(-5.9569f, 1e-3f), FloatNear(-5.2722f, 1e-3f),
+                  FloatNear(-0.5128f, 1e-3f), FloatNear(-16.8895f, 1e-3f)));
+}
+
+}  // namespace
+}  // namespace edgetune

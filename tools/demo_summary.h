@@ -1,0 +1,47 @@
+#ifndef EDGETUNE_TOOLS_DEMO_SUMMARY_H_
+#define EDGETUNE_TOOLS_DEMO_SUMMARY_H_
+
+// What the demo shows in the end. Stateless.
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tools/wordnet.h"
+
+namespace edgetune {
+
+// A held-out word and how base and tuned model define it.
+struct Definition {
+  std::string prompt, wanted, base, tuned;
+};
+
+struct DemoResult {
+  std::vector<double> perplexity;  // base, then after each round
+  double seconds = 0;              // of the federated part
+  int64_t clients = 0, rounds = 0;
+  uint64_t bytes_down = 0, base_bytes_down = 0, bytes_up = 0;
+  int64_t client_peak_rss_bytes = 0;
+  std::vector<Definition> definitions;
+  std::string run_id, model_path, directory;
+  std::vector<WordNetFile> data;
+
+  std::string adapter() const { return directory + "/adapter"; }
+  std::string gguf() const { return directory + "/adapter.gguf"; }
+  std::string run_file() const { return directory + "/run.toml"; }
+};
+
+// One held-out example of each of the first `count` topics, answered greedily
+// by the base and with the adapter (a PEFT directory or GGUF).
+absl::StatusOr<std::vector<Definition>> DefineHeldOut(
+    const std::string& model, const std::string& adapter,
+    const std::vector<WordNetFile>& data, size_t count);
+
+nlohmann::json DemoJson(const DemoResult& result);
+std::string DemoText(const DemoResult& result, int width);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TOOLS_DEMO_SUMMARY_H_

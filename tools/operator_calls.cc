@@ -1,0 +1,149 @@
+#include "tools/operator_calls.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "absl/time/clock.h"
+#include "base/atomic_file.h"
+#include "base/mapped_file.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "client/train_plan.h"
+#include "privacy/identity/envelope.h"
+#include "protos/plan_check.h"
+#include "storage/blob_store.h"
+#include "tools/progress.h"
+
+namespace edgetune {
+namespace {
+
+absl::StatusOr<v1::Envelope> SignPlan(const PreparedRun& run,
+                                      const std::string& release_key) {
+  absl::StatusOr<std::string> pem = ReadFile(release_key, 1 << 16);
+  if (!pem.ok()) {
+    return Annotate(pem.status(), ErrorKind::kIdentity,
+                    "--release-key names the release key of the operator kit "
+                    "(release.key.pem)");
+  }
+  absl::StatusOr<SigningKey> key = SigningKey::FromPem(*pem);
+  WipeString(*pem);
+  if (!key.ok()) {
+    return Annotate(Prefix(key.status(), release_key), ErrorKind::kIdentity,
+                    "wanted an Ed25519 private key in PEM");
+  }
+  return SignDocument(DocumentUse::kPlan, run.built.payload, *key);
+}
+
+absl::Status PutBase(OperatorSession& session, const PreparedRun& run,
+                     const Output& output) {
+  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
+                            MappedFile::Open(run.model_path));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const Digest digest,
+      DigestFromBytes(run.built.plan.model().parts(0).sha256()));
+  Progress progress(output, "send base model", file->bytes().size(),
+                    Progress::Unit::kBytes);
+  return session.client->PutPart(
+      digest, file->bytes(),
+      [&](uint64_t done, uint64_t) { progress.Update(done); });
+}
+
+std::span<const uint8_t> AsBytes(const std::string& text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// The card of this version, if signed by the pinned round key.
+absl::StatusOr<std::pair<v1::ModelCard, v1::Envelope>> FindCard(
+    const Kit& kit, const v1::RunStatus& status,
+    std::optional<uint32_t> version) {
+  for (auto it = status.cards().rbegin(); it != status.cards().rend(); ++it) {
+    EDGETUNE_RETURN_IF_ERROR(
+        VerifyDocument(DocumentUse::kCard, *it, kit.trusted));
+    EDGETUNE_ASSIGN_OR_RETURN(v1::ModelCard card, ParseCard(it->payload()));
+    if (version.has_value() && card.version() != *version) continue;
+    if (card.plan_digest() != status.run_id()) {
+      return Annotate(
+          absl::PermissionDeniedError("the card belongs to another run"),
+          ErrorKind::kIdentity);
+    }
+    return std::make_pair(std::move(card), *it);
+  }
+  return Annotate(
+      absl::NotFoundError(
+          version.has_value()
+              ? fmt::format("the run has no version {}, only {} versions",
+                            *version, status.cards_size())
+              : std::string("the run has published no adapter yet")),
+      ErrorKind::kUsage, "edgetune run show lists what there is");
+}
+
+}  // namespace
+
+absl::StatusOr<OperatorSession> ConnectOperator(const std::string& kit,
+                                                const std::string& server) {
+  OperatorSession session;
+  EDGETUNE_ASSIGN_OR_RETURN(session.kit,
+                            LoadKit(kit, PartyRole::kOperator, absl::Now()));
+  EDGETUNE_ASSIGN_OR_RETURN(session.client,
+                            OperatorClient::Connect(session.kit, server));
+  return session;
+}
+
+absl::StatusOr<v1::RunStatus> SubmitRun(OperatorSession& session,
+                                        const PreparedRun& run,
+                                        const std::string& release_key,
+                                        const Output& output) {
+  // Signed first: a wrong key is told before anything is sent.
+  EDGETUNE_ASSIGN_OR_RETURN(v1::Envelope plan, SignPlan(run, release_key));
+  EDGETUNE_RETURN_IF_ERROR(PutBase(session, run, output));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const Digest initial,
+      DigestFromBytes(run.built.plan.lora().initial_digest()));
+  EDGETUNE_RETURN_IF_ERROR(session.client->PutPart(
+      initial, AsBytes(run.built.initial_blob), [](uint64_t, uint64_t) {}));
+  return session.client->Submit(plan);
+}
+
+absl::StatusOr<DownloadedAdapter> DownloadAdapter(
+    OperatorSession& session, const v1::RunStatus& status,
+    std::optional<uint32_t> version) {
+  DownloadedAdapter downloaded;
+  EDGETUNE_ASSIGN_OR_RETURN(auto found, FindCard(session.kit, status, version));
+  downloaded.card = std::move(found.first);
+  downloaded.envelope = std::move(found.second);
+  EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
+                            DigestFromBytes(downloaded.card.adapter_digest()));
+  EDGETUNE_ASSIGN_OR_RETURN(std::string blob, session.client->Fetch(digest));
+  Adapter& adapter = downloaded.adapter;
+  adapter.spec = AdapterSpecOf(status.plan());
+  EDGETUNE_ASSIGN_OR_RETURN(adapter.layout, AdapterLayout(status.plan()));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      adapter.values, ParseParameters(AsBytes(blob), adapter.layout.size()));
+  return downloaded;
+}
+
+absl::Status WriteRunAdapter(const std::string& directory,
+                             const DownloadedAdapter& downloaded,
+                             const v1::RunStatus& status) {
+  const v1::ModelCard& card = downloaded.card;
+  const Provenance provenance = {
+      {"made_by", "edgetune " EDGETUNE_VERSION ", federated"},
+      {"run", status.name()},
+      {"run_id", ToHex(status.run_id())},
+      {"version", fmt::format("{}", card.version())},
+      {"updates", fmt::format("{}", card.updates())},
+      {"adapter_sha256", ToHex(card.adapter_digest())},
+      {"base_sha256", ToHex(status.plan().model().parts(0).sha256())}};
+  EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(
+      directory, downloaded.adapter, status.plan().model().name(), provenance));
+  const absl::Status written = WriteFileAtomically(
+      directory + "/edgetune_card.pb", downloaded.envelope.SerializeAsString());
+  if (!written.ok()) {
+    std::error_code ignored;
+    std::filesystem::remove_all(directory, ignored);
+  }
+  return written;
+}
+
+}  // namespace edgetune

@@ -1,0 +1,55 @@
+#ifndef EDGETUNE_TOOLS_OUTPUT_H_
+#define EDGETUNE_TOOLS_OUTPUT_H_
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace edgetune {
+
+// The output contract of every verb: stdout is data, stderr is progress and
+// errors. Filled from the flags before the verb runs; one thread.
+struct Output {
+  std::string format = "txt";  // or "json"
+  bool quiet = false;
+  bool no_color = false;
+
+  bool json() const { return format == "json"; }
+
+  // The verb's result, once: `data` in the JSON envelope, or `text` as it is
+  // (a newline is added unless it ends in one). kDiskFull and the like when
+  // stdout cannot take it.
+  absl::Status Finish(const nlohmann::json& data,
+                      const std::string& text) const;
+  // A remark on stderr unless quiet.
+  void Note(const std::string& line) const;
+  // "error: ..." and "hint: ..." on stderr; with --format json the envelope on
+  // stdout too.
+  void Error(const absl::Status& status) const;
+};
+
+// Version of the JSON envelope: raised when a field changes its meaning.
+inline constexpr int kJsonSchemaVersion = 1;
+
+std::string SuccessEnvelope(const nlohmann::json& data);
+std::string ErrorEnvelope(const absl::Status& status);
+
+// Whether this stream (1, 2) is a terminal; its width (80 when unknown).
+bool IsTerminal(int fd);
+int TerminalWidth(int fd);
+
+// Columns padded to their widest cell, two spaces between; the first row is
+// the head. Columns named in `right` (by position) are aligned right.
+std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
+                        const std::vector<size_t>& right = {});
+// Two texts wrapped into columns beside each other, with heads.
+std::string SideBySide(std::string_view left_head, std::string_view left,
+                       std::string_view right_head, std::string_view right,
+                       int width);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TOOLS_OUTPUT_H_

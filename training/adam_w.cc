@@ -1,0 +1,45 @@
+#include "training/adam_w.h"
+
+#include <cmath>
+
+#include "base/status.h"
+
+namespace edgetune {
+namespace {
+
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+
+}  // namespace
+
+double ClipByGlobalNorm(std::span<float> gradient, double limit) {
+  double sum = 0;
+  for (const float g : gradient) sum += static_cast<double>(g) * g;
+  const double norm = std::sqrt(sum);
+  if (limit <= 0) return norm;
+  const auto scale = static_cast<float>(limit / (norm + 1e-6));
+  if (scale >= 1) return norm;
+  for (float& g : gradient) g *= scale;
+  return norm;
+}
+
+void AdamW::Step(std::span<float> values, std::span<const float> gradient,
+                 double lr) {
+  EDGETUNE_CHECK(values.size() == first_.size() &&
+                 gradient.size() == first_.size());
+  ++steps_;
+  const auto t = static_cast<double>(steps_);
+  const auto decay = static_cast<float>(1 - lr * weight_decay_);
+  const auto rate = static_cast<float>(lr / (1 - std::pow(kBeta1, t)));
+  const auto root = static_cast<float>(std::sqrt(1 - std::pow(kBeta2, t)));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float g = gradient[i];
+    first_[i] += static_cast<float>(1 - kBeta1) * (g - first_[i]);
+    second_[i] = static_cast<float>(kBeta2) * second_[i] +
+                 static_cast<float>(1 - kBeta2) * g * g;
+    const float scale =
+        std::sqrt(second_[i]) / root + static_cast<float>(kEpsilon);
+    values[i] = values[i] * decay - rate * (first_[i] / scale);
+  }
+}
+
+}  // namespace edgetune

@@ -1,0 +1,41 @@
+// The one door of libedgetune_torch.so.
+
+#include <cstring>
+#include <utility>
+
+#include "models/torch/language_model_torch.h"
+#include "training/engine_loader.h"
+#include "training/torch/lora_trainer.h"
+
+namespace edgetune {
+namespace {
+
+class TorchEngine final : public Engine {
+ public:
+  absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
+      std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override {
+    return LoraTrainer::Make(std::move(model), options);
+  }
+
+  absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
+      std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override {
+    TorchModelOptions torch;
+    torch.bf16 = options.precision == Precision::kAuto
+                     ? CpuMultipliesBf16()
+                     : options.precision == Precision::kBf16;
+    torch.threads = options.threads;
+    return MakeTorchLanguageModel(std::move(model), torch);
+  }
+};
+
+}  // namespace
+}  // namespace edgetune
+
+extern "C" __attribute__((visibility("default"))) edgetune::Engine*
+edgetune_torch_engine(const char* build_id) {
+  if (std::strcmp(build_id, EDGETUNE_ENGINE_BUILD_ID) != 0) return nullptr;
+  static edgetune::TorchEngine engine;
+  return &engine;
+}
