@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 #include "client/grpc/operator_client.h"
-#include "edgetune/v1/operator.grpc.pb.h"
+#include "protos/edgetune/v1/operator.grpc.pb.h"
 #include "tests/server_rpc/rpc_world.h"
 
 namespace edgetune {

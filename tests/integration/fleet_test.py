@@ -93,8 +93,8 @@ class FleetTest(unittest.TestCase):
         fleet.start_server()
         clients = self.start_clients(self.devices[:4])
         run = fleet.submit(fleet.write_run(
-            "run", SMALL.replace("cohort = 4", "cohort = 4\nquorum = 3")
-            .replace('"20s"', '"1s"').replace("steps = 3", "steps = 200")
+            "run", SMALL.replace("cohort = 4", "cohort = 4\nquorum = 3\nselect_timeout = \"5s\"")
+            .replace('"20s"', '"1s"').replace("steps = 3", "steps = 600")
             .replace("count = 3", "count = 1")))
         fleet.wait_for_run(run, lambda s: any(
             c["device_id"] == "device-2" and c["step"] > 0 for c in s["clients"]))
@@ -171,7 +171,7 @@ class FleetTest(unittest.TestCase):
         fleet.start_server()
         clients = self.start_clients(self.devices[:4])
         run = fleet.submit(fleet.write_run(
-            "run", SMALL.replace("steps = 3", "steps = 60").replace("count = 3", "count = 1")))
+            "run", SMALL.replace("steps = 3", "steps = 600").replace("count = 3", "count = 1")))
         fleet.wait_for_run(run, lambda s: any(
             c["device_id"] == "device-3" and c["step"] > 0 for c in s["clients"]))
         stop(clients["device-3"], signal.SIGKILL)

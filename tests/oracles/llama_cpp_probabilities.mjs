@@ -25,13 +25,9 @@ const sequence = context.getSequence();
 const results = [];
 for (const ids of sequences) {
     await sequence.clearHistory();
-    const probabilities = [];
-    for (let i = 0; i + 1 < ids.length; ++i) {
-        const next = await sequence.evaluateWithMetadata([ids[i]], {probabilities: true}, {temperature: 0}).next();
-        probabilities.push(next.value.probabilities.get(ids[i + 1]) ?? 0);
-        // The generator has only proposed a token; what was evaluated is ids[0..i].
-    }
-    results.push(probabilities);
+    const asked = ids.slice(0, -1).map((id) => [id, {generateNext: {probabilities: true, options: {temperature: 0}}}]);
+    const answers = await sequence.controlledEvaluate(asked);
+    results.push(answers.map((answer, i) => answer.next.probabilities.get(ids[i + 1]) ?? 0));
 }
 console.log(JSON.stringify(results));
 await llama.dispose();

@@ -9,8 +9,8 @@
 
 #include "base/status.h"
 #include "client/grpc/channel.h"
-#include "edgetune/v1/federation.grpc.pb.h"
-#include "edgetune/v1/operator.grpc.pb.h"
+#include "protos/edgetune/v1/federation.grpc.pb.h"
+#include "protos/edgetune/v1/operator.grpc.pb.h"
 #include "protos/grpc_status.h"
 #include "tests/server_rpc/rpc_world.h"
 #include "tests/server_rpc/tls_probe.h"

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "client/grpc/channel.h"
-#include "edgetune/v1/federation.grpc.pb.h"
+#include "protos/edgetune/v1/federation.grpc.pb.h"
 #include "protos/grpc_status.h"
 #include "tests/server_rpc/rpc_world.h"
 

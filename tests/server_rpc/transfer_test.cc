@@ -8,8 +8,8 @@
 
 #include "base/random.h"
 #include "client/grpc/channel.h"
-#include "edgetune/v1/federation.grpc.pb.h"
-#include "edgetune/v1/operator.grpc.pb.h"
+#include "protos/edgetune/v1/federation.grpc.pb.h"
+#include "protos/edgetune/v1/operator.grpc.pb.h"
 #include "protos/grpc_status.h"
 #include "tests/server_rpc/rpc_world.h"
 
