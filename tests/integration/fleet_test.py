@@ -129,6 +129,21 @@ class FleetTest(unittest.TestCase):
         # Same plan but for its nonce, same data: the same result.
         self.assertEqual(first["perplexity"], second["perplexity"])
 
+    def test_OneClientEqualsLocalTraining(self):
+        fleet = self.fleet
+        fleet.start_server()
+        data = fleet.write_data("device-1", 30, seed=1)
+        fleet.start_client("device-1", data)
+        run_file = fleet.write_run("run", SMALL.replace("cohort = 4", "cohort = 1"))
+        run = fleet.submit(run_file)
+        self.assert_finished(fleet.wait_ended(run), 3)
+        fleet.run_tool("run", "download", run, *fleet.operator(), "--out", fleet.folder / "deployed")
+        fleet.run_tool("train", run_file, "--data", data, "--threads", "1",
+                       "--out", fleet.folder / "local")
+        deployed, local = ((fleet.folder / where).rglob("adapter_model.safetensors")
+                           for where in ("deployed", "local"))
+        self.assertEqual(next(deployed).read_bytes(), next(local).read_bytes())
+
     def test_TooFewClientsFailsWithItsOwnExitCode(self):
         fleet = self.fleet
         fleet.start_server()
