@@ -29,6 +29,7 @@ function(edgetune_test NAME)
   else()
     include(GoogleTest)
     gtest_discover_tests(${NAME}_test TEST_PREFIX "${NAME}." DISCOVERY_MODE PRE_TEST
+      NO_PRETTY_VALUES
       PROPERTIES LABELS "${ARG_LABELS}")
   endif()
 endfunction()

@@ -69,6 +69,8 @@ def load_model(path):
         rope_theta=float(field("rope.freq_base")),
         rope_parameters={"rope_type": "default",
                          "rope_theta": float(field("rope.freq_base"))},
+        # No end token: greedy continuations go on to the length asked for.
+        bos_token_id=None, eos_token_id=None,
         tie_word_embeddings=tied, attn_implementation="eager")
     model = transformers.LlamaForCausalLM(config).float().eval()
     model.load_state_dict(state, strict=True)

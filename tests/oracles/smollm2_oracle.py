@@ -68,7 +68,7 @@ def make_examples(path):
 
 def greedy(model, tokens, count):
     out = model.generate(torch.tensor([tokens]), max_new_tokens=count,
-                         min_new_tokens=count, do_sample=False,
+                         do_sample=False,
                          attention_mask=torch.ones(1, len(tokens)))
     return out[0, len(tokens):].tolist()
 
