@@ -11,7 +11,7 @@
 namespace edgetune {
 namespace {
 
-constexpr absl::Duration kPlainEvery = absl::Seconds(2);
+constexpr absl::Duration kPlainEvery = absl::Seconds(10);
 constexpr absl::Duration kPaintEvery = absl::Milliseconds(100);
 
 // A line longer than the terminal would wrap and break the repainting.

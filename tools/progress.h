@@ -12,7 +12,7 @@ namespace edgetune {
 
 // What goes on, on stderr: a block of lines that is repainted in place on a
 // terminal; elsewhere a plain line whenever it says something new, at most one
-// in 2 s. Silent when quiet. Life: Show..., then Finish or destroy (the block
+// in 10 s. Silent when quiet. Life: Show..., then Finish or destroy (the block
 // is wiped). One thread.
 class LiveBlock {
  public:

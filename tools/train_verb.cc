@@ -23,6 +23,11 @@
 namespace edgetune {
 namespace {
 
+std::string When(size_t version) {
+  return version == 0 ? "of the base model"
+                      : fmt::format("after round {}", version);
+}
+
 struct Options {
   std::string run_file, data, heldout, out;
   std::vector<std::string> sets;
@@ -102,8 +107,8 @@ class LocalRun {
         trainer_->Evaluate(adapter_, *data_.heldout,
                            plan().rounds().eval_examples()));
     perplexity_.push_back(std::exp(measured.nll_sum / measured.tokens));
-    output_.Note(fmt::format("after {} rounds: held-out perplexity {:.2f}",
-                             version, perplexity_.back()));
+    output_.Note(fmt::format("held-out perplexity {}: {:.2f}", When(version),
+                             perplexity_.back()));
     return absl::OkStatus();
   }
 
@@ -161,7 +166,7 @@ class LocalRun {
         options_.out, adapter_, plan().model().name(), provenance));
     std::string text = fmt::format("adapter {}\n", options_.out);
     for (size_t i = 0; i < perplexity_.size(); ++i) {
-      text += fmt::format("held-out perplexity after {} rounds: {:.2f}\n", i,
+      text += fmt::format("held-out perplexity {}: {:.2f}\n", When(i),
                           perplexity_[i]);
     }
     return output_.Finish({{"adapter", options_.out},

@@ -144,6 +144,21 @@ class FleetTest(unittest.TestCase):
                            for where in ("deployed", "local"))
         self.assertEqual(next(deployed).read_bytes(), next(local).read_bytes())
 
+    def test_StoppedRunEndsAndFreesItsClients(self):
+        fleet = self.fleet
+        fleet.start_server()
+        self.start_clients(self.devices[:4])
+        long = fleet.submit(fleet.write_run("long", SMALL.replace("steps = 3", "steps = 5000")))
+        fleet.wait_for_run(long, lambda s: s["phase"] == "training")
+        fleet.run_tool("run", "stop", long, *fleet.operator())
+        self.assertEqual(fleet.wait_ended(long)["state"], "stopped")
+        run = fleet.submit(fleet.write_run("run", SMALL))
+        watched = fleet.run_tool("run", "watch", run, *fleet.operator())
+        self.assertEqual(watched.returncode, 0)
+        self.assert_finished(fleet.show(run), 3)
+        states = {r["run_id"]: r["state"] for r in fleet.tool_json("run", "list", *fleet.operator())["runs"]}
+        self.assertEqual(states, {long: "stopped", run: "finished"})
+
     def test_TooFewClientsFailsWithItsOwnExitCode(self):
         fleet = self.fleet
         fleet.start_server()
