@@ -145,8 +145,11 @@ void ClientLoop::Handle(const ClientEvent& event) {
       if (event.status.ok()) {
         Feed({.type = Event::Type::kStepDone});
       } else {
-        failure_ = event.status;
-        halted_ = false;
+        // A step that we stopped ourselves keeps the reason it was stopped for.
+        if (session_.phase() != Phase::kStopping) {
+          failure_ = event.status;
+          halted_ = false;
+        }
         Feed({.type = Event::Type::kStepFailed});
       }
       return;

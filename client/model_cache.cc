@@ -2,17 +2,34 @@
 
 #include <utility>
 
+#include "base/log.h"
 #include "base/status.h"
 #include "client/train_plan.h"
 
 namespace edgetune {
+namespace {
+
+std::string KeyOf(const v1::TaskPlan& plan) {
+  return plan.model().digest() + plan.model().precision();
+}
+
+}  // namespace
+
+absl::Status ModelCache::DropIfDamaged(const Digest& digest) {
+  if (!store_->Has(digest)) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(const Digest got, HashFile(store_->PathOf(digest)));
+  if (got == digest) return absl::OkStatus();
+  LogWarning("the cached base model is damaged; fetching it again");
+  return store_->Remove(digest);
+}
 
 absl::Status ModelCache::EnsureEngine() {
   if (engine_ != nullptr) return absl::OkStatus();
   auto engine = open_engine_();
   if (!engine.ok()) {
-    return Annotate(engine.status(), ErrorKind::kConfig,
-                    "the training engine belongs to the installation");
+    // Always the device's own trouble, whatever kind the loader gave it.
+    return Annotate(absl::FailedPreconditionError(engine.status().message()),
+                    ErrorKind::kConfig, HintOf(engine.status()));
   }
   engine_ = *engine;
   return absl::OkStatus();
@@ -24,6 +41,9 @@ absl::StatusOr<uint64_t> ModelCache::FetchBase(const v1::TaskPlan& plan,
   for (const v1::FilePart& part : plan.model().parts()) {
     EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
                               DigestFromBytes(part.sha256()));
+    if (trainer_ == nullptr || key_ != KeyOf(plan)) {
+      EDGETUNE_RETURN_IF_ERROR(DropIfDamaged(digest));
+    }
     EDGETUNE_ASSIGN_OR_RETURN(const uint64_t bytes,
                               transfer.Fetch(digest, part.size()));
     moved += bytes;
@@ -32,7 +52,7 @@ absl::StatusOr<uint64_t> ModelCache::FetchBase(const v1::TaskPlan& plan,
 }
 
 absl::Status ModelCache::Load(const v1::TaskPlan& plan) {
-  const std::string key = plan.model().digest() + plan.model().precision();
+  const std::string key = KeyOf(plan);
   if (trainer_ != nullptr && key == key_) {
     return CheckLayout(plan, model_->config());
   }

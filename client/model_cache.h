@@ -47,6 +47,10 @@ class ModelCache {
   Trainer& trainer() { return *trainer_; }
 
  private:
+  // A base that rotted on disk is fetched again: training on it would send the
+  // update of another model.
+  absl::Status DropIfDamaged(const Digest& digest);
+
   BlobStore* const store_;
   const OpenEngine open_engine_;
   const int64_t threads_;

@@ -77,8 +77,14 @@ void Round::HandleSelecting(const Event& event, absl::Time now,
   }
   // Devices at work for another run come back within that run's deadline:
   // waiting for them is not a lack of clients.
+  const bool waited = waits_for_busy_;
   waits_for_busy_ = overdue && idle + event.busy >= options_.quorum;
   if (overdue && !waits_for_busy_) {
+    if (waited) {
+      // Those that just finished elsewhere say hello in a moment.
+      select_by_ = now + options_.settle;
+      return;
+    }
     Abandon(
         fmt::format("{} of {} clients came within {}", idle, options_.quorum,
                     absl::FormatDuration(options_.select_timeout)),

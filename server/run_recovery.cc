@@ -111,6 +111,12 @@ absl::Status Run::RebuildSum(absl::Time now, Batch& batch) {
     const absl::Status folded = FoldUpdate(plan_, round, session.update_digest,
                                            session.weight, *blobs_, *sum_);
     if (folded.ok()) continue;
+    // Only what is truly missing or damaged is given up; after any other
+    // failure the next start tries again.
+    if (!absl::IsNotFound(folded) && !absl::IsInvalidArgument(folded) &&
+        !absl::IsDataLoss(folded)) {
+      return Prefix(folded, "reading an accepted update");
+    }
     session.state = ClientState::kLost;
     session.detail = "its accepted update is gone from the server's disk";
     SaveSession(id(), key, session, batch);

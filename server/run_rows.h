@@ -37,6 +37,7 @@ struct Session {
   uint32_t steps = 0;
   double loss = 0;
   bool late = false;
+  bool equivocated = false;  // told once
   std::string announced;  // digest of the upload under way
 };
 // Round, attempt, device.

@@ -226,12 +226,14 @@ void Run::AnswerReportAgain(const std::string& device, const v1::Report& report,
   if (session.state == ClientState::kReported && !same) {
     const std::string detail =
         "another report was accepted for this session; this one differs";
-    Say(now,
-        fmt::format("equivocation: {} sent a second, different report "
-                    "for round {} attempt {}",
-                    device, report.session().round(),
-                    report.session().attempt()),
-        batch, true);
+    if (!std::exchange(session.equivocated, true)) {
+      Say(now,
+          fmt::format("equivocation: {} sent a second, different report "
+                      "for round {} attempt {}",
+                      device, report.session().round(),
+                      report.session().attempt()),
+          batch, true);
+    }
     return SendOutcome(device, report.session(), v1::Outcome::REFUSED, detail,
                        batch);
   }

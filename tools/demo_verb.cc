@@ -129,7 +129,7 @@ class Demo {
       return Annotate(absl::AlreadyExistsError(path + " exists already"),
                       ErrorKind::kUsage, "name a new directory with --out");
     }
-    return absl::OkStatus();
+    return CheckWritableParent(result_.directory);
   }
 
   absl::Status FindModel() {
@@ -229,7 +229,7 @@ class Demo {
   // What people need to find out why, and nothing else, is left.
   absl::Status Explain(absl::Status status) {
     if (fleet_ == nullptr || Interrupted()) return status;
-    fmt::print(stderr, "{}", fleet_->LogTails());
+    WriteStderr(fleet_->LogTails());
     if (options_.keep) {
       KeepAll();
     } else {

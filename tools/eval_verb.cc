@@ -58,7 +58,9 @@ class TokenLines {
   }
 
   absl::Status Close() {
-    return file_ != nullptr ? file_->Commit() : absl::OkStatus();
+    if (file_ != nullptr) return file_->Commit();
+    if (std::fflush(stdout) == 0) return absl::OkStatus();
+    return ErrnoStatus(errno, "cannot write", "standard output");
   }
 
  private:

@@ -8,8 +8,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/status.h"
 
 namespace edgetune {
@@ -91,19 +93,37 @@ absl::Status Output::Finish(const nlohmann::json& data,
 }
 
 void Output::Note(const std::string& line) const {
-  if (!quiet) fmt::print(stderr, "{}\n", line);
+  if (!quiet) WriteStderr(line + "\n");
 }
 
 void Output::Error(const absl::Status& status) const {
   const char* no_color_wish = std::getenv("NO_COLOR");
   const bool color = IsTerminal(2) && !no_color &&
                      (no_color_wish == nullptr || *no_color_wish == 0);
-  fmt::print(stderr, "{}error:{} {}\n", color ? "\033[1;31m" : "",
-             color ? "\033[0m" : "", std::string(status.message()));
+  WriteStderr(fmt::format("{}error:{} {}\n", color ? "\033[1;31m" : "",
+                          color ? "\033[0m" : "",
+                          std::string(status.message())));
   const std::string hint = HintOf(status);
-  if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
+  if (!hint.empty()) WriteStderr("hint: " + hint + "\n");
   // The exit code already tells of a failure to write this.
   if (json()) WriteStdout(ErrorEnvelope(status)).IgnoreError();
+}
+
+void WriteStderr(std::string_view text) {
+  (void)!std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+absl::Status CheckWritableParent(const std::string& path) {
+  std::filesystem::path target = std::filesystem::path(path).lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  std::string parent = target.parent_path();
+  if (parent.empty()) parent = ".";
+  constexpr char kHint[] = "name another place with --out";
+  EDGETUNE_RETURN_IF_ERROR(
+      Annotate(MakeDirectories(parent), ErrorKind::kUsage, kHint));
+  if (access(parent.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
+  return Annotate(ErrnoStatus(errno, "cannot write in", parent),
+                  ErrorKind::kUsage, kHint);
 }
 
 bool IsTerminal(int fd) { return isatty(fd) == 1; }

@@ -37,6 +37,12 @@ inline constexpr int kJsonSchemaVersion = 1;
 std::string SuccessEnvelope(const nlohmann::json& data);
 std::string ErrorEnvelope(const absl::Status& status);
 
+// To stderr; a failure to tell is no failure of the work.
+void WriteStderr(std::string_view text);
+// Makes the parent of `path` and sees that it can be written in, so that an
+// unusable --out is found before the work, not after. kUsage.
+absl::Status CheckWritableParent(const std::string& path);
+
 // Whether this stream (1, 2) is a terminal; its width (80 when unknown).
 bool IsTerminal(int fd);
 int TerminalWidth(int fd);

@@ -36,7 +36,7 @@ void LiveBlock::Show(const std::vector<std::string>& block,
     if (plain == last_plain_ || now - last_plain_at_ < kPlainEvery) return;
     last_plain_ = plain;
     last_plain_at_ = now;
-    fmt::print(stderr, "{}\n", plain);
+    WriteStderr(plain + "\n");
     return;
   }
   const size_t width = TerminalWidth(2) - 1;
@@ -46,17 +46,17 @@ void LiveBlock::Show(const std::vector<std::string>& block,
   }
   out += "\033[J";
   painted_ = block.size();
-  fmt::print(stderr, "{}", out);
+  WriteStderr(out);
 }
 
 void LiveBlock::Say(const std::string& line) {
   if (quiet_) return;
   Wipe();
-  fmt::print(stderr, "{}\n", line);
+  WriteStderr(line + "\n");
 }
 
 void LiveBlock::Wipe() {
-  if (painted_ > 0) fmt::print(stderr, "\033[{}A\r\033[J", painted_);
+  if (painted_ > 0) WriteStderr(fmt::format("\033[{}A\r\033[J", painted_));
   painted_ = 0;
 }
 

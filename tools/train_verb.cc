@@ -66,6 +66,7 @@ class LocalRun {
           absl::AlreadyExistsError(options_.out + " exists already"),
           ErrorKind::kUsage, "name a new directory with --out");
     }
+    EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(options_.out));
     adapter_ = run_.built.initial;
     files_.train = options_.data;
     files_.heldout = options_.heldout;

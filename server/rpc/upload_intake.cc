@@ -5,6 +5,7 @@
 #include <mutex>
 #include <span>
 
+#include "base/log.h"
 #include "base/status.h"
 
 namespace edgetune {
@@ -82,6 +83,15 @@ absl::Status UploadIntake::Begin(std::string_view sha256, uint64_t size) {
   return absl::OkStatus();
 }
 
+absl::Status UploadIntake::Stored(const absl::Status& status) const {
+  if (!absl::IsResourceExhausted(status) ||
+      !dependencies_.identity.starts_with("device/")) {
+    return status;
+  }
+  LogWarning("cannot store an upload: " + std::string(status.message()));
+  return absl::UnavailableError("the coordinator cannot store the update now");
+}
+
 absl::Status UploadIntake::Accept(uint64_t offset, std::string_view data,
                                   uint32_t crc32c) {
   EDGETUNE_RETURN_IF_ERROR(CheckChunk(offset, data, crc32c));
@@ -100,8 +110,8 @@ absl::Status UploadIntake::Accept(uint64_t offset, std::string_view data,
   {
     std::lock_guard<std::mutex> lock(slot_->mu);
     EDGETUNE_RETURN_IF_ERROR(CheckOwned());
-    EDGETUNE_RETURN_IF_ERROR(
-        dependencies_.blobs->AppendPartial(name_, offset, bytes, size_));
+    EDGETUNE_RETURN_IF_ERROR(Stored(
+        dependencies_.blobs->AppendPartial(name_, offset, bytes, size_)));
   }
   committed_ += data.size();
   dependencies_.count(data.size());
@@ -114,7 +124,7 @@ absl::StatusOr<v1::UploadStatus> UploadIntake::Finish() {
     std::lock_guard<std::mutex> lock(slot_->mu);
     EDGETUNE_RETURN_IF_ERROR(CheckOwned());
     EDGETUNE_RETURN_IF_ERROR(
-        dependencies_.blobs->FinishPartial(name_, digest_, size_));
+        Stored(dependencies_.blobs->FinishPartial(name_, digest_, size_)));
     complete_ = true;
   }
   return MakeStatus(committed_, complete_);

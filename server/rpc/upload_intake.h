@@ -47,6 +47,9 @@ class UploadIntake {
   bool complete() const { return complete_; }
 
  private:
+  // The server's full disk is not the device's: it is told to try again;
+  // operators get the true text.
+  absl::Status Stored(const absl::Status& status) const;
   absl::Status Reauthorize();
   absl::Status CheckOwned() const;
 
