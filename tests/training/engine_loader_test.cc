@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 namespace {
@@ -30,15 +31,15 @@ void ExpectRefusal(const absl::Status& status, const std::string& message) {
 const std::string kFakes = std::string(EDGETUNE_BINARY_DIR) + "/tests/";
 
 TEST(EngineLoaderTest, SaysWhereNoEngineIs) {
-  const std::string nowhere = ::testing::TempDir() + "nowhere";
+  const testing::ScratchDirectory folder;
+  const std::string nowhere = folder.File("nowhere");
   ExpectRefusal(LoadFrom(nowhere), nowhere + "/libedgetune_torch.so");
 }
 
 TEST(EngineLoaderTest, RefusesAFileThatIsNoLibrary) {
-  const std::string directory = ::testing::TempDir();
-  std::ofstream(directory + "/libedgetune_torch.so") << "not ELF";
-  ExpectRefusal(LoadFrom(directory), "cannot open the LibTorch engine");
-  std::remove((directory + "/libedgetune_torch.so").c_str());
+  const testing::ScratchDirectory folder;
+  std::ofstream(folder.File("libedgetune_torch.so")) << "not ELF";
+  ExpectRefusal(LoadFrom(folder.path()), "cannot open the LibTorch engine");
 }
 
 TEST(EngineLoaderTest, RefusesALibraryWithoutTheFactory) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
 
 namespace edgetune {
@@ -25,7 +26,7 @@ constexpr char kDog[] =
 class TextDataSetTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string model = ::testing::TempDir() + "data_set_model.gguf";
+    const std::string model = folder_.File("model.gguf");
     ASSERT_TRUE(testing::WriteTinyModel(model).ok());
     auto file = ModelFile::Open(model);
     ASSERT_TRUE(file.ok()) << file.status();
@@ -33,7 +34,7 @@ class TextDataSetTest : public ::testing::Test {
   }
 
   absl::StatusOr<std::unique_ptr<TextDataSet>> Read(const std::string& text) {
-    path_ = ::testing::TempDir() + "data_set.jsonl";
+    path_ = folder_.File("data_set.jsonl");
     std::ofstream(path_) << text;
     return TextDataSet::Read(path_, *model_, options_);
   }
@@ -53,6 +54,7 @@ class TextDataSetTest : public ::testing::Test {
     EXPECT_THAT(std::string(data.status().message()), HasSubstr(message));
   }
 
+  testing::ScratchDirectory folder_;
   std::unique_ptr<ModelFile> model_;
   std::string path_;
   TextDataOptions options_{.max_length = 100};
