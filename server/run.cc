@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -330,10 +331,18 @@ void Run::CleanUp(Batch& batch) {
     const auto& [round, attempt, device] = key;
     if (round != row_.round || attempt != row_.attempt) continue;
     batch.partials.push_back(PartialName(device));
-    auto digest = DigestFromBytes(session.update_digest);
-    if (!digest.ok()) continue;
-    batch.unneeded.push_back(*digest);
-    SaveUnneeded(*digest, batch);
+    std::set<std::string> sent(session.replaced.begin(),
+                               session.replaced.end());
+    sent.insert({session.announced, session.update_digest});
+    for (const std::string& bytes : sent) {
+      const auto digest = DigestFromBytes(bytes);
+      if (!digest.ok()) continue;
+      // Peers choose these: only what has an update's size may go.
+      const auto size = blobs_->Size(*digest);
+      if (!size.ok() || *size != update_bytes_) continue;
+      batch.unneeded.push_back(*digest);
+      SaveUnneeded(*digest, batch);
+    }
   }
 }
 

@@ -37,8 +37,9 @@ struct Session {
   uint32_t steps = 0;
   double loss = 0;
   bool late = false;
-  bool equivocated = false;  // told once
-  std::string announced;  // digest of the upload under way
+  bool equivocated = false;           // told once
+  std::string announced;              // digest of the upload under way
+  std::vector<std::string> replaced;  // those announced before it
 };
 // Round, attempt, device.
 using SessionId = std::tuple<uint32_t, uint32_t, std::string>;

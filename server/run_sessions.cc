@@ -19,6 +19,10 @@ using ClientState = Round::ClientState;
 
 namespace {
 
+// Updates that one session may begin anew: enough for a client that trained
+// again after a crash, too few to fill a disk.
+constexpr size_t kMostReplaced = 8;
+
 std::string_view ActivityName(v1::Progress::Phase phase) {
   switch (phase) {
     case v1::Progress::EVALUATING:
@@ -165,7 +169,9 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
     return;
   }
   session->fingerprint = ReportFingerprint(report);
-  if (report.update_digest().size() == 32) {
+  // A refused report may name anybody's blob: only what this device sent is
+  // its own to be cleaned up.
+  if (status.ok() || report.update_digest() == session->announced) {
     session->update_digest = report.update_digest();
   }
   session->weight = report.weight();
@@ -307,6 +313,12 @@ absl::StatusOr<std::string> Run::AuthorizeUpload(const std::string& device,
   const std::string name = PartialName(device);
   // A client that trained again after a crash has other bytes to send.
   if (!session.announced.empty() && session.announced != key.sha256()) {
+    if (session.replaced.size() >= kMostReplaced) {
+      return absl::ResourceExhaustedError(fmt::format(
+          "upload: this session announced {} different updates already",
+          kMostReplaced + 1));
+    }
+    session.replaced.push_back(session.announced);
     EDGETUNE_RETURN_IF_ERROR(blobs_->DropPartial(name));
   }
   session.announced = key.sha256();
