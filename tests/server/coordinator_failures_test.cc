@@ -112,6 +112,39 @@ TEST(CoordinatorFailuresTest, ABaseNamedAsUpdateIsRefused) {
       "");
 }
 
+TEST(CoordinatorFailuresTest, ARefusedReportCannotHaveAnothersBlobCleanedUp) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  fleet[3]->works = false;
+  v1::TaskPlan plan = server.MakePlan();
+  plan.mutable_rounds()->set_count(1);
+  const std::string run = server.Submit(plan);
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[3]->manifest(); }));
+  // What an operator has put and not submitted yet.
+  const Digest foreign = server.PutBlob("a base of 20 bytes..");
+  v1::Report report = fleet[3]->MakeReport();
+  report.set_update_digest(DigestBytes(foreign));
+  fleet[3]->SendReport(report);
+  fleet[3]->works = true;
+  ASSERT_TRUE(RunToEnd(server, fleet, run));
+  EXPECT_TRUE(server.blobs().Has(foreign));
+}
+
+TEST(CoordinatorFailuresTest, AnUploadThatWasNeverReportedIsCleanedUp) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  fleet[2]->works = false;
+  v1::TaskPlan plan = server.MakePlan();
+  plan.mutable_rounds()->set_count(1);
+  const std::string run = server.Submit(plan);
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[2]->manifest(); }));
+  const std::string bytes(kTestCoordinates * 4, '\1');
+  ASSERT_TRUE(fleet[2]->Upload(bytes, Sha256(bytes)).ok());
+  fleet[2]->Leave();
+  ASSERT_TRUE(RunToEnd(server, fleet, run));
+  EXPECT_FALSE(server.blobs().Has(Sha256(bytes)));
+}
+
 TEST(CoordinatorFailuresTest, OneClientLostTheRoundCommitsWithThree) {
   TestServer server;
   auto fleet = MakeFleet(&server);
