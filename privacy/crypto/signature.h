@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "privacy/crypto/secure_random.h"
 
 namespace edgetune {
 
@@ -33,6 +34,9 @@ class PublicKey {
 // Move-only; Sign is thread-safe.
 class SigningKey {
  public:
+  // The 32-byte secret of RFC 8032 is drawn from `random`; the source's error.
+  static absl::StatusOr<SigningKey> Generate(RandomSource& random);
+  // From SystemRandom.
   static absl::StatusOr<SigningKey> Generate();
   // PKCS #8 PEM, not encrypted. InvalidArgument.
   static absl::StatusOr<SigningKey> FromPem(std::string_view pem);
@@ -50,10 +54,6 @@ class SigningKey {
   explicit SigningKey(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
-
-// n bytes from the operating system's generator; Internal when it fails.
-absl::StatusOr<std::string> SecureRandom(size_t n);
-void WipeString(std::string& secret);
 
 }  // namespace edgetune
 
