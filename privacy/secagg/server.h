@@ -1,0 +1,147 @@
+#ifndef EDGETUNE_PRIVACY_SECAGG_SERVER_H_
+#define EDGETUNE_PRIVACY_SECAGG_SERVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "privacy/crypto/signature.h"
+#include "privacy/secagg/masked_vector.h"
+#include "privacy/secagg/member.h"
+
+namespace edgetune::secagg {
+
+// The coordinator's part in one masking session of one group: a pure state
+// machine, message in, actions out; told the time, it never asks a clock. It
+// never holds a masked vector: the shell keeps uploads as blobs, adds them to
+// a MaskedSum and takes the masks off with what kUnmask hands out.
+//
+// Life: Begin with the advertisements that were accepted (R0 belongs to the
+// caller: CheckAdvertisement), or Restore from the records of an earlier
+// process; then Handle, Lost, Timer until Done or Aborted; after kUnmask the
+// shell answers with Finished or Fail. All records of one call are committed
+// in one transaction before any of its messages leaves. One thread.
+//
+// Phases and what closes them: Shares (R2), Acks (R2b), Input (R3), Survivors
+// (R4), Unmask (R5): when every member that is still in it has answered, or at
+// its deadline; with fewer than t: NOT_ENOUGH (Survivors: TOO_FEW_SIGS). A
+// complaint in Acks ends the session with BAD_SHARE when the phase closes.
+class SecAggServer {
+ public:
+  enum class Phase {
+    kShares,
+    kAcks,
+    kInput,
+    kSurvivors,
+    kUnmask,
+    kVerifying,  // kUnmask was handed out
+    kDone,
+    kAborted
+  };
+  // Closing times of R2, R2b, R3, R4, R5.
+  struct Deadlines {
+    absl::Time shares, acks, input, survivors, unmask;
+  };
+  struct Options {
+    Digest manifest = {};  // M
+    MaskedShape shape;
+    Deadlines deadlines;
+    const SigningKey* round_key = nullptr;  // borrowed
+  };
+
+  // What a restart needs, in order of making: accepted messages (of R5 the
+  // digest only, never a share) and transitions. Opaque bytes but for `phase`
+  // and `index`.
+  struct Record {
+    enum class Kind { kMessage, kTransition };
+    Kind kind;
+    Phase phase;
+    uint32_t index = 0;  // of the member; 0 for transitions
+    std::string bytes;
+    bool operator==(const Record&) const = default;
+  };
+  struct Action {
+    enum class Kind {
+      kRecord,  // make `record` durable
+      kSend,    // `message` to member `index`
+      kRefuse,  // a message of member `index` was refused: `code`, `detail`;
+                // the member stays in the session
+      kFold,    // member `index` uploaded `digest`: add it to the sum
+      kLate,    // its vector came after the freeze; counted, not folded
+      kBlame,   // `index` and `other` (dealer, holder or accuser, accused) get
+                // one point each
+      kUnmask,  // U3 is fixed and `masks` take the masks off the sum; check
+                // with CanaryOf(M), then Finished or Fail
+      kAborted,  // `code`, `detail`
+    };
+    Kind kind;
+    Record record = {};
+    uint32_t index = 0;
+    uint32_t other = 0;
+    v1::SecAggServerMessage message = {};
+    Digest digest = {};
+    v1::AbortCode code = v1::ABORT_UNSPECIFIED;
+    std::string detail = {};
+    std::vector<MaskTerm> masks = {};
+  };
+  using Actions = std::vector<Action>;
+
+  // `cohort` ascending by id, n_min to n_max entries, as CheckAdvertisement
+  // made them (InvalidArgument otherwise). First actions: the cohort to each.
+  static absl::StatusOr<SecAggServer> Begin(const Options& options,
+                                            std::vector<v1::CohortEntry> cohort,
+                                            Actions& actions);
+  // Continues; open phases keep their deadlines. In Unmask the answers are
+  // asked for again. `actions` holds the kFold of every durable upload, then
+  // what the current phase sends. DataLoss: records that this class did not
+  // write.
+  static absl::StatusOr<SecAggServer> Restore(
+      const Options& options, std::vector<v1::CohortEntry> cohort,
+      const std::vector<Record>& records, Actions& actions);
+  ~SecAggServer();
+  SecAggServer(SecAggServer&&) noexcept;
+  SecAggServer& operator=(SecAggServer&&) noexcept;
+
+  // For MaskedInput the shell has checked that the blob of this digest is here
+  // with the exact length.
+  Actions Handle(uint32_t index, const v1::SecAggClientMessage& message,
+                 absl::Time now);
+  // The member will not answer any more.
+  Actions Lost(uint32_t index, absl::Time now);
+  Actions Timer(absl::Time now);
+  // The member's stream is new: what the current phase sent it, again.
+  Actions Resend(uint32_t index) const;
+  // After kUnmask: the result is durable. Wipes shares.
+  Actions Finished();
+  // After kUnmask, or whenever the shell cannot go on.
+  Actions Fail(v1::AbortCode code, std::string detail);
+
+  Phase phase() const;
+  v1::AbortCode abort_code() const;
+  absl::Time NextTimer() const;
+  const Digest& session() const;
+  const std::vector<v1::CohortEntry>& cohort() const;
+  // Index of a member. nullopt: not in this cohort.
+  std::optional<uint32_t> IndexOf(const ClientId& id) const;
+  // Whether the session still waits for this member.
+  bool Awaits(uint32_t index) const;
+  // Members of U3; empty before the freeze.
+  std::vector<bool> survivors() const;
+  // For the receipt: complete once kUnmask was handed out.
+  v1::GroupReceipt Receipt() const;
+
+ private:
+  struct State;
+  explicit SecAggServer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+std::string_view PhaseName(SecAggServer::Phase phase);  // "shares"
+
+}  // namespace edgetune::secagg
+
+#endif  // EDGETUNE_PRIVACY_SECAGG_SERVER_H_
