@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -5,7 +7,6 @@
 #include <set>
 
 #include "base/status.h"
-#include "fmt/format.h"
 #include "privacy/secagg/masked_vector.h"
 
 namespace edgetune::secagg {
