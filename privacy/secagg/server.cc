@@ -197,10 +197,10 @@ void SecAggServer::State::Apply(uint32_t index, const ClientMessage& message) {
 
 void SecAggServer::State::Refuse(uint32_t index, const absl::Status& why,
                                  Actions& actions) const {
-  actions.push_back({.kind = Kind::kRefuse,
-                     .index = index,
-                     .code = AbortCodeOf(why),
-                     .detail = std::string(why.message())});
+  Action refusal{.kind = Kind::kRefuse, .index = index};
+  refusal.code = AbortCodeOf(why);
+  refusal.detail = std::string(why.message());
+  actions.push_back(std::move(refusal));
 }
 
 void SecAggServer::State::SendTo(uint32_t index, Actions& actions) const {
