@@ -33,6 +33,10 @@ absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan);
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round);
 
+// What a valid plan costs in precision: one line each, for people. Empty:
+// nothing worth saying.
+std::vector<std::string> PlanNotes(const v1::TaskPlan& plan);
+
 // Clients asked in a round: round(cohort * over_select).
 uint32_t CohortAsked(const v1::RoundsSpec& rounds);
 

@@ -10,8 +10,6 @@
 namespace edgetune {
 namespace {
 
-constexpr absl::Duration kCardLife = absl::Hours(24 * 365 * 10);
-
 ServerOptimizerOptions OptimizerOptions(const v1::RoundsSpec& rounds) {
   ServerOptimizerOptions options;
   options.kind = rounds.server_optimizer() == "adam"
@@ -90,7 +88,7 @@ absl::Status ModelStore::Publish(const v1::TaskPlan& plan,
 
 absl::Status ModelStore::Append(v1::ModelCard card, absl::Time now,
                                 Batch& batch) {
-  *card.mutable_header() = MakeHeader(now, now + kCardLife);
+  *card.mutable_header() = MakeHeader(now, now + kRecordLife);
   ModelVersion version;
   version.number = card.version();
   EDGETUNE_ASSIGN_OR_RETURN(version.adapter,

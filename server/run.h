@@ -2,9 +2,11 @@
 #define EDGETUNE_SERVER_RUN_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,8 +19,10 @@
 #include "base/parameters.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
+#include "server/masked_round.h"
 #include "server/batch.h"
 #include "server/model_store.h"
+#include "server/published_roster.h"
 #include "server/round.h"
 #include "server/run_rows.h"
 
@@ -37,6 +41,8 @@ class Run {
   struct Stores {
     BlobStore* blobs;
     const SigningKey* round_key;
+    // The newest one; null: this server has none, and masked runs wait.
+    std::function<std::shared_ptr<const PublishedRoster>()> roster;
   };
   // `envelope` was verified, `plan` is its payload, its blobs are here.
   static absl::StatusOr<std::unique_ptr<Run>> Admit(
@@ -69,6 +75,8 @@ class Run {
   void StreamDown(const std::string& device, absl::Time now, Batch& batch);
   void Deny(const std::string& device, absl::Time now, Batch& batch);
   void Stop(absl::Time now, Batch& batch);
+  // `envelope` was verified and names this run and its current adapter.
+  void Override(const v1::Envelope& envelope, absl::Time now, Batch& batch);
 
   // --- what a device says about a session of this run
   bool HasOpen(const std::string& device) const;
@@ -79,6 +87,8 @@ class Run {
   void HandleDeclined(const std::string& device, const v1::Declined& declined,
                       absl::Time now, Batch& batch);
   void HandleReport(const std::string& device, const v1::Report& report,
+                    absl::Time now, Batch& batch);
+  void HandleSecAgg(const std::string& device, const v1::ClientSecAgg& message,
                     absl::Time now, Batch& batch);
   // What became of a session that is not open.
   void AnswerEnded(const std::string& device, const v1::SessionKey& key,
@@ -102,6 +112,8 @@ class Run {
   // run_recovery.cc
   absl::Status ResumeRound(absl::Time now, Batch& batch);
   absl::Status RebuildSum(absl::Time now, Batch& batch);
+  absl::Status ResumeMasking(std::vector<StoredGroup> groups, absl::Time now,
+                             Batch& batch);
 
   // run.cc: rounds
   Round::Options RoundOptions() const;
@@ -113,6 +125,7 @@ class Run {
               Batch& batch);
   absl::Status SignManifest(absl::Time now);
   void Finish(absl::Time now, Batch& batch);
+  void FailStep(const absl::Status& status, absl::Time now, Batch& batch);
   void Commit(absl::Time now, Batch& batch);
   void Abandon(const std::string& reason, absl::Time now, Batch& batch);
   void End(v1::RunStatus::State state, std::string detail, absl::Time now,
@@ -120,6 +133,31 @@ class Run {
   // Records what the round's reports say of the incoming adapter.
   std::string RecordMeasure(Batch& batch);
   void CleanUp(Batch& batch);
+
+  // run_masking.cc: plans that mask
+  bool Masks() const;
+  v1::RoundManifest::Kind Kind() const;
+  absl::StatusOr<MaskedShape> Shape() const;
+  uint32_t AllowedContributions() const;
+  bool IsSpent(const std::string& device) const;
+  std::vector<std::string> Maskable(std::vector<std::string> idle);
+  bool IsSpentOut(bool while_selecting) const;
+  void Pause(const std::string& reason, absl::Time now, Batch& batch);
+  absl::Status AddMaskingTerms(v1::RoundManifest& manifest);
+  absl::StatusOr<MaskedRound::Options> MaskedOptions() const;
+  bool InMasking(const std::string& device) const;
+  void HandleAdvertise(const std::string& device, const v1::AdvertiseKeys& keys,
+                       absl::Time now, Batch& batch);
+  bool HasUpload(const std::string& device, const v1::MaskedInput& input,
+                 absl::Time now, Batch& batch);
+  void BeginMasking(absl::Time now, Batch& batch);
+  void LeaveMasking(const std::string& device, absl::Time now, Batch& batch);
+  void AfterMasked(absl::Time now, Batch& batch);
+  void FinishMasked(absl::Time now, Batch& batch);
+  absl::Status StepMasked(absl::Time now, Batch& batch);
+  absl::Status PublishReceipt(absl::Time now, Batch& batch);
+  void EndMasking(bool committed, const std::string& reason, absl::Time now,
+                  Batch& batch);
 
   // run_sessions.cc: clients
   void CloseSession(const Round::Action& action, Round::ClientState state,
@@ -142,6 +180,7 @@ class Run {
   std::string RoundName() const;
 
   const v1::TaskPlan plan_;
+  const Stores stores_;
   BlobStore* const blobs_;
   RunRow row_;
   v1::Envelope plan_envelope_;
@@ -156,6 +195,15 @@ class Run {
   absl::Time training_since_;
   std::unique_ptr<Aggregator> sum_;
   size_t update_bytes_ = 0;
+  // --- of a plan that masks
+  StoredMasking masking_;  // but for its groups, which masked_ holds
+  std::shared_ptr<const PublishedRoster> roster_;  // of the open attempt
+  std::unique_ptr<MaskedRound> masked_;            // once all keys are here
+  v1::Measure masked_measure_;                     // of the last sum
+  std::set<std::string> benched_;  // sit out the next attempt
+  std::set<std::string> down_;     // sent keys, then lost their stream
+  size_t held_back_ = 0;           // idle devices that are spent
+  bool counted_spent_ = false;     // in this attempt
   // Set when the round is given up for good: how the run ends.
   std::optional<std::pair<v1::RunStatus::State, std::string>> ending_;
   bool changed_ = true;  // for people

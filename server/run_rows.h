@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "server/batch.h"
+#include "server/masked_rows.h"
 #include "server/model_store.h"
 #include "server/round.h"
 #include "storage/database.h"
@@ -52,6 +53,7 @@ struct RunRow {
   std::string detail;
   uint32_t round = 0;    // next or open; rounds.count: the closing evaluation
   uint32_t attempt = 0;  // of that round
+  uint32_t forgiven = 0;  // attempts before an operator let the run go on
   int64_t turn = 0;      // larger: took devices more recently
   int64_t submitted_ms = 0;
   int64_t ended_ms = 0;
@@ -69,6 +71,7 @@ struct StoredRun {
   std::string optimizer_state;
   std::vector<v1::Measure> measures;
   std::vector<v1::RunEvent> events;
+  StoredMasking masking;
 };
 
 constexpr int64_t kEventsKept = 200;

@@ -92,12 +92,14 @@ bool Run::IsCurrent(const v1::SessionKey& key) const {
 }
 
 bool Run::HasOpen(const std::string& device) const {
-  return round_.has_value() && round_->IsOpen(device);
+  return (round_.has_value() && round_->IsOpen(device)) || InMasking(device);
 }
 
 size_t Run::CountOpen() const {
   if (!round_.has_value()) return 0;
-  return round_->CountOf(ClientState::kOpen);
+  size_t open = round_->CountOf(ClientState::kOpen);
+  for (const auto& [device, entry] : masking_.keys) open += InMasking(device);
+  return open;
 }
 
 Session* Run::Find(const std::string& device, const v1::SessionKey& key) {
@@ -120,6 +122,15 @@ void Run::SendAssignment(const std::string& device, Batch& batch) const {
   v1::ServerMessage message;
   *message.mutable_assignment()->mutable_plan() = plan_envelope_;
   *message.mutable_assignment()->mutable_manifest() = manifest_;
+  if (Masks()) {
+    v1::Assignment& assignment = *message.mutable_assignment();
+    if (roster_ != nullptr) *assignment.mutable_roster() = roster_->head;
+    for (const ModelVersion& version : models_.versions()) {
+      *assignment.add_cards() = version.card;
+    }
+    *assignment.mutable_overrides() = {masking_.overrides.begin(),
+                                       masking_.overrides.end()};
+  }
   batch.messages.push_back({device, std::move(message)});
 }
 
@@ -136,7 +147,8 @@ void Run::HandleProgress(const std::string& device,
   session.activity = ActivityName(progress.phase());
   session.step = progress.step();
   session.steps = progress.steps();
-  session.loss = progress.loss();
+  // Under masking no single client's loss is kept or shown, sent or not.
+  session.loss = Masks() ? 0 : progress.loss();
   changed_ = true;
 }
 
@@ -146,6 +158,7 @@ void Run::HandleDeclined(const std::string& device,
   if (!IsCurrent(declined.session()) || !HasOpen(device)) {
     return AnswerEnded(device, declined.session(), batch);
   }
+  if (InMasking(device)) return LeaveMasking(device, now, batch);
   Apply({EventKind::kDecline, device, declined.detail()}, now, batch);
 }
 
@@ -156,10 +169,10 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
   if (!IsCurrent(report.session()) || !HasOpen(device)) {
     return AnswerReportAgain(device, report, *session, now, batch);
   }
-  absl::Status status = CheckReport(
-      plan_,
-      IsEvaluation() ? v1::RoundManifest::EVAL : v1::RoundManifest::TRAIN,
-      report);
+  absl::Status status =
+      Masks() ? absl::InvalidArgumentError(
+                    "a report in the clear, where the plan masks")
+              : CheckReport(plan_, Kind(), report);
   if (status.ok() && !IsEvaluation()) {
     status = FoldUpdate(plan_, row_.round, report.update_digest(),
                         report.weight(), *blobs_, *sum_);
@@ -194,8 +207,11 @@ void Run::CloseSession(const Round::Action& action, ClientState state,
     session.tokens = 0;
   }
   SaveSession(id(), key, session, batch);
-  SendOutcome(action.device, CurrentKey(), ResultOf(state), action.detail,
-              batch);
+  // Under masking what became of a client shows with the sum.
+  if (!Masks() || state != ClientState::kReported) {
+    SendOutcome(action.device, CurrentKey(), ResultOf(state), action.detail,
+                batch);
+  }
   TellClosed(action, activity, now, batch);
 }
 
@@ -205,6 +221,7 @@ void Run::TellClosed(const Round::Action& action, const std::string& activity,
   const std::string where = fmt::format("{}: {} ", RoundName(), action.device);
   switch (session.state) {
     case ClientState::kReported:
+      if (Masks()) return Say(now, where + "sent its keys", batch);
       return Say(now,
                  fmt::format("{}accepted, weight {}", where, session.weight),
                  batch);
@@ -273,6 +290,10 @@ bool Run::Serves(const Digest& digest) const {
 
 bool Run::Refers(const Digest& digest) const {
   if (Serves(digest)) return true;
+  if (std::find(masking_.receipts.begin(), masking_.receipts.end(), digest) !=
+      masking_.receipts.end()) {
+    return true;
+  }
   for (const ModelVersion& version : models_.versions()) {
     if (version.adapter == digest) return true;
   }
@@ -296,7 +317,10 @@ std::string Run::PartialName(const std::string& device) const {
 
 absl::StatusOr<std::string> Run::AuthorizeUpload(const std::string& device,
                                                  const v1::UploadKey& key) {
-  if (!IsCurrent(key.session()) || !HasOpen(device) || IsEvaluation()) {
+  const bool expected =
+      Masks() ? masked_ != nullptr && masked_->ExpectsInput(device)
+              : HasOpen(device) && !IsEvaluation();
+  if (!IsCurrent(key.session()) || !expected) {
     return absl::FailedPreconditionError(
         "late: no upload is expected for this session");
   }
@@ -350,8 +374,9 @@ v1::RunStatus Run::Status() const {
   if (round_.has_value()) {
     const bool evaluating =
         IsEvaluation() && round_->phase() == Round::Phase::kTraining;
-    status.set_phase(evaluating ? "evaluating"
-                                : std::string(PhaseName(round_->phase())));
+    status.set_phase(masked_ != nullptr ? masked_->PhaseText()
+                     : evaluating       ? "evaluating"
+                                  : std::string(PhaseName(round_->phase())));
   }
   status.set_attempt(row_.attempt);
   for (const auto& [key, session] : sessions_) {
@@ -376,6 +401,14 @@ v1::RunStatus Run::Status() const {
   status.set_submitted_ms(row_.submitted_ms);
   status.set_ended_ms(row_.ended_ms);
   *status.mutable_events() = {events_.begin(), events_.end()};
+  for (const Digest& receipt : masking_.receipts) {
+    status.add_receipts(DigestBytes(receipt));
+  }
+  for (const auto& [device, points] : masking_.scores) {
+    v1::BlameScore& score = *status.add_scores();
+    score.set_device_id(device);
+    score.set_points(points);
+  }
   return status;
 }
 
