@@ -76,7 +76,7 @@ SessionId ClaimedId(const v1::Assignment& assignment) {
 
 absl::StatusOr<VerifiedAssignment> VerifyAssignment(
     const v1::Assignment& assignment, const TrustedKeys& keys,
-    const std::string& population, absl::Time now) {
+    const ClientFile& file, absl::Time now) {
   VerifiedAssignment verified;
   EDGETUNE_ASSIGN_OR_RETURN(verified.plan,
                             VerifyPlan(assignment.plan(), keys, now));
@@ -89,6 +89,7 @@ absl::StatusOr<VerifiedAssignment> VerifyAssignment(
   verified.id = ClaimedId(assignment);
   EDGETUNE_RETURN_IF_ERROR(
       CheckRound(verified.manifest, verified.id.run_id, verified.plan));
+  const std::string& population = file.population;
   if (verified.plan.fleet().population() != population) {
     return absl::FailedPreconditionError(
         fmt::format("the plan is for population \"{}\", this device serves "
@@ -96,6 +97,17 @@ absl::StatusOr<VerifiedAssignment> VerifyAssignment(
                     verified.plan.fleet().population(), population));
   }
   verified.train = verified.manifest.kind() == v1::RoundManifest::TRAIN;
+  if (verified.plan.secagg().enabled()) {
+    EDGETUNE_ASSIGN_OR_RETURN(
+        verified.masking,
+        VerifyMaskedTerms(assignment, verified.plan, keys,
+                          static_cast<uint32_t>(file.policy.min_cohort), now));
+  } else if (file.policy.min_cohort > 1) {
+    return absl::FailedPreconditionError(
+        fmt::format("the plan does not mask, and this device's policy wants "
+                    "its update among at least {}",
+                    file.policy.min_cohort));
+  }
   return verified;
 }
 

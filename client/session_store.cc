@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "client/masking_store.h"
 
 namespace edgetune {
 namespace {
@@ -77,7 +78,8 @@ const std::vector<std::string>& SessionStore::Migrations() {
       "CREATE TABLE session(run_id BLOB NOT NULL, round INTEGER NOT NULL, "
       "attempt INTEGER NOT NULL, assignment BLOB NOT NULL, report BLOB, "
       "ending TEXT, detail TEXT, changed_ms INTEGER NOT NULL, "
-      "PRIMARY KEY(run_id, round, attempt));"};
+      "PRIMARY KEY(run_id, round, attempt));",
+      MaskingStore::Migration()};
   return *migrations;
 }
 

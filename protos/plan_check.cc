@@ -377,6 +377,18 @@ absl::StatusOr<v1::ModelCard> ParseCard(std::string_view payload) {
   return card;
 }
 
+absl::StatusOr<v1::SpentOverride> ParseOverride(std::string_view payload) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      auto document, ParseDocument<v1::SpentOverride>(payload, "override"));
+  FieldChecks check("override");
+  CheckHeader(document.header(), check);
+  check.Digest("plan_digest", document.plan_digest());
+  check.Digest("adapter_digest", document.adapter_digest());
+  check.Whole("extra", document.extra(), 1, 100);
+  EDGETUNE_RETURN_IF_ERROR(check.status());
+  return document;
+}
+
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
   for (const v1::LayoutTensor& tensor : plan.lora().layout()) {

@@ -26,6 +26,7 @@ absl::StatusOr<v1::TaskPlan> ParsePlan(std::string_view payload);
 // Parses a manifest and checks what does not need its plan.
 absl::StatusOr<v1::RoundManifest> ParseManifest(std::string_view payload);
 absl::StatusOr<v1::ModelCard> ParseCard(std::string_view payload);
+absl::StatusOr<v1::SpentOverride> ParseOverride(std::string_view payload);
 
 // Layout of the whole adapter, as the plan states it.
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan);

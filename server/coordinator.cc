@@ -29,6 +29,10 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Make(
   return loop;
 }
 
+Run::Stores CoordinatorLoop::Stores() {
+  return {deps_.blobs, deps_.round_key, [this] { return roster_; }};
+}
+
 CoordinatorLoop::~CoordinatorLoop() {
   if (threaded_) Stop();
 }
@@ -47,8 +51,8 @@ absl::Status CoordinatorLoop::Recover() {
   for (StoredRun& run : stored) {
     next_turn_ = std::max(next_turn_, run.row.turn + 1);
     EDGETUNE_ASSIGN_OR_RETURN(runs_.emplace_back(),
-                              Run::Recover({deps_.blobs, deps_.round_key},
-                                           std::move(run), now, batch_));
+                              Run::Recover(Stores(), std::move(run), now,
+                                           batch_));
   }
   batch_.unneeded = std::move(unneeded);
   EDGETUNE_RETURN_IF_ERROR(Commit());

@@ -14,6 +14,7 @@
 #include "privacy/identity/envelope.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
+#include "server/published_roster.h"
 #include "storage/blob_store.h"
 #include "storage/database.h"
 
@@ -47,8 +48,10 @@ class Coordinator {
     const Clock* clock;
     const SigningKey* round_key;
     TrustedKeys trusted;
+    // Of masked runs; empty: none is admitted before SetRoster.
+    std::shared_ptr<const PublishedRoster> roster = nullptr;
     // Called after a failed commit; the process exits. Default: abort.
-    std::function<void(const absl::Status&)> fatal;
+    std::function<void(const absl::Status&)> fatal = nullptr;
   };
 
   // Tables of the coordinator, for Database::Open.
@@ -68,6 +71,8 @@ class Coordinator {
   // Devices that are refused from now on (replaces the list; connected ones
   // are closed).
   virtual void SetDenied(std::vector<std::string> device_ids) = 0;
+  // A newer roster: rounds that begin from now on use it.
+  virtual void SetRoster(std::shared_ptr<const PublishedRoster> roster) = 0;
   // PermissionDenied: denied. A second connection of a device replaces the
   // first, which is closed with Aborted.
   virtual absl::StatusOr<uint64_t> Connect(
@@ -97,6 +102,10 @@ class Coordinator {
   // NotFound, or InvalidArgument when a prefix is ambiguous.
   virtual absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) = 0;
   virtual absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id) = 0;
+  // Verifies a SpentOverride and gives it to its run. FailedPrecondition: it is
+  // for another adapter than the run's current one.
+  virtual absl::StatusOr<v1::RunStatus> Override(
+      const v1::Envelope& envelope) = 0;
   // `on_change` is called from the coordinator's thread: now, after changes
   // (coalesced), and a last time when the run has ended. Until Unwatch.
   virtual absl::StatusOr<uint64_t> Watch(

@@ -31,6 +31,12 @@ void CoordinatorLoop::SetDenied(std::vector<std::string> device_ids) {
   Push({[this](absl::Time now) { ApplyDenied(now); }, nullptr});
 }
 
+void CoordinatorLoop::SetRoster(
+    std::shared_ptr<const PublishedRoster> roster) {
+  Push({[this, roster = std::move(roster)](absl::Time) { roster_ = roster; },
+        nullptr});
+}
+
 absl::StatusOr<uint64_t> CoordinatorLoop::Connect(
     const std::string& device_id, std::shared_ptr<DeviceChannel> channel) {
   uint64_t connection;
@@ -124,7 +130,8 @@ void CoordinatorLoop::Dispatch(const std::string& id,
       message.has_accepted()   ? message.accepted().session()
       : message.has_declined() ? message.declined().session()
       : message.has_progress() ? message.progress().session()
-                               : message.report().session();
+      : message.has_report()   ? message.report().session()
+                               : message.secagg().session();
   Run* run = FindRun(key.run_id());
   if (message.has_accepted()) {
     if (run != nullptr) run->HandleAccepted(id, key);
@@ -134,8 +141,10 @@ void CoordinatorLoop::Dispatch(const std::string& id,
     AnswerUnknown(id, key);
   } else if (message.has_declined()) {
     run->HandleDeclined(id, message.declined(), now, batch_);
-  } else {
+  } else if (message.has_report()) {
     run->HandleReport(id, message.report(), now, batch_);
+  } else {
+    run->HandleSecAgg(id, message.secagg(), now, batch_);
   }
 }
 
@@ -154,6 +163,10 @@ void CoordinatorLoop::HandleHello(const std::string& id, const v1::Hello& hello,
     } else {
       AnswerUnknown(id, hello.resume());
     }
+  }
+  if (open != nullptr && !resumes_open &&
+      open->LeaveIfMasking(id, now, batch_)) {
+    open = nullptr;
   }
   if (open != nullptr) {
     // Also for a client that forgot its session: it begins again.

@@ -29,7 +29,7 @@ namespace edgetune {
 class CoordinatorLoop final : public Coordinator {
  public:
   explicit CoordinatorLoop(Dependencies dependencies)
-      : deps_(std::move(dependencies)) {}
+      : deps_(std::move(dependencies)), roster_(deps_.roster) {}
   ~CoordinatorLoop() override;
   absl::Status Recover();
 
@@ -39,6 +39,7 @@ class CoordinatorLoop final : public Coordinator {
   absl::Time NextTimer() const override;
 
   void SetDenied(std::vector<std::string> device_ids) override;
+  void SetRoster(std::shared_ptr<const PublishedRoster> roster) override;
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
       std::shared_ptr<DeviceChannel> channel) override;
@@ -57,6 +58,8 @@ class CoordinatorLoop final : public Coordinator {
   std::vector<v1::RunStatus> List() override;
   absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) override;
   absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id) override;
+  absl::StatusOr<v1::RunStatus> Override(
+      const v1::Envelope& envelope) override;
   absl::StatusOr<uint64_t> Watch(
       const std::string& run_id,
       std::function<void(const v1::RunStatus&)> on_change) override;
@@ -86,6 +89,7 @@ class CoordinatorLoop final : public Coordinator {
   using Effects = std::vector<std::function<void()>>;
 
   // coordinator.cc: the loop
+  Run::Stores Stores();
   bool Push(Item item);
   absl::StatusOr<v1::RunStatus> Call(
       std::function<absl::StatusOr<v1::RunStatus>(absl::Time)> body);
@@ -131,6 +135,7 @@ class CoordinatorLoop final : public Coordinator {
   std::map<uint64_t, std::string> connections_;
   std::map<std::string, std::string> last_run_;  // device -> run id
   std::set<std::string> denied_;
+  std::shared_ptr<const PublishedRoster> roster_;
   std::map<uint64_t, Watcher> watchers_;
   uint64_t next_id_ = 1;  // connections, watches, order of check-in
   int64_t next_turn_ = 1;

@@ -85,7 +85,12 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Submit(
   return Call([this, envelope, plan,
                run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
     if (Run* run = FindRun(run_id)) return run->Status();
-    auto run = Run::Admit({deps_.blobs, deps_.round_key}, envelope, plan,
+    if (plan.secagg().enabled() && roster_ == nullptr) {
+      return absl::FailedPreconditionError(
+          "the plan masks, but this server has no roster of its devices: set "
+          "`roster` in server.toml");
+    }
+    auto run = Run::Admit(Stores(), envelope, plan,
                           static_cast<int64_t>(runs_.size()), now, batch_);
     if (!run.ok()) {
       batch_.failure = run.status();
@@ -134,6 +139,31 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::StopRun(
   return Call([this, run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
     EDGETUNE_ASSIGN_OR_RETURN(Run * run, FindByPrefix(run_id));
     run->Stop(now, batch_);
+    return run->Status();
+  });
+}
+
+absl::StatusOr<v1::RunStatus> CoordinatorLoop::Override(
+    const v1::Envelope& envelope) {
+  EDGETUNE_RETURN_IF_ERROR(
+      VerifyDocument(DocumentUse::kOverride, envelope, deps_.trusted));
+  EDGETUNE_ASSIGN_OR_RETURN(const v1::SpentOverride document,
+                            ParseOverride(envelope.payload()));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckHeader(document.header(), deps_.clock->Now(), "the override"));
+  return Call([this, envelope,
+               document](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+    Run* run = FindRun(document.plan_digest());
+    if (run == nullptr) {
+      return absl::NotFoundError(
+          fmt::format("no run {}", ToHex(document.plan_digest())));
+    }
+    if (run->HasEnded() ||
+        document.adapter_digest() != run->CurrentAdapter()) {
+      return absl::FailedPreconditionError(
+          "the override is for another adapter than the run stands at now");
+    }
+    run->Override(envelope, now, batch_);
     return run->Status();
   });
 }

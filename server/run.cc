@@ -146,7 +146,9 @@ void Run::StreamDown(const std::string& device, absl::Time now, Batch& batch) {
 }
 
 void Run::Deny(const std::string& device, absl::Time now, Batch& batch) {
-  if (InMasking(device)) return LeaveMasking(device, now, batch);
+  if (InMasking(device)) {
+    return LeaveMasking(device, "the device is denied", now, batch);
+  }
   Apply({EventKind::kDeny, device}, now, batch);
 }
 

@@ -56,6 +56,10 @@ class Run {
   const std::string& id() const { return row_.run_id; }
   const v1::TaskPlan& plan() const { return plan_; }
   const RunRow& row() const { return row_; }
+  // SHA-256 of the newest adapter's blob.
+  std::string CurrentAdapter() const {
+    return DigestBytes(models_.current().adapter);
+  }
   bool HasEnded() const { return row_.ended_ms != 0; }
   v1::RunStatus Status() const;
   // Whether people were shown something else since the last call.
@@ -88,6 +92,9 @@ class Run {
                       absl::Time now, Batch& batch);
   void HandleReport(const std::string& device, const v1::Report& report,
                     absl::Time now, Batch& batch);
+  // The device says hello as if it had no session: if this one was masking, it
+  // lost the secrets and is out; whether that was so.
+  bool LeaveIfMasking(const std::string& device, absl::Time now, Batch& batch);
   void HandleSecAgg(const std::string& device, const v1::ClientSecAgg& message,
                     absl::Time now, Batch& batch);
   // What became of a session that is not open.
@@ -151,7 +158,8 @@ class Run {
   bool HasUpload(const std::string& device, const v1::MaskedInput& input,
                  absl::Time now, Batch& batch);
   void BeginMasking(absl::Time now, Batch& batch);
-  void LeaveMasking(const std::string& device, absl::Time now, Batch& batch);
+  void LeaveMasking(const std::string& device, const std::string& why,
+                    absl::Time now, Batch& batch);
   void AfterMasked(absl::Time now, Batch& batch);
   void FinishMasked(absl::Time now, Batch& batch);
   absl::Status StepMasked(absl::Time now, Batch& batch);
@@ -203,7 +211,8 @@ class Run {
   std::set<std::string> benched_;  // sit out the next attempt
   std::set<std::string> down_;     // sent keys, then lost their stream
   size_t held_back_ = 0;           // idle devices that are spent
-  bool counted_spent_ = false;     // in this attempt
+  std::set<std::string> counted_;  // as spent, in this attempt
+  std::set<std::string> left_;     // after they sent their keys
   // Set when the round is given up for good: how the run ends.
   std::optional<std::pair<v1::RunStatus::State, std::string>> ending_;
   bool changed_ = true;  // for people

@@ -55,7 +55,7 @@ absl::StatusOr<MaskedShape> Run::Shape() const {
 // --- who may take part
 
 uint32_t Run::AllowedContributions() const {
-  const std::string adapter = DigestBytes(models_.current().adapter);
+  const std::string adapter = CurrentAdapter();
   uint32_t extra = 0;
   for (const v1::Envelope& envelope : masking_.overrides) {
     v1::SpentOverride document;
@@ -192,8 +192,8 @@ absl::StatusOr<MaskedRound::Options> Run::MaskedOptions() const {
 // --- messages
 
 bool Run::InMasking(const std::string& device) const {
-  if (!round_.has_value() || !masking_.keys.count(device)) return false;
-  return masked_ == nullptr || masked_->Involves(device);
+  return round_.has_value() && masking_.keys.count(device) > 0 &&
+         left_.count(device) == 0;
 }
 
 void Run::HandleSecAgg(const std::string& device,
@@ -271,22 +271,22 @@ bool Run::HasUpload(const std::string& device, const v1::MaskedInput& input,
 
 void Run::BeginMasking(absl::Time now, Batch& batch) {
   const uint32_t n_min = plan_.secagg().n_min();
-  if (masking_.keys.size() < n_min) {
+  std::map<std::string, v1::CohortEntry> keys = masking_.keys;
+  for (const std::string& device : left_) keys.erase(device);
+  if (keys.size() < n_min) {
     return Apply({EventKind::kStepFailed, "",
                   fmt::format("NOT_ENOUGH: {} clients sent keys, masking "
                               "wants {}",
-                              masking_.keys.size(), n_min)},
+                              keys.size(), n_min)},
                  now, batch);
   }
   Say(now,
-      fmt::format("{}: masking with {} clients", RoundName(),
-                  masking_.keys.size()),
+      fmt::format("{}: masking with {} clients", RoundName(), keys.size()),
       batch);
   auto options = MaskedOptions();
   absl::Status status = options.status();
   if (status.ok()) {
-    auto round = MaskedRound::Begin(*std::move(options), masking_.keys, now,
-                                    batch);
+    auto round = MaskedRound::Begin(*std::move(options), keys, now, batch);
     status = round.status();
     if (status.ok()) masked_ = std::make_unique<MaskedRound>(*std::move(round));
   }
@@ -298,12 +298,25 @@ void Run::BeginMasking(absl::Time now, Batch& batch) {
   AfterMasked(now, batch);
 }
 
-void Run::LeaveMasking(const std::string& device, absl::Time now,
-                       Batch& batch) {
-  if (masked_ == nullptr) {
-    down_.insert(device);
-    return;
-  }
+bool Run::LeaveIfMasking(const std::string& device, absl::Time now,
+                         Batch& batch) {
+  if (!InMasking(device)) return false;
+  LeaveMasking(device, "it began anew and has no secrets any more", now, batch);
+  return true;
+}
+
+void Run::LeaveMasking(const std::string& device, const std::string& why,
+                       absl::Time now, Batch& batch) {
+  left_.insert(device);
+  const SessionId key = IdOf(device);
+  Session& session = sessions_[key];
+  session.state = ClientState::kLost;
+  session.detail = why;
+  SaveSession(id(), key, session, batch);
+  SendOutcome(device, CurrentKey(), v1::Outcome::CANCELLED, why, batch);
+  Say(now, fmt::format("{}: {} left: {}", RoundName(), device, why), batch,
+      true);
+  if (masked_ == nullptr) return;
   masked_->Lost(device, now, batch);
   AfterMasked(now, batch);
 }
@@ -321,11 +334,9 @@ void Run::AfterMasked(absl::Time now, Batch& batch) {
   }
   // Before the message that asks for input leaves: from then on the vectors
   // may have left their devices, whatever the round comes to.
-  if (!counted_spent_) {
-    for (const std::string& device : masked_->spent()) {
-      counted_spent_ = true;
-      SaveSpent(id(), device, ++masking_.spent[device], batch);
-    }
+  for (const std::string& device : masked_->spent()) {
+    if (!counted_.insert(device).second) continue;
+    SaveSpent(id(), device, ++masking_.spent[device], batch);
   }
   if (masked_->IsOver()) FinishMasked(now, batch);
 }
@@ -431,6 +442,7 @@ void Run::EndMasking(bool committed, const std::string& reason, absl::Time now,
     benched_.clear();
   }
   for (const auto& [device, entry] : masking_.keys) {
+    if (left_.count(device)) continue;  // was told
     Session& session = sessions_[IdOf(device)];
     if (!survivors.count(device)) {
       session.state = committed ? ClientState::kLost : ClientState::kCancelled;
@@ -453,7 +465,8 @@ void Run::EndMasking(bool committed, const std::string& reason, absl::Time now,
   masked_.reset();
   down_.clear();
   roster_.reset();
-  counted_spent_ = false;
+  counted_.clear();
+  left_.clear();
 }
 
 }  // namespace edgetune

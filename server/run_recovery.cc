@@ -124,20 +124,23 @@ absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups,
                                manifest.masking().roster_root()) {
     roster_ = roster;
   }
-  if (groups.empty()) {
-    for (const auto& [device, keys] : masking_.keys) down_.insert(device);
-    return absl::OkStatus();
+  for (const auto& [device, keys] : masking_.keys) {
+    if (sessions_[IdOf(device)].state == ClientState::kLost) {
+      left_.insert(device);
+    } else if (groups.empty()) {
+      down_.insert(device);
+    }
   }
+  if (groups.empty()) return absl::OkStatus();
   round_->ResumeFinishing();
-  counted_spent_ = std::any_of(
-      masking_.keys.begin(), masking_.keys.end(),
-      [this](const auto& k) { return masking_.spent.count(k.first) > 0; });
   EDGETUNE_ASSIGN_OR_RETURN(MaskedRound::Options options, MaskedOptions());
   EDGETUNE_ASSIGN_OR_RETURN(
       MaskedRound round,
       MaskedRound::Restore(std::move(options), masking_.keys,
                            std::move(groups), now, batch));
   masked_ = std::make_unique<MaskedRound>(std::move(round));
+  // Rows of those were written together with the session's.
+  counted_ = masked_->spent();
   AfterMasked(now, batch);
   return batch.failure;
 }

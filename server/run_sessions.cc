@@ -158,7 +158,10 @@ void Run::HandleDeclined(const std::string& device,
   if (!IsCurrent(declined.session()) || !HasOpen(device)) {
     return AnswerEnded(device, declined.session(), batch);
   }
-  if (InMasking(device)) return LeaveMasking(device, now, batch);
+  if (InMasking(device)) {
+    return LeaveMasking(device, "it declined: " + declined.detail(), now,
+                        batch);
+  }
   Apply({EventKind::kDecline, device, declined.detail()}, now, batch);
 }
 
