@@ -63,6 +63,11 @@ std::string Run::RoundName() const {
   return name;
 }
 
+size_t Run::UpdateBytes() const {
+  const auto layout = UpdateLayout(plan_, row_.round);
+  return layout.ok() ? layout->size() * sizeof(float) : 0;
+}
+
 void Run::Say(absl::Time now, std::string text, Batch& batch, bool warning) {
   const std::string line = fmt::format("run {}: {}", ShortId(id()), text);
   warning ? LogWarning(line) : LogInfo(line);
@@ -207,7 +212,7 @@ absl::Status Run::SignManifest(absl::Time now) {
   manifest.set_attempt(row_.attempt);
   manifest.set_adapter_digest(DigestBytes(models_.current().adapter));
   if (!IsEvaluation()) {
-    manifest.set_coordinates(update_bytes_ / sizeof(float));
+    manifest.set_coordinates(UpdateBytes() / sizeof(float));
   }
   if (models_.current().number > 0) {
     manifest.set_prev_card_digest(
@@ -327,6 +332,7 @@ void Run::End(v1::RunStatus::State state, std::string detail, absl::Time now,
 void Run::CleanUp(Batch& batch) {
   row_.manifest.clear();
   dirty_ = true;
+  const size_t update_bytes = UpdateBytes();
   for (const auto& [key, session] : sessions_) {
     const auto& [round, attempt, device] = key;
     if (round != row_.round || attempt != row_.attempt) continue;
@@ -339,7 +345,7 @@ void Run::CleanUp(Batch& batch) {
       if (!digest.ok()) continue;
       // Peers choose these: only what has an update's size may go.
       const auto size = blobs_->Size(*digest);
-      if (!size.ok() || *size != update_bytes_) continue;
+      if (!size.ok() || *size != update_bytes) continue;
       batch.unneeded.push_back(*digest);
       SaveUnneeded(*digest, batch);
     }

@@ -140,6 +140,8 @@ class Run {
   void Say(absl::Time now, std::string text, Batch& batch,
            bool warning = false);
   std::string RoundName() const;
+  // Of an update of this round; 0 in the closing evaluation.
+  size_t UpdateBytes() const;
 
   const v1::TaskPlan plan_;
   BlobStore* const blobs_;
@@ -155,7 +157,6 @@ class Run {
   v1::Envelope manifest_;       // of the round in training
   absl::Time training_since_;
   std::unique_ptr<Aggregator> sum_;
-  size_t update_bytes_ = 0;
   // Set when the round is given up for good: how the run ends.
   std::optional<std::pair<v1::RunStatus::State, std::string>> ending_;
   bool changed_ = true;  // for people

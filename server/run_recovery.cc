@@ -24,9 +24,6 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Admit(Stores stores,
   run->row_.plan = envelope.SerializeAsString();
   run->row_.submitted_ms = absl::ToUnixMillis(now);
   run->plan_envelope_ = envelope;
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            AdapterLayout(run->plan_));
-  run->update_bytes_ = layout.size() * sizeof(float);
   EDGETUNE_RETURN_IF_ERROR(
       run->models_.PublishInitial(run->plan_, run->id(), now, batch));
   run->Say(now,
@@ -58,9 +55,6 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Recover(Stores stores,
   run->measures_ = std::move(stored.measures);
   run->events_ = std::move(stored.events);
   run->dirty_ = false;
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            AdapterLayout(run->plan_));
-  run->update_bytes_ = layout.size() * sizeof(float);
   if (run->HasEnded()) return run;
   if (run->row_.manifest.empty()) {
     run->StartRound(now);
