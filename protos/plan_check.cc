@@ -121,8 +121,8 @@ void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
   check.Whole("lora.rank", lora.rank(), 1, 1024);
   check.Positive("lora.alpha", lora.alpha(), kLargest);
   CheckTargets(lora, check);
-  check.Word("lora.rule", lora.rule(), {"fedit"},
-             {"ffa", "rolora", "flora", "fedex"});
+  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora"},
+             {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
   if (check.status().ok()) CheckLayout(lora, check);
 }
@@ -301,6 +301,13 @@ void AppendPrefixed(const std::string& text, std::string& out) {
   out += text;
 }
 
+absl::Status CheckTrainingRound(const v1::TaskPlan& plan, uint32_t round) {
+  if (round < plan.rounds().count()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("round {} has no update: the plan has {} training rounds",
+                  round, plan.rounds().count()));
+}
+
 }  // namespace
 
 absl::Status CheckPlan(const v1::TaskPlan& plan) {
@@ -403,14 +410,25 @@ absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
   return layout;
 }
 
+Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round) {
+  const std::string& rule = plan.lora().rule();
+  if (rule == "ffa") return Factors::kB;
+  if (rule == "rolora") return round % 2 == 0 ? Factors::kB : Factors::kA;
+  return Factors::kBoth;
+}
+
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round) {
-  if (round >= plan.rounds().count()) {
-    return absl::InvalidArgumentError(
-        fmt::format("round {} has no update: the plan has {} training rounds",
-                    round, plan.rounds().count()));
-  }
-  return AdapterLayout(plan);
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
+  return LayoutOf(adapter, UpdateFactors(plan, round));
+}
+
+absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
+    const v1::TaskPlan& plan, uint32_t round) {
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
+  return RangesOf(adapter, UpdateFactors(plan, round));
 }
 
 std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {

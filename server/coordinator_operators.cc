@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "base/parameters.h"
@@ -31,6 +33,24 @@ absl::Status CheckBlob(const BlobStore& blobs, const std::string& what,
       fmt::format("{} has {} bytes, wanted {}", what, *found, size));
 }
 
+// Under "ffa" an A of zeros stays one, and the B beside it has no gradient.
+absl::Status CheckFrozen(const ParameterLayout& layout,
+                         const ParameterVector& adapter) {
+  for (const auto& tensor : layout.tensors()) {
+    const std::span values(adapter.data() + tensor.offset, tensor.count);
+    if (!tensor.name.ends_with("lora_A") ||
+        std::any_of(values.begin(), values.end(),
+                    [](float value) { return value != 0; })) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        fmt::format("the initial adapter's {} is all zero: under lora.rule ffa "
+                    "it would never be anything else",
+                    tensor.name));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckInitialAdapter(const BlobStore& blobs,
                                  const v1::TaskPlan& plan) {
   const std::string& bytes = plan.lora().initial_digest();
@@ -48,7 +68,8 @@ absl::Status CheckInitialAdapter(const BlobStore& blobs,
           adapter[i]));
     }
   }
-  return absl::OkStatus();
+  return plan.lora().rule() == "ffa" ? CheckFrozen(layout, adapter)
+                                     : absl::OkStatus();
 }
 
 }  // namespace

@@ -184,7 +184,7 @@ void MaskedRound::StreamUp(const std::string& device, Batch& batch) {
   const Server& server = *groups_[it->second.group].server;
   for (const auto& action : server.Resend(it->second.index)) {
     if (action.kind == ActionKind::kSend) {
-      SendTo(device, action.message, batch);
+      SendTo(device, *action.message, batch);
     }
   }
 }
@@ -241,7 +241,13 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
                    action.record, batch);
         break;
       case ActionKind::kSend:
-        SendTo(device(action.index), action.message, batch);
+        SendTo(device(action.index), *action.message, batch);
+        break;
+      case ActionKind::kLeft:
+        notes_.push_back({fmt::format("{} left the masking session: {}",
+                                      device(action.index),
+                                      v1::AbortCode_Name(action.code)),
+                          true});
         break;
       case ActionKind::kRefuse:
         notes_.push_back(
@@ -300,14 +306,11 @@ void MaskedRound::Fold(size_t at, const Server::Action& action, absl::Time now,
     batch.failure = Prefix(status, "reading a masked update");
     return;
   }
-  // Its row says that it is in the sum, so the session cannot go on without.
-  Perform(at,
-          group.server->Fail(
-              v1::INTERNAL,
-              fmt::format("the masked update of {} cannot be read: {}",
-                          group.devices[action.index],
-                          std::string(status.message()))),
-          now, batch);
+  notes_.push_back({fmt::format("the masked update of {} cannot be read: {}",
+                                group.devices[action.index],
+                                std::string(status.message())),
+                    true});
+  Perform(at, group.server->Unusable(action.index, now), now, batch);
 }
 
 void MaskedRound::Unmask(size_t at, const Server::Action& action,

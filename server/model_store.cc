@@ -58,7 +58,10 @@ absl::StatusOr<ParameterVector> ModelStore::Step(
       const auto optimizer,
       MakeServerOptimizer(OptimizerOptions(plan.rounds()), layout.size(),
                           optimizer_state_));
-  EDGETUNE_RETURN_IF_ERROR(optimizer->Step(combined.mean, adapter));
+  // Version r was made by r rounds: the next step is that of round r.
+  EDGETUNE_ASSIGN_OR_RETURN(const auto ranges,
+                            UpdateRanges(plan, current().number));
+  EDGETUNE_RETURN_IF_ERROR(optimizer->Step(combined.mean, ranges, adapter));
   *next_state = optimizer->SaveState();
   return adapter;
 }

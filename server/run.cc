@@ -71,6 +71,15 @@ std::string Run::RoundName() const {
   return name;
 }
 
+size_t Run::UpdateBytes() const {
+  if (Masks()) {
+    const auto shape = Shape();
+    return shape.ok() ? shape->byte_size() : 0;
+  }
+  const auto layout = UpdateLayout(plan_, row_.round);
+  return layout.ok() ? layout->size() * sizeof(float) : 0;
+}
+
 void Run::Say(absl::Time now, std::string text, Batch& batch, bool warning) {
   const std::string line = fmt::format("run {}: {}", ShortId(id()), text);
   warning ? LogWarning(line) : LogInfo(line);
@@ -200,9 +209,7 @@ void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
   training_since_ = now;
   absl::Status status = SignManifest(now);
   if (status.ok() && Masks()) {
-    const auto shape = Shape();
-    status = shape.status();
-    if (shape.ok()) update_bytes_ = shape->byte_size();
+    status = Shape().status();
   } else if (status.ok() && !IsEvaluation()) {
     auto sum = MakeRoundAggregator(plan_, row_.round);
     status = sum.status();
@@ -374,6 +381,7 @@ void Run::End(v1::RunStatus::State state, std::string detail, absl::Time now,
 void Run::CleanUp(Batch& batch) {
   row_.manifest.clear();
   dirty_ = true;
+  const size_t update_bytes = UpdateBytes();
   for (const auto& [key, session] : sessions_) {
     const auto& [round, attempt, device] = key;
     if (round != row_.round || attempt != row_.attempt) continue;
@@ -386,7 +394,7 @@ void Run::CleanUp(Batch& batch) {
       if (!digest.ok()) continue;
       // Peers choose these: only what has an update's size may go.
       const auto size = blobs_->Size(*digest);
-      if (!size.ok() || *size != update_bytes_) continue;
+      if (!size.ok() || *size != update_bytes) continue;
       batch.unneeded.push_back(*digest);
       SaveUnneeded(*digest, batch);
     }

@@ -186,6 +186,8 @@ class Run {
   void Say(absl::Time now, std::string text, Batch& batch,
            bool warning = false);
   std::string RoundName() const;
+  // Of what a client uploads in this round; 0: nothing.
+  size_t UpdateBytes() const;
 
   const v1::TaskPlan plan_;
   const Stores stores_;
@@ -202,7 +204,6 @@ class Run {
   v1::Envelope manifest_;       // of the round in training
   absl::Time training_since_;
   std::unique_ptr<Aggregator> sum_;
-  size_t update_bytes_ = 0;
   // --- of a plan that masks
   StoredMasking masking_;  // but for its groups, which masked_ holds
   std::shared_ptr<const PublishedRoster> roster_;  // of the open attempt

@@ -252,11 +252,11 @@ bool Run::HasUpload(const std::string& device, const v1::MaskedInput& input,
   const auto digest = DigestFromBytes(input.digest());
   absl::StatusOr<uint64_t> size = digest.status();
   if (digest.ok()) size = blobs_->Size(*digest);
-  if (!size.ok() || *size != update_bytes_) {
+  if (!size.ok() || *size != UpdateBytes()) {
     Say(now,
         fmt::format("{}: refused the masked update of {}: no upload of {} "
                     "bytes with the reported digest",
-                    RoundName(), device, update_bytes_),
+                    RoundName(), device, UpdateBytes()),
         batch, true);
     return false;
   }

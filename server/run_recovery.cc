@@ -25,9 +25,6 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Admit(Stores stores,
   run->row_.plan = envelope.SerializeAsString();
   run->row_.submitted_ms = absl::ToUnixMillis(now);
   run->plan_envelope_ = envelope;
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            AdapterLayout(run->plan_));
-  run->update_bytes_ = layout.size() * sizeof(float);
   EDGETUNE_RETURN_IF_ERROR(
       run->models_.PublishInitial(run->plan_, run->id(), now, batch));
   run->Say(now,
@@ -63,9 +60,6 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Recover(Stores stores,
   std::vector<StoredGroup> groups = std::move(stored.masking.groups);
   run->masking_ = std::move(stored.masking);
   run->dirty_ = false;
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            AdapterLayout(run->plan_));
-  run->update_bytes_ = layout.size() * sizeof(float);
   if (run->HasEnded() ||
       run->row_.state == v1::RunStatus::PAUSED_NEEDS_OVERRIDE) {
     return run;
@@ -115,8 +109,6 @@ absl::Status Run::ResumeRound(absl::Time now, Batch& batch) {
 
 absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups,
                                 absl::Time now, Batch& batch) {
-  EDGETUNE_ASSIGN_OR_RETURN(const MaskedShape shape, Shape());
-  update_bytes_ = shape.byte_size();
   v1::RoundManifest manifest;
   manifest.ParseFromString(manifest_.payload());  // ResumeRound did
   const auto roster = stores_.roster();

@@ -331,10 +331,10 @@ absl::StatusOr<std::string> Run::AuthorizeUpload(const std::string& device,
     return absl::InvalidArgumentError(fmt::format(
         "upload: sha256 has {} bytes, wanted 32", key.sha256().size()));
   }
-  if (key.size() != update_bytes_) {
-    return absl::InvalidArgumentError(
-        fmt::format("upload: announced {} bytes, an update of this run has {}",
-                    key.size(), update_bytes_));
+  if (key.size() != UpdateBytes()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "upload: announced {} bytes, an update of this round has {}",
+        key.size(), UpdateBytes()));
   }
   Session& session = sessions_[IdOf(device)];
   const std::string name = PartialName(device);

@@ -132,10 +132,10 @@ class LocalRun {
                       ErrorKind::kFailed);
     }
     loss_ = result.last_loss;
-    return Step(result.delta);
+    return Step(round, result.delta);
   }
 
-  absl::Status Step(const ParameterVector& delta) {
+  absl::Status Step(uint32_t round, const ParameterVector& delta) {
     const v1::RoundsSpec& rounds = plan().rounds();
     WeightedMeanOptions options;
     options.coordinates = delta.size();
@@ -148,7 +148,8 @@ class LocalRun {
     EDGETUNE_RETURN_IF_ERROR(mean->Accumulate(
         delta, equal ? 1 : WeightOf(plan(), data_.train->size())));
     EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, mean->Finish());
-    return optimizer_->Step(result.mean, adapter_.values);
+    EDGETUNE_ASSIGN_OR_RETURN(const auto ranges, UpdateRanges(plan(), round));
+    return optimizer_->Step(result.mean, ranges, adapter_.values);
   }
 
   absl::Status Write() {

@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "base/atomic_file.h"
+#include "base/factors.h"
 #include "base/parameters.h"
 #include "base/random.h"
 #include "base/status.h"
@@ -116,7 +117,9 @@ class FakeTrainer final : public Trainer {
     const float target = Target(examples);
     Random jitter = Random(config.seed).Split("jitter", config.round);
     TrainResult result;
-    ParameterVector values = adapter.values;
+    const ParameterVector before =
+        Gather(adapter.values, RangesOf(adapter.layout, config.factors));
+    ParameterVector values = before;
     result.first_loss = Loss(values, target);
     for (int64_t step = 0; step < config.steps; ++step) {
       if (engine_->on_step) engine_->on_step(step);
@@ -135,7 +138,7 @@ class FakeTrainer final : public Trainer {
     }
     result.delta.resize(values.size());
     for (size_t i = 0; i < values.size(); ++i) {
-      result.delta[i] = values[i] - adapter.values[i];
+      result.delta[i] = values[i] - before[i];
     }
     return result;
   }
@@ -203,7 +206,7 @@ v1::RoundManifest MakeManifest(const v1::TaskPlan& plan,
   manifest.set_plan_digest(Sha256Bytes(signed_plan.payload()));
   manifest.set_round(round);
   manifest.set_adapter_digest(plan.lora().initial_digest());
-  if (train) manifest.set_coordinates(Get(AdapterLayout(plan)).size());
+  if (train) manifest.set_coordinates(Get(UpdateLayout(plan, round)).size());
   manifest.set_deadline_ms(manifest.header().expires_ms());
   return manifest;
 }

@@ -51,9 +51,9 @@ std::string WriteChatData(const std::string& directory,
 ClientFile MakeClientFile(const std::string& directory,
                           const std::string& topic, int examples);
 
-// Every step moves each coordinate by lr towards a target that depends on the
-// data, plus a seeded jitter, so a result shows which data, seed, round and
-// start it came from. The loss is the mean squared distance, hence falls.
+// Every step moves each trained coordinate by lr towards a target that depends
+// on the data, plus a seeded jitter, so a result shows which data, seed, round
+// and start it came from. The loss is the mean squared distance, hence falls.
 class FakeEngine final : public Engine {
  public:
   // Called before each training step, on the client's work thread.

@@ -15,6 +15,7 @@ v1::TaskPlan CrashPlan(TestServer& server) {
   v1::TaskPlan plan = server.MakePlan();
   plan.mutable_rounds()->set_quorum(4);  // so that every update counts
   plan.mutable_rounds()->set_server_optimizer("adam");
+  plan.mutable_lora()->set_rule("rolora");  // rounds of unequal sizes
   return plan;
 }
 

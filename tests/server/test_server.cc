@@ -167,8 +167,8 @@ v1::SessionKey FakeDevice::Key() const {
   return key;
 }
 
-ParameterVector FakeDevice::Update(uint32_t round) const {
-  ParameterVector update(kTestCoordinates);
+ParameterVector FakeDevice::Update(uint32_t round, size_t coordinates) const {
+  ParameterVector update(coordinates);
   for (size_t i = 0; i < update.size(); ++i) {
     update[i] = static_cast<float>(std::sin(i + 10.0 * number_ + 100 * round));
   }
@@ -198,7 +198,8 @@ v1::Report FakeDevice::MakeReport() {
   report.set_nll_sum(2.0 * Weight());
   report.set_tokens(static_cast<uint64_t>(Weight()));
   if (manifest_->kind() == v1::RoundManifest::EVAL) return report;
-  const std::string bytes = SerializeParameters(Update(manifest_->round()));
+  const std::string bytes =
+      SerializeParameters(Update(manifest_->round(), manifest_->coordinates()));
   const Digest digest = Sha256(bytes);
   const absl::Status uploaded = Upload(bytes, digest);
   if (!uploaded.ok()) {

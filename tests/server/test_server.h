@@ -112,7 +112,9 @@ class FakeDevice {
     return manifest_.has_value() ? &*manifest_ : nullptr;
   }
   v1::SessionKey Key() const;
-  ParameterVector Update(uint32_t round) const;
+  // `coordinates` as the round's manifest has it.
+  ParameterVector Update(uint32_t round,
+                         size_t coordinates = kTestCoordinates) const;
   double Weight() const { return 10.0 + 7 * number_; }
   // A good report; the update is uploaded.
   v1::Report MakeReport();

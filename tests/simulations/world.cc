@@ -137,13 +137,17 @@ v1::RunStatus World::WaitUntil(
 
 v1::RunStatus World::WaitEnded() { return WaitUntil(HasEnded); }
 
-ParameterVector World::LastAdapter() {
+std::vector<ParameterVector> World::Adapters() {
   const v1::RunStatus status = Status();
-  const auto card = Get(ParseCard(status.cards().rbegin()->payload()));
-  const auto blob =
-      Get(blobs_->Get(Get(DigestFromBytes(card.adapter_digest()))));
-  return Get(
-      ParseParameters(blob->bytes(), Get(AdapterLayout(run.plan)).size()));
+  const size_t size = Get(AdapterLayout(run.plan)).size();
+  std::vector<ParameterVector> adapters;
+  for (const v1::Envelope& envelope : status.cards()) {
+    const auto card = Get(ParseCard(envelope.payload()));
+    const auto blob =
+        Get(blobs_->Get(Get(DigestFromBytes(card.adapter_digest()))));
+    adapters.push_back(Get(ParseParameters(blob->bytes(), size)));
+  }
+  return adapters;
 }
 
 ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
@@ -169,8 +173,10 @@ ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
     EXPECT_TRUE(
         mean->Accumulate(result->delta, WeightOf(plan, data.train->size()))
             .ok());
+    ParameterVector next = Gather(adapter.values, *UpdateRanges(plan, round));
     const ParameterVector step = mean->Finish()->mean;
-    for (size_t i = 0; i < step.size(); ++i) adapter.values[i] += step[i];
+    for (size_t i = 0; i < step.size(); ++i) next[i] += step[i];
+    Scatter(next, *UpdateRanges(plan, round), adapter.values);
   }
   return adapter.values;
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "client/client.h"
@@ -66,8 +67,8 @@ class World {
   v1::RunStatus WaitUntil(
       const std::function<bool(const v1::RunStatus&)>& condition);
   v1::RunStatus WaitEnded();
-  // The adapter of the newest card.
-  ParameterVector LastAdapter();
+  // The adapter of each card, oldest first.
+  std::vector<ParameterVector> Adapters();
   // What the verb `train` does with the same plan and data: each segment from
   // where the one before ended, through the same exact mean.
   ParameterVector TrainLocally(const ClientFile& file, Trainer& trainer,

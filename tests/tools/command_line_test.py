@@ -231,6 +231,15 @@ class CommandLineTest(unittest.TestCase):
         self.assertTrue(data["accepted"])
         # Rank 8 on q, k, v, o of two layers: 64+64, 64+32, 64+32, 64+64.
         self.assertEqual(data["coordinates"], 2 * 8 * (128 + 96 + 96 + 128))
+        self.assertEqual(data["update_bytes"], [4 * data["coordinates"]])
+
+    def test_PlanSaysWhatARuleSends(self):
+        # A is 8 x 64 on each of q, k, v, o; B is 8 x (64, 32, 32, 64).
+        a, b = 4 * 2 * 8 * 4 * 64, 4 * 2 * 8 * (64 + 32 + 32 + 64)
+        for rule, sent in [("ffa", [b]), ("rolora", [b, a])]:
+            result = self.edgetune("plan", "check", self.run_file(), "--set",
+                                   f"lora.rule={rule}", "--format", "json")
+            self.assertEqual(json.loads(result.stdout)["data"]["update_bytes"], sent)
 
     def test_ImpossiblePlanIsRefused(self):
         run = self.run_file("[rounds]\ncohort = 2\nquorum = 5\n")

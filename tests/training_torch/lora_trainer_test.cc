@@ -12,6 +12,7 @@
 #include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/training_torch/vector_case.h"
@@ -93,6 +94,59 @@ TEST_P(LoraTrainerTest, TrainingEqualsTorchOptimAdamW) {
   }
   // AdamW divides by the gradient's own size, so rounding shows in full.
   EXPECT_LE(RelativeError(result->delta, Stored("delta.f32")), 1e-4);
+}
+
+// Stored: PEFT's model with the optimiser given that factor's parameters only,
+// so the other has no moments and no part in the clipped norm.
+TEST_P(LoraTrainerTest, TrainingOneFactorEqualsTorchOptimAdamWOnIt) {
+  for (const auto& [factors, file] : {std::pair(Factors::kA, "delta_a.f32"),
+                                      std::pair(Factors::kB, "delta_b.f32")}) {
+    TrainConfig config = given_.train;
+    config.factors = factors;
+    const auto result = Train(config);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->delta.size(),
+              LayoutOf(given_.adapter.layout, factors).size());
+    EXPECT_LE(RelativeError(result->delta, Stored(file)), 1e-4);
+  }
+}
+
+// In the first step both factors' gradients are taken at the incoming adapter;
+// only the norm that clipping sees differs. A frozen factor that moved, or a
+// gradient of it that leaked, would show.
+TEST_P(LoraTrainerTest, FirstStepOfOneFactorIsThatOfBothBitForBit) {
+  TrainConfig config = given_.train;
+  config.steps = 1;
+  config.grad_clip = 0;
+  const auto both = Train(config);
+  ASSERT_TRUE(both.ok()) << both.status();
+  for (const Factors factors : {Factors::kA, Factors::kB}) {
+    config.factors = factors;
+    const auto one = Train(config);
+    ASSERT_TRUE(one.ok()) << one.status();
+    EXPECT_EQ(one->first_loss, both->first_loss);
+    EXPECT_EQ(one->delta,
+              Gather(both->delta, RangesOf(given_.adapter.layout, factors)));
+  }
+}
+
+// With B = 0 the gradient of A is exactly 0: clipping sees the same norm too.
+TEST_P(LoraTrainerTest, FirstRoundFromAFreshAdapterMovesBAsUnderFedit) {
+  const auto b = RangesOf(given_.adapter.layout, Factors::kB);
+  given_.adapter.values = InitialAdapter(given_.adapter.layout, 3);
+  TrainConfig config = given_.train;
+  config.steps = 1;
+  config.weight_decay = 0;
+  config.grad_clip = 1e-3;
+  const auto both = Train(config);
+  config.factors = Factors::kB;
+  const auto one = Train(config);
+  config.factors = Factors::kA;
+  const auto other = Train(config);
+  ASSERT_TRUE(both.ok() && one.ok() && other.ok());
+  EXPECT_EQ(one->delta, Gather(both->delta, b));
+  EXPECT_NE(one->delta, ParameterVector(one->delta.size(), 0));
+  EXPECT_EQ(other->delta, ParameterVector(other->delta.size(), 0));
 }
 
 TEST_P(LoraTrainerTest, MicroBatchesChangeOnlyMemory) {

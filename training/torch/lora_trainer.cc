@@ -191,7 +191,7 @@ absl::StatusOr<Evaluation> LoraTrainer::Body::Evaluate(
   const at::NoGradGuard no_grad;
   EDGETUNE_ASSIGN_OR_RETURN(
       const LoraFactors lora,
-      LoraFactors::Make(file->config(), adapter, /*trainable=*/false));
+      LoraFactors::Make(file->config(), adapter, /*trained=*/std::nullopt));
   int64_t count = examples.size();
   if (max_examples > 0) count = std::min(count, max_examples);
   if (count <= 0) return NoExamples("evaluate on");
@@ -219,7 +219,7 @@ absl::StatusOr<BatchGradient> LoraTrainer::Body::ComputeGradient(
   }
   EDGETUNE_ASSIGN_OR_RETURN(
       LoraFactors lora,
-      LoraFactors::Make(file->config(), adapter, /*trainable=*/true));
+      LoraFactors::Make(file->config(), adapter, Factors::kBoth));
   EDGETUNE_ASSIGN_OR_RETURN(const Batch batch, Gather(file->config(), examples,
                                                       First(examples.size())));
   if (batch.empty()) return NoExamples("train on");
@@ -236,12 +236,13 @@ absl::StatusOr<TrainResult> LoraTrainer::Body::Train(
   EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(config));
   EDGETUNE_ASSIGN_OR_RETURN(
       LoraFactors lora,
-      LoraFactors::Make(file->config(), adapter, /*trainable=*/true));
+      LoraFactors::Make(file->config(), adapter, config.factors));
   if (examples.size() <= 0) return NoExamples("train on");
   ExampleOrder order(config.seed, examples.size());
   AdamW optimizer(lora.size(), config.weight_decay);
   const std::span values(lora.values(), lora.size());
   const std::span gradient(lora.gradient(), lora.size());
+  const ParameterVector incoming(values.begin(), values.end());
   TrainResult result;
   const Stopwatch watch;
   while (result.steps < config.steps) {
@@ -276,7 +277,7 @@ absl::StatusOr<TrainResult> LoraTrainer::Body::Train(
   }
   result.delta.assign(values.begin(), values.end());
   for (size_t i = 0; i < result.delta.size(); ++i) {
-    result.delta[i] -= adapter.values[i];
+    result.delta[i] -= incoming[i];
   }
   return result;
 }
