@@ -250,6 +250,10 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
                           true});
         break;
       case ActionKind::kRefuse:
+        if (!action.document.empty()) {
+          SaveEvidence(options_.id.run_id, device(action.index),
+                       action.document, batch);
+        }
         notes_.push_back(
             {fmt::format("refused a masking message of {}: {}: {}",
                          device(action.index),

@@ -38,6 +38,9 @@ CREATE TABLE secagg_overrides (
 CREATE TABLE secagg_receipts (
   run_id BLOB NOT NULL, round INTEGER NOT NULL, digest BLOB NOT NULL,
   PRIMARY KEY (run_id, round)) WITHOUT ROWID;
+-- What devices signed that contradicts itself (Contradiction).
+CREATE TABLE secagg_evidence (
+  run_id BLOB NOT NULL, device TEXT NOT NULL, document BLOB NOT NULL);
 CREATE TABLE secagg_scores (
   run_id BLOB NOT NULL, device TEXT NOT NULL, points INTEGER NOT NULL,
   PRIMARY KEY (run_id, device)) WITHOUT ROWID;
@@ -224,6 +227,12 @@ void SaveReceipt(const std::string& run_id, uint32_t round,
   batch.writes.push_back(
       {"INSERT INTO secagg_receipts VALUES (?,?,?)",
        {Bytes(run_id), Integer(round), Bytes(DigestBytes(digest))}});
+}
+
+void SaveEvidence(const std::string& run_id, const std::string& device,
+                  const std::string& document, Batch& batch) {
+  batch.writes.push_back({"INSERT INTO secagg_evidence VALUES (?,?,?)",
+                          {Bytes(run_id), device, Bytes(document)}});
 }
 
 void SaveScore(const std::string& run_id, const std::string& device,

@@ -61,6 +61,9 @@ void SaveOverride(const std::string& run_id, const v1::Envelope& envelope,
                   Batch& batch);
 void SaveReceipt(const std::string& run_id, uint32_t round,
                  const Digest& digest, Batch& batch);
+// A Contradiction that `device` signed; kept for good.
+void SaveEvidence(const std::string& run_id, const std::string& device,
+                  const std::string& document, Batch& batch);
 void SaveScore(const std::string& run_id, const std::string& device,
                uint32_t points, Batch& batch);
 

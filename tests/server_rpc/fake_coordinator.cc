@@ -96,6 +96,15 @@ absl::StatusOr<v1::RunStatus> FakeCoordinator::Show(const std::string& run_id) {
   return found->second;
 }
 
+absl::StatusOr<v1::RunStatus> FakeCoordinator::Override(
+    const v1::Envelope& envelope) {
+  v1::SpentOverride document;
+  if (!document.ParseFromString(envelope.payload())) {
+    return absl::InvalidArgumentError("not an override");
+  }
+  return Show(document.plan_digest());
+}
+
 absl::StatusOr<v1::RunStatus> FakeCoordinator::StopRun(
     const std::string& run_id) {
   auto run = Show(run_id);

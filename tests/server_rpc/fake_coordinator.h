@@ -23,6 +23,7 @@ class FakeCoordinator final : public Coordinator {
   void Step() override {}
   absl::Time NextTimer() const override { return absl::InfiniteFuture(); }
   void SetDenied(std::vector<std::string> ids) override;
+  void SetRoster(std::shared_ptr<const PublishedRoster>) override {}
 
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
@@ -42,6 +43,8 @@ class FakeCoordinator final : public Coordinator {
   std::vector<v1::RunStatus> List() override;
   absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) override;
   absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id) override;
+  absl::StatusOr<v1::RunStatus> Override(
+      const v1::Envelope& envelope) override;
   absl::StatusOr<uint64_t> Watch(
       const std::string& run_id,
       std::function<void(const v1::RunStatus&)> on_change) override;
