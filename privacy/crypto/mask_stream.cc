@@ -17,28 +17,36 @@ static_assert(std::endian::native == std::endian::little,
               "words of the stream are read as they lie in memory");
 
 constexpr size_t kTileWords = 2048;  // 8 KiB
+constexpr size_t kVectorWords = 8;
 constexpr uint64_t kBlockWords = KeyStream::kBlockBytes / sizeof(uint32_t);
 
-// A piece of key stream, wiped when it goes.
+// Where a word lies within the 32 bytes of a vector.
+size_t PlaceInVector(const uint32_t* word) {
+  return reinterpret_cast<uintptr_t>(word) / sizeof(uint32_t) % kVectorWords;
+}
+
+// A piece of key stream, wiped when it goes. It begins at the given place
+// within a vector, so that masks and sums may lie alike.
 class Tile {
  public:
-  Tile() = default;
+  explicit Tile(size_t place) : place_(place) {}
   ~Tile() { OPENSSL_cleanse(words_.data(), used_ * sizeof(uint32_t)); }
   Tile(const Tile&) = delete;
   Tile& operator=(const Tile&) = delete;
 
-  absl::StatusOr<std::span<const uint32_t>> Fill(KeyStream& stream,
-                                                 size_t words) {
-    used_ = std::max(used_, words);
+  absl::StatusOr<std::span<const uint32_t>> Fill(KeyStream& stream, size_t n) {
+    const std::span<uint32_t> words = std::span(words_).subspan(place_, n);
+    used_ = std::max(used_, place_ + n);
     EDGETUNE_RETURN_IF_ERROR(stream.Next(
-        {reinterpret_cast<uint8_t*>(words_.data()), words * sizeof(uint32_t)}));
-    return std::span<const uint32_t>(words_).first(words);
+        {reinterpret_cast<uint8_t*>(words.data()), words.size_bytes()}));
+    return std::span<const uint32_t>(words);
   }
 
  private:
+  const size_t place_;
   size_t used_ = 0;
   // Not zeroed: whatever is read was written before.
-  alignas(64) std::array<uint32_t, kTileWords> words_;
+  alignas(64) std::array<uint32_t, kVectorWords + kTileWords> words_;
 };
 
 enum class Sign { kAdd, kSubtract };
@@ -49,21 +57,13 @@ struct Piece {
   uint32_t* sums;  // as many
 };
 
-// Words before the first vector of sums that lies in one cache line: a store
-// across two is dear, a load of masks is not.
-[[gnu::always_inline]] inline size_t Head(const Piece& piece) {
-  constexpr size_t kVectorWords = 8;
-  const size_t past =
-      reinterpret_cast<uintptr_t>(piece.sums) / sizeof(uint32_t);
-  return std::min(piece.masks.size(), -past % kVectorWords);
-}
-
-// Two loops each, so that the second one begins aligned.
+// Two loops each: in the second one no vector lies across two cache lines.
 [[gnu::always_inline]] inline void CombineWords(const Piece& piece) {
   const uint32_t* const masks = piece.masks.data();
   const size_t n = piece.masks.size();
-  const size_t head = Head(piece);
   uint32_t* const sums = piece.sums;
+  const size_t head =
+      std::min(n, (kVectorWords - PlaceInVector(sums)) % kVectorWords);
   if (piece.sign == Sign::kAdd) {
     for (size_t i = 0; i < head; ++i) sums[i] += masks[i];
     for (size_t i = head; i < n; ++i) sums[i] += masks[i];
@@ -103,7 +103,8 @@ absl::Status MaskStream::State::Combine(Sign sign, uint64_t first_word,
   EDGETUNE_RETURN_IF_ERROR(stream.Seek(first_word / kBlockWords));
   // Words of the first block that lie before the asked one.
   size_t skip = first_word % kBlockWords;
-  Tile tile;
+  Tile tile((PlaceInVector(accumulator.data()) + kVectorWords - skip) %
+            kVectorWords);
   while (!accumulator.empty()) {
     const size_t n = std::min(accumulator.size(), kTileWords - skip);
     EDGETUNE_ASSIGN_OR_RETURN(const std::span<const uint32_t> words,
