@@ -250,9 +250,9 @@ void Run::HandleAdvertise(const std::string& device,
 bool Run::HasUpload(const std::string& device, const v1::MaskedInput& input,
                     absl::Time now, Batch& batch) {
   const auto digest = DigestFromBytes(input.digest());
-  absl::StatusOr<uint64_t> size = digest.status();
-  if (digest.ok()) size = blobs_->Size(*digest);
-  if (!size.ok() || *size != UpdateBytes()) {
+  const bool here = digest.ok() && blobs_->Size(*digest).value_or(0) ==
+                                       UpdateBytes();
+  if (!here) {
     Say(now,
         fmt::format("{}: refused the masked update of {}: no upload of {} "
                     "bytes with the reported digest",
