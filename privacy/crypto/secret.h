@@ -41,6 +41,8 @@ inline std::span<const uint8_t> ByteSpan(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
+// Zeroes that the compiler does not leave out.
+void WipeBytes(std::span<uint8_t> bytes);
 // For secrets that a library hands over as text. Leaves the string empty.
 void WipeString(std::string& secret);
 

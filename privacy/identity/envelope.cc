@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "base/units.h"
+#include "privacy/identity/length_prefix.h"
 
 namespace edgetune {
 namespace {
@@ -15,36 +16,42 @@ constexpr size_t kMaxPayloadBytes = 1 << 20;
 constexpr int kMaxSignatures = 8;
 constexpr size_t kKeyIdBytes = 16;
 constexpr size_t kSignatureBytes = 64;
-constexpr char kLabel[] = "edgetune/identity/1/";
 
-std::string_view NameOf(DocumentUse use) {
+struct UseFacts {
+  std::string_view name;     // in what is signed
+  std::string_view article;  // before the name in messages
+  std::string_view role;
+  const std::vector<PublicKey> TrustedKeys::*keys;
+};
+
+UseFacts FactsOf(DocumentUse use) {
   switch (use) {
     case DocumentUse::kPlan:
-      return "plan";
+      return {"plan", "a", "release", &TrustedKeys::release};
     case DocumentUse::kManifest:
-      return "manifest";
+      return {"manifest", "a", "round", &TrustedKeys::round};
     case DocumentUse::kCard:
-      return "card";
+      return {"card", "a", "round", &TrustedKeys::round};
+    case DocumentUse::kRoster:
+      return {"roster", "a", "roster", &TrustedKeys::roster};
+    case DocumentUse::kOverride:
+      return {"override", "an", "release", &TrustedKeys::release};
+    case DocumentUse::kReceipt:
+      break;
   }
-  return "";
+  return {"receipt", "a", "round", &TrustedKeys::round};
 }
 
-const std::vector<PublicKey>& KeysOf(DocumentUse use, const TrustedKeys& keys) {
-  return use == DocumentUse::kPlan ? keys.release : keys.round;
-}
-
-// lp(x): big-endian u32 length, then x.
-void AppendWithLength(std::string_view text, std::string* out) {
-  const auto size = static_cast<uint32_t>(text.size());
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    out->push_back(static_cast<char>((size >> shift) & 0xFF));
-  }
-  out->append(text);
+// "a plan", "an override".
+std::string Named(DocumentUse use) {
+  const UseFacts facts = FactsOf(use);
+  return fmt::format("{} {}", facts.article, facts.name);
 }
 
 std::string SignedBytes(DocumentUse use, std::string_view payload) {
   std::string bytes;
-  AppendWithLength(fmt::format("{}{}", kLabel, NameOf(use)), &bytes);
+  AppendWithLength(fmt::format("{}{}", kIdentityLabel, FactsOf(use).name),
+                   &bytes);
   AppendWithLength(RoleOf(use), &bytes);
   AppendWithLength(payload, &bytes);
   return bytes;
@@ -61,29 +68,29 @@ absl::Status Denied(std::string message, std::string_view hint) {
 
 absl::Status CheckPayload(DocumentUse use, size_t size) {
   if (size > 0 && size <= kMaxPayloadBytes) return absl::OkStatus();
-  return Malformed(fmt::format("a {} has {} bytes, wanted 1 to {}", NameOf(use),
+  return Malformed(fmt::format("{} has {} bytes, wanted 1 to {}", Named(use),
                                size, kMaxPayloadBytes));
 }
 
 absl::Status CheckSignatureList(DocumentUse use, const v1::Envelope& envelope) {
   const int count = envelope.signatures_size();
   if (count < 1 || count > kMaxSignatures) {
-    return Malformed(fmt::format("a {} has {} signatures, wanted 1 to {}",
-                                 NameOf(use), count, kMaxSignatures));
+    return Malformed(fmt::format("{} has {} signatures, wanted 1 to {}",
+                                 Named(use), count, kMaxSignatures));
   }
   std::set<std::string> ids;
   for (const v1::Signature& signature : envelope.signatures()) {
     if (signature.key_id().size() != kKeyIdBytes ||
         signature.signature().size() != kSignatureBytes) {
       return Malformed(fmt::format(
-          "a {}'s signature is malformed: key id of {} bytes, signature of "
+          "{}'s signature is malformed: key id of {} bytes, signature of "
           "{}, wanted {} and {}",
-          NameOf(use), signature.key_id().size(), signature.signature().size(),
+          Named(use), signature.key_id().size(), signature.signature().size(),
           kKeyIdBytes, kSignatureBytes));
     }
     if (!ids.insert(signature.key_id()).second) {
-      return Malformed(fmt::format("a {} is signed twice by key {}",
-                                   NameOf(use), ToHex(signature.key_id())));
+      return Malformed(fmt::format("{} is signed twice by key {}", Named(use),
+                                   ToHex(signature.key_id())));
     }
   }
   return absl::OkStatus();
@@ -99,9 +106,7 @@ const PublicKey* FindKey(const std::vector<PublicKey>& keys,
 
 }  // namespace
 
-std::string_view RoleOf(DocumentUse use) {
-  return use == DocumentUse::kPlan ? "release" : "round";
-}
+std::string_view RoleOf(DocumentUse use) { return FactsOf(use).role; }
 
 absl::StatusOr<v1::Envelope> SignDocument(DocumentUse use, std::string payload,
                                           const SigningKey& key) {
@@ -123,21 +128,21 @@ absl::Status VerifyDocument(DocumentUse use, const v1::Envelope& envelope,
   EDGETUNE_RETURN_IF_ERROR(CheckSignatureList(use, envelope));
   if (envelope.role() != RoleOf(use)) {
     return Denied(
-        fmt::format("a {} is signed in the wrong role: got '{}', "
+        fmt::format("{} is signed in the wrong role: got '{}', "
                     "wanted '{}'",
-                    NameOf(use), envelope.role().substr(0, 32), RoleOf(use)),
+                    Named(use), envelope.role().substr(0, 32), RoleOf(use)),
         "");
   }
   const std::string bytes = SignedBytes(use, envelope.payload());
   bool trusted = false;
   for (const v1::Signature& signature : envelope.signatures()) {
-    const PublicKey* key = FindKey(KeysOf(use, keys), signature.key_id());
+    const PublicKey* key = FindKey(keys.*FactsOf(use).keys, signature.key_id());
     // Another holder of the document may know this one: keys are exchanged by
     // signing with the old and the new for a while.
     if (key == nullptr) continue;
     if (!key->Verify(bytes, signature.signature())) {
       return Denied(
-          fmt::format("a {}'s signature by {} key {} is wrong", NameOf(use),
+          fmt::format("{}'s signature by {} key {} is wrong", Named(use),
                       RoleOf(use), ToHex(signature.key_id())),
           "the document was changed after it was signed");
     }
@@ -145,8 +150,8 @@ absl::Status VerifyDocument(DocumentUse use, const v1::Envelope& envelope,
   }
   if (trusted) return absl::OkStatus();
   return Denied(
-      fmt::format("a {} is signed by unknown {} key {}", NameOf(use),
-                  RoleOf(use), ToHex(envelope.signatures(0).key_id())),
+      fmt::format("{} is signed by unknown {} key {}", Named(use), RoleOf(use),
+                  ToHex(envelope.signatures(0).key_id())),
       "use the key and the kits of one provisioning");
 }
 

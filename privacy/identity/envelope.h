@@ -17,14 +17,22 @@ namespace edgetune {
 
 // What a document is used as; part of what is signed, so that one kind can
 // never be passed off as another.
-enum class DocumentUse { kPlan, kManifest, kCard };
-// The role whose key signs it: plans "release"; manifests and cards "round".
+enum class DocumentUse {
+  kPlan,      // role "release"
+  kManifest,  // role "round"
+  kCard,      // role "round"
+  kRoster,    // role "roster": the enrolment authority
+  kOverride,  // role "release"
+  kReceipt    // role "round"
+};
+// The role whose key signs it.
 std::string_view RoleOf(DocumentUse use);
 
 // Pinned keys of the roles. Immutable value, thread-safe.
 struct TrustedKeys {
   std::vector<PublicKey> release;
   std::vector<PublicKey> round;
+  std::vector<PublicKey> roster;
 };
 
 absl::StatusOr<v1::Envelope> SignDocument(DocumentUse use, std::string payload,

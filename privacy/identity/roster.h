@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "privacy/crypto/hash.h"
+#include "privacy/identity/merkle_tree.h"
 #include "protos/edgetune/v1/roster.pb.h"
 
 namespace edgetune {
@@ -53,7 +54,7 @@ class Roster {
   static absl::StatusOr<Roster> Make(std::vector<v1::RosterEntry> entries);
 
   const std::vector<v1::RosterEntry>& entries() const { return entries_; }
-  const Digest& root() const { return root_; }
+  Digest root() const { return tree_.root(); }
   // Index of the entry of this id.
   std::optional<size_t> Find(const ClientId& id) const;
   RosterMember Member(size_t index) const;
@@ -62,11 +63,11 @@ class Roster {
  private:
   Roster() = default;
   std::vector<v1::RosterEntry> entries_;
-  std::vector<std::vector<Digest>> levels_;  // leaves first
-  Digest root_ = {};
+  MerkleTree tree_;
 };
 
 // Parses a head's payload and checks its fields, not signature or dates.
+// InvalidArgument.
 absl::StatusOr<v1::RosterHead> ParseRosterHead(std::string_view payload);
 
 }  // namespace edgetune

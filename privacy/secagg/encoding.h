@@ -2,7 +2,9 @@
 #define EDGETUNE_PRIVACY_SECAGG_ENCODING_H_
 
 // The canonical encoding of secure aggregation v1: what is signed, hashed and
-// bound into keys. Pure functions, thread-safe.
+// bound into keys. Pure functions, thread-safe. They take fields as they are:
+// whoever checks a signature has checked lengths and indices before (LENGTH),
+// because items of a list are not told apart by themselves.
 //
 //   lp(x) = u32 length ‖ x          integers big-endian
 //   bytes(use, f1, ...) = lp("edgetune/secagg/1/" ‖ use) ‖ lp(f1) ‖ ...
@@ -72,8 +74,7 @@ struct MemberKeys {
   std::string s_pk;
 };
 // S; members ascending by id.
-Digest SessionId(const Digest& manifest,
-                 std::span<const MemberKeys> members);
+Digest SessionId(const Digest& manifest, std::span<const MemberKeys> members);
 
 // What each signature is over.
 std::string AdvertiseBytes(const Digest& manifest, const ClientId& id,

@@ -14,8 +14,9 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr DocumentUse kUses[] = {DocumentUse::kPlan, DocumentUse::kManifest,
-                                 DocumentUse::kCard};
+constexpr DocumentUse kUses[] = {DocumentUse::kPlan,     DocumentUse::kManifest,
+                                 DocumentUse::kCard,     DocumentUse::kRoster,
+                                 DocumentUse::kOverride, DocumentUse::kReceipt};
 const std::string kPayload("\x08\x01payload\x00\xff", 11);
 
 std::string Hex(std::string_view hex) { return FromHex(hex).value(); }
@@ -23,11 +24,14 @@ std::string Hex(std::string_view hex) { return FromHex(hex).value(); }
 struct Signers {
   SigningKey release = SigningKey::Generate().value();
   SigningKey round = SigningKey::Generate().value();
+  SigningKey roster = SigningKey::Generate().value();
   TrustedKeys trusted() const {
-    return {{release.public_key()}, {round.public_key()}};
+    return {
+        {release.public_key()}, {round.public_key()}, {roster.public_key()}};
   }
   const SigningKey& For(DocumentUse use) const {
-    return use == DocumentUse::kPlan ? release : round;
+    const std::string_view role = RoleOf(use);
+    return role == "release" ? release : role == "round" ? round : roster;
   }
   v1::Envelope Sign(DocumentUse use) const {
     return SignDocument(use, kPayload, For(use)).value();
@@ -66,6 +70,15 @@ constexpr Vector kVectors[] = {
     {DocumentUse::kCard,
      "7ca5ae1e65412c3e2c092c6f7d3be2b95f57b78b1508fb4b072521752abf9443"
      "5ebb0151d0d18e1431c74e9016b604d542841ea8d89ad614079a3b17bd298b03"},
+    {DocumentUse::kRoster,
+     "b0335368c7c9aed6d3a334f7435ffca60ce4622ff62c4a6f48d61f275a6e9b9e"
+     "e5de52b95710a399107045105c160b3540fc6d37bcfd2b42fc27a80570220503"},
+    {DocumentUse::kOverride,
+     "40ad9904d7a0074d3da00e9f6c8e19fab39f284d0866ab0a000813984e4d119d"
+     "541e7abe5693a0341d071eab78c2717b32d1aceee737681c9cdf89cebf333c0e"},
+    {DocumentUse::kReceipt,
+     "866aefe66c37769735378323b6d6139208ce9594640fbb3a10f829a7e4b202b9"
+     "f1b2910923b86b866bc1865a33660d3908e8bdeece6c362c63de9c410b680f05"},
 };
 
 TEST(EnvelopeTest, EqualsAnIndependentImplementation) {
@@ -88,8 +101,9 @@ TEST(EnvelopeTest, EqualsAnIndependentImplementation) {
 
 TEST(EnvelopeTest, OneUseIsNeverAcceptedAsAnother) {
   Signers signers;
-  // The harder case: one key pinned for both roles.
+  // The harder case: one key pinned for all roles.
   const TrustedKeys one_key = {{signers.round.public_key()},
+                               {signers.round.public_key()},
                                {signers.round.public_key()}};
   for (const DocumentUse signed_as : kUses) {
     for (const DocumentUse offered_as : kUses) {
@@ -112,14 +126,15 @@ TEST(EnvelopeTest, AnotherRoleIsRefusedByName) {
                 "got 'round', wanted 'release'");
 }
 
-TEST(EnvelopeTest, TheRoundKeyCannotSignAPlan) {
+TEST(EnvelopeTest, A14TheRoundKeyCannotSignWhatOtherRolesSign) {
   const Signers signers;
-  const auto envelope =
-      SignDocument(DocumentUse::kPlan, kPayload, signers.round);
-  ASSERT_TRUE(envelope.ok());
-  ExpectRefused(
-      VerifyDocument(DocumentUse::kPlan, *envelope, signers.trusted()),
-      absl::StatusCode::kPermissionDenied, "unknown release key");
+  for (const DocumentUse use :
+       {DocumentUse::kRoster, DocumentUse::kOverride, DocumentUse::kPlan}) {
+    const auto envelope = SignDocument(use, kPayload, signers.round);
+    ASSERT_TRUE(envelope.ok());
+    ExpectRefused(VerifyDocument(use, *envelope, signers.trusted()),
+                  absl::StatusCode::kPermissionDenied, "unknown");
+  }
 }
 
 TEST(EnvelopeTest, EveryFlippedBitIsNoticed) {

@@ -37,7 +37,8 @@ def sign(message):
 def main():
     print("key_id", hashlib.sha256(PUBLIC).digest()[:16].hex())
     for use, role in (("plan", "release"), ("manifest", "round"),
-                      ("card", "round")):
+                      ("card", "round"), ("roster", "roster"),
+                      ("override", "release"), ("receipt", "round")):
         message = (with_length(b"edgetune/identity/1/" + use.encode()) +
                    with_length(role.encode()) +
                    with_length(b"\x08\x01payload\x00\xff"))
