@@ -16,17 +16,22 @@ namespace {
 
 using nlohmann::json;
 using testing::Bytes;
-using testing::LoadVectors;
+using testing::LoadCases;
 using testing::Secret;
 using testing::ShapeOf;
 
 // Of `lanes` lanes, two of them canaries, the others coordinates.
 MaskedShape Plain(uint32_t bits, size_t lanes) {
-  return {.bits = bits, .n_max = 10, .bound = 0.25, .coordinates = lanes - 2};
+  MaskedShape shape;
+  shape.bits = bits;
+  shape.n_max = 10;
+  shape.bound = 0.25;
+  shape.coordinates = lanes - 2;
+  return shape;
 }
 
 TEST(MaskVectorsTest, StreamsHaveTheseWordsFromAnyOffset) {
-  for (const json& c : LoadVectors("mask")["words"]) {
+  for (const json& c : LoadCases("mask", "words")) {
     const RingVector words = c["words"];
     MaskStream stream = MaskStream::Make(Secret(c["key"])).value();
     RingVector sum(words.size(), 0);
@@ -38,7 +43,7 @@ TEST(MaskVectorsTest, StreamsHaveTheseWordsFromAnyOffset) {
 }
 
 TEST(MaskVectorsTest, LanesArePackedLittleEndian) {
-  for (const json& c : LoadVectors("mask")["packing"]) {
+  for (const json& c : LoadCases("mask", "packing")) {
     const RingVector lanes = c["lanes"];
     EXPECT_EQ(ToHex(PackLanes(Plain(c["bits"], lanes.size()), lanes)),
               c["packed"])
@@ -47,7 +52,7 @@ TEST(MaskVectorsTest, LanesArePackedLittleEndian) {
 }
 
 TEST(MaskVectorsTest, MasksAreAddedInTheRing) {
-  for (const json& c : LoadVectors("mask")["ring"]) {
+  for (const json& c : LoadCases("mask", "ring")) {
     std::vector<MaskTerm> terms;
     for (const json& term : c["terms"]) {
       terms.push_back({Secret(term["key"]), term["subtract"]});
@@ -63,7 +68,7 @@ TEST(MaskVectorsTest, MasksAreAddedInTheRing) {
 }
 
 TEST(MaskVectorsTest, SumsPassOrFailTheirChecks) {
-  const json vectors = LoadVectors("mask")["sums"];
+  const json vectors = LoadCases("mask", "sums");
   ASSERT_EQ(vectors.size(), 28);
   for (const json& c : vectors) {
     MaskedSum sum(ShapeOf(c["shape"]));
@@ -82,7 +87,7 @@ TEST(MaskVectorsTest, SumsPassOrFailTheirChecks) {
 }
 
 TEST(MaskVectorsTest, OtherLengthsAndPaddingBitsAreRefused) {
-  for (const json& c : LoadVectors("mask")["bad_packed"]) {
+  for (const json& c : LoadCases("mask", "bad_packed")) {
     MaskedSum sum(Plain(c[0], c[1]));
     EXPECT_EQ(sum.Add(ByteSpan(Bytes(c[2]))).code(),
               absl::StatusCode::kInvalidArgument)
@@ -103,13 +108,12 @@ PlainInput InputOf(const json& c, const std::vector<float>& coordinates) {
 
 TEST(MaskVectorsTest, RoundingGivesOneOfTwoNeighbours) {
   SystemRandom random;
-  for (const json& c : LoadVectors("mask")["quantized"]) {
+  for (const json& c : LoadCases("mask", "quantized")) {
     const MaskedShape shape = ShapeOf(c["shape"]);
     const std::vector<float> values = c["values"];
     EXPECT_DOUBLE_EQ(shape.ScaleOf(shape.bound), c["scale"]);
     EXPECT_EQ(CountClamped(shape, values), c["clamped"]);
-    const auto out =
-        Quantize(shape, InputOf(c, values), c["canary"], random);
+    const auto out = Quantize(shape, InputOf(c, values), c["canary"], random);
     ASSERT_TRUE(out.ok()) << out.status();
     ASSERT_EQ(out->size(), c["low"].size());
     const uint64_t ring = uint64_t{1} << shape.bits;

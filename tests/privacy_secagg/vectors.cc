@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "base/units.h"
 
@@ -20,10 +21,16 @@ Array ArrayOf(const nlohmann::json& hex) {
 
 }  // namespace
 
-nlohmann::json LoadVectors(const std::string& name) {
-  std::ifstream file(EDGETUNE_SOURCE_DIR "/tests/privacy_secagg/vectors/" +
-                     name + ".json");
-  return nlohmann::json::parse(file);
+nlohmann::json LoadVectors(const std::string& file) {
+  std::ifstream stream(EDGETUNE_SOURCE_DIR "/tests/privacy_secagg/vectors/" +
+                       file + ".json");
+  return nlohmann::json::parse(stream);
+}
+
+nlohmann::json LoadCases(const std::string& file, const std::string& list) {
+  nlohmann::json cases = LoadVectors(file).at(list);
+  if (cases.empty()) throw std::invalid_argument(list + " is empty");
+  return cases;
 }
 
 std::string Bytes(const nlohmann::json& hex) {

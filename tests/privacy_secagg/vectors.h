@@ -17,7 +17,9 @@
 
 namespace edgetune::testing {
 
-nlohmann::json LoadVectors(const std::string& name);  // "field"
+// A whole file, e.g. "field", and one of its lists, which has cases.
+nlohmann::json LoadVectors(const std::string& file);
+nlohmann::json LoadCases(const std::string& file, const std::string& list);
 
 // Of text in hex.
 std::string Bytes(const nlohmann::json& hex);

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/units.h"
 #include "privacy/crypto/aead.h"
@@ -25,6 +26,7 @@ using testing::AllBytes;
 using testing::Bytes;
 using testing::DigestOf;
 using testing::IdOf;
+using testing::LoadCases;
 using testing::LoadVectors;
 using testing::RepeatingRandom;
 using testing::Secret;
@@ -41,7 +43,7 @@ std::string Combine(const std::vector<uint32_t>& holders,
 }
 
 TEST(FieldVectorsTest, ProductsAreThoseOfTheField) {
-  const json vectors = LoadVectors("field")["products"];
+  const json vectors = LoadCases("field", "products");
   ASSERT_EQ(vectors.size(), 16);
   const std::string zero(kSecretSize, '\0');
   for (const json& c : vectors) {
@@ -51,7 +53,7 @@ TEST(FieldVectorsTest, ProductsAreThoseOfTheField) {
 }
 
 TEST(FieldVectorsTest, WeightsOfHoldersAreLagranges) {
-  for (const json& c : LoadVectors("field")["lagrange"]) {
+  for (const json& c : LoadCases("field", "lagrange")) {
     const std::vector<uint32_t> holders = c["holders"];
     for (size_t i = 0; i < holders.size(); ++i) {
       std::vector<std::string> shares(holders.size(),
@@ -66,7 +68,7 @@ TEST(FieldVectorsTest, WeightsOfHoldersAreLagranges) {
 }
 
 TEST(FieldVectorsTest, EveryRunOfEnoughSharesGivesTheSecret) {
-  for (const json& c : LoadVectors("field")["shares"]) {
+  for (const json& c : LoadCases("field", "shares")) {
     const std::vector<std::string> shares = AllBytes(c["shares"]);
     const size_t t = c["threshold"];
     for (size_t first = 0; first + t <= shares.size(); ++first) {
@@ -80,7 +82,7 @@ TEST(FieldVectorsTest, EveryRunOfEnoughSharesGivesTheSecret) {
 }
 
 TEST(FieldVectorsTest, KnownPolynomialsGiveTheseShares) {
-  for (const json& c : LoadVectors("field")["constant"]) {
+  for (const json& c : LoadCases("field", "constant")) {
     RepeatingRandom random(std::string(1, static_cast<char>(int{c["byte"]})));
     const auto shares = ShareSecret(Secret(c["secret"]), c["threshold"],
                                     c["shares"].size(), random);
@@ -93,7 +95,7 @@ TEST(FieldVectorsTest, KnownPolynomialsGiveTheseShares) {
 }
 
 TEST(FieldVectorsTest, WrongSharesAreFoundAndTooManyRefused) {
-  for (const json& c : LoadVectors("field")["corrected"]) {
+  for (const json& c : LoadCases("field", "corrected")) {
     const std::vector<std::string> texts = AllBytes(c["shares"]);
     std::vector<HeldShare> shares;
     for (size_t i = 0; i < texts.size(); ++i) {
@@ -128,17 +130,13 @@ TEST(EncodingVectorsTest, DigestsOfManifestCohortAndCommitment) {
   EXPECT_EQ(session, DigestOf(c["session"]));
   EXPECT_EQ(SessionId(manifest, std::span(members).first(4)),
             DigestOf(c["session_of_first_four"]));
-  const Digest commitment = Encoder("bcom")
-                                .Add(session)
-                                .Add(members[0].id)
-                                .Add(Bytes(c["b"]))
-                                .Hash();
+  const Digest commitment =
+      Encoder("bcom").Add(session).Add(members[0].id).Add(Bytes(c["b"])).Hash();
   EXPECT_EQ(commitment, DigestOf(c["commitment"]));
 }
 
-void AddShares(
-    const json& shares,
-    google::protobuf::RepeatedPtrField<v1::IndexedShare>* list) {
+void AddShares(const json& shares,
+               google::protobuf::RepeatedPtrField<v1::IndexedShare>* list) {
   for (const json& share : shares) {
     v1::IndexedShare* added = list->Add();
     added->set_index(share[0]);
@@ -178,7 +176,8 @@ std::string SignedBytes(const json& all, const json& c) {
   const ClientId id = IdOf(all["id"]);
   const json& f = c["fields"];
   const std::string use = c["use"];
-  if (use == "adv") return AdvertiseBytes(manifest, id, AdvertiseOf(manifest, f));
+  if (use == "adv")
+    return AdvertiseBytes(manifest, id, AdvertiseOf(manifest, f));
   if (use == "shares") return ShareKeysBytes(s, id, ShareKeysOf(f));
   if (use == "u2") return U2Bytes(s, Bytes(f["u2"]));
   if (use == "ack") return AckBytes(s, id, std::vector<uint32_t>(f["bad"]));
@@ -294,7 +293,7 @@ v1::RosterEntry EntryOf(const json& member) {
 }
 
 TEST(RosterVectorsTest, IdsAndLeaves) {
-  for (const json& m : LoadVectors("roster")["members"]) {
+  for (const json& m : LoadCases("roster", "members")) {
     const RosterMember member = {IdOf(m["id"]), Bytes(m["key"]),
                                  m["enrolled_ms"], m["active"]};
     EXPECT_EQ(ClientIdOf(m["name"].get<std::string>()), member.id);
@@ -323,7 +322,7 @@ TEST(RosterVectorsTest, RootsAndProofsOfOneToNineMembers) {
 }
 
 TEST(RosterVectorsTest, ProofsOfSomethingElseAreRefused) {
-  const json vectors = LoadVectors("roster")["refused"];
+  const json vectors = LoadCases("roster", "refused");
   ASSERT_GT(vectors.size(), 40);
   for (const json& c : vectors) {
     EXPECT_FALSE(VerifyRosterProof({c["index"], Path(c["path"])},

@@ -7,8 +7,8 @@ DRAW = ref.Draw("edgetune secagg vectors")
 
 def roster_members():
     members = []
-    for i in range(9):
-        name = f"device-{i}" if i else "Gerät 0"
+    names = ["a", "x" * 64, "lab_7.phone-2"] + [f"d{i}" for i in range(6)]
+    for i, name in enumerate(names):
         key = ref.ed25519_public(DRAW.bytes(f"roster {i}", 32))
         enrolled, active = 1_750_000_000_000 + 977 * i, i != 4
         members.append({
