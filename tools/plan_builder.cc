@@ -7,7 +7,7 @@
 #include "base/mapped_file.h"
 #include "base/status.h"
 #include "privacy/crypto/hash.h"
-#include "privacy/crypto/signature.h"
+#include "privacy/crypto/secure_random.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
 #include "tools/model_path.h"

@@ -10,7 +10,7 @@
 #include "base/status.h"
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/openssl_util.h"
-#include "privacy/crypto/signature.h"
+#include "privacy/crypto/secure_random.h"
 
 namespace edgetune {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "privacy/crypto/openssl_util.h"
+#include "privacy/crypto/secret.h"
 
 namespace edgetune {
 namespace {
@@ -34,10 +35,6 @@ constexpr CrcTables MakeCrcTables() {
   return tables;
 }
 constexpr CrcTables kCrc = MakeCrcTables();
-
-std::span<const uint8_t> AsBytes(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 uint32_t LoadLittleEndian(const uint8_t* p) {
   return static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 |
@@ -81,7 +78,7 @@ Digest Sha256(std::span<const uint8_t> bytes) {
   return stream.Finish();
 }
 
-Digest Sha256(std::string_view bytes) { return Sha256(AsBytes(bytes)); }
+Digest Sha256(std::string_view bytes) { return Sha256(ByteSpan(bytes)); }
 
 std::string Sha256Bytes(std::string_view bytes) {
   const Digest digest = Sha256(bytes);
@@ -90,7 +87,7 @@ std::string Sha256Bytes(std::string_view bytes) {
 }
 
 uint32_t Crc32c(std::string_view bytes) {
-  std::span<const uint8_t> rest = AsBytes(bytes);
+  std::span<const uint8_t> rest = ByteSpan(bytes);
   uint32_t crc = ~0u;
   for (; rest.size() >= 8; rest = rest.subspan(8)) {
     const uint32_t low = crc ^ LoadLittleEndian(rest.data());

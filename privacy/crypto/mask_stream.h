@@ -18,8 +18,8 @@ namespace edgetune {
 // Words are added straight into the caller's sums, a tile at a time, so a mask
 // never exists whole; tile and key schedule are wiped. Sums are modulo 2^32:
 // who uses fewer bits keeps the low ones. Move-only; one thread at a time. To
-// add many masks, take a few thousand words of every stream before going on:
-// then the sums stay in the cache.
+// add many masks, take 2^16 words of every stream before going on: then the
+// sums stay in the cache; much shorter calls feel the price of a call.
 class MaskStream {
  public:
   // InvalidArgument: not 32 bytes.

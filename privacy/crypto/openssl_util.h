@@ -26,6 +26,7 @@ template <typename T, auto Free>
 using OpensslPtr = std::unique_ptr<T, OpensslDeleter<Free>>;
 
 using BioPtr = OpensslPtr<BIO, BIO_free_all>;
+using CipherContextPtr = OpensslPtr<EVP_CIPHER_CTX, EVP_CIPHER_CTX_free>;
 using PkeyPtr = OpensslPtr<EVP_PKEY, EVP_PKEY_free>;
 using X509Ptr = OpensslPtr<X509, X509_free>;
 

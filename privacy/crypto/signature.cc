@@ -1,16 +1,11 @@
 #include "privacy/crypto/signature.h"
 
 #include <fmt/format.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <sys/random.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <cstdint>
-#include <cstring>
 
 #include "base/status.h"
 #include "privacy/crypto/hash.h"
@@ -108,13 +103,21 @@ SigningKey::~SigningKey() = default;
 SigningKey::SigningKey(SigningKey&&) noexcept = default;
 SigningKey& SigningKey::operator=(SigningKey&&) noexcept = default;
 
-absl::StatusOr<SigningKey> SigningKey::Generate() {
-  PkeyPtr key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
+absl::StatusOr<SigningKey> SigningKey::Generate(RandomSource& random) {
+  EDGETUNE_ASSIGN_OR_RETURN(const SecretBytes secret,
+                            RandomSecret(random, kKeyBytes));
+  PkeyPtr key(EVP_PKEY_new_raw_private_key(
+      EVP_PKEY_ED25519, nullptr, secret.bytes().data(), secret.size()));
   if (key == nullptr) return OpensslError("cannot make a signing key");
   EDGETUNE_ASSIGN_OR_RETURN(std::string raw, RawOf(key.get(), "a new key"));
   EDGETUNE_ASSIGN_OR_RETURN(PublicKey public_key, PublicKey::FromRaw(raw));
   return SigningKey(
       std::make_unique<State>(State{std::move(key), std::move(public_key)}));
+}
+
+absl::StatusOr<SigningKey> SigningKey::Generate() {
+  SystemRandom random;
+  return Generate(random);
 }
 
 absl::StatusOr<SigningKey> SigningKey::FromPem(std::string_view pem) {
@@ -145,25 +148,6 @@ absl::StatusOr<std::string> SigningKey::Sign(std::string_view message) const {
 
 absl::StatusOr<std::string> SigningKey::ToPem() const {
   return WritePrivateKey(state_->key.get());
-}
-
-absl::StatusOr<std::string> SecureRandom(size_t n) {
-  std::string bytes(n, '\0');
-  for (size_t done = 0; done < n;) {
-    const ssize_t got = getrandom(bytes.data() + done, n - done, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      return absl::InternalError(fmt::format("cannot draw {} random bytes: {}",
-                                             n, std::strerror(errno)));
-    }
-    done += static_cast<size_t>(got);
-  }
-  return bytes;
-}
-
-void WipeString(std::string& secret) {
-  OPENSSL_cleanse(secret.data(), secret.size());
-  secret.clear();
 }
 
 }  // namespace edgetune

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -56,6 +57,10 @@ uint16_t GfInverse(uint16_t a);
 inline constexpr size_t kGfBlock = 16;
 using GfBlock = std::span<uint16_t, kGfBlock>;
 using ConstGfBlock = std::span<const uint16_t, kGfBlock>;
+// Elements [16 i, 16 i + 16).
+inline GfBlock GfBlockAt(GfVector& elements, size_t i) {
+  return GfBlock(elements.data() + i * kGfBlock, kGfBlock);
+}
 
 // value = value * factor + addend. `factor` is public: its highest bit may
 // show in the time.

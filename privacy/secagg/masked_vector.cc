@@ -1,5 +1,7 @@
 #include "privacy/secagg/masked_vector.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -10,7 +12,6 @@
 #include <utility>
 
 #include "base/status.h"
-#include "fmt/format.h"
 #include "privacy/crypto/mask_stream.h"
 
 namespace edgetune::secagg {

@@ -38,8 +38,8 @@ struct PlainInput {
   double weight = 1;
   // One value for each lane of the shape, in [0, bound]; that of kWeight is
   // `weight`.
-  std::map<LaneUse, double> lanes;
-  std::span<const float> coordinates;
+  std::map<LaneUse, double> lanes = {};
+  std::span<const float> coordinates = {};
 };
 
 // Lane 0 is 1, lane 1 `canary`; then the lanes and weight * clamp(coordinate,

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -5,7 +7,6 @@
 #include <set>
 
 #include "base/status.h"
-#include "fmt/format.h"
 #include "privacy/secagg/masked_vector.h"
 
 namespace edgetune::secagg {
@@ -24,12 +25,13 @@ absl::Status Draw(RandomSource& random, size_t n, RandomWords& words) {
 }
 
 // floor(value + word / 2^32). Adding would round, so the fraction is compared:
-// 1 - fraction <= u.
+// 1 - fraction <= u. Comparisons are numbers here, because a branch on a random
+// bit is guessed wrong half of the time.
 int32_t RoundStochastically(double value, uint32_t word) {
-  const double toward_zero = static_cast<double>(static_cast<int32_t>(value));
-  const double floor = toward_zero - (toward_zero > value ? 1.0 : 0.0);
-  const double u = word * 0x1p-32;
-  return static_cast<int32_t>(floor + (1.0 - (value - floor) <= u ? 1.0 : 0.0));
+  const auto toward_zero = static_cast<int32_t>(value);
+  const int32_t floor = toward_zero - static_cast<int32_t>(toward_zero > value);
+  const double rest = 1.0 - (value - floor);
+  return floor + static_cast<int32_t>(rest <= word * 0x1p-32);
 }
 
 bool IsFinite(float value) {

@@ -11,10 +11,6 @@ namespace {
 constexpr uint32_t kMostHolders = 65535;
 static_assert(kSecretSize == 2 * kGfBlock);
 
-GfBlock Block(GfVector& blocks, size_t i) {
-  return GfBlock(blocks.data() + i * kGfBlock, kGfBlock);
-}
-
 // a_0 = the secret, a_1..a_(t-1) random: 16 polynomials side by side.
 absl::StatusOr<GfVector> DrawPolynomials(const SecretBytes& secret,
                                          uint32_t threshold,
@@ -23,10 +19,10 @@ absl::StatusOr<GfVector> DrawPolynomials(const SecretBytes& secret,
       const SecretBytes drawn,
       RandomSecret(random, (threshold - 1) * kSecretSize));
   GfVector blocks(threshold * kGfBlock);
-  GfLoad(secret.bytes(), Block(blocks, 0));
+  GfLoad(secret.bytes(), GfBlockAt(blocks, 0));
   for (uint32_t k = 1; k < threshold; ++k) {
     GfLoad(drawn.bytes().subspan((k - 1) * kSecretSize, kSecretSize),
-           Block(blocks, k));
+           GfBlockAt(blocks, k));
   }
   return blocks;
 }
@@ -51,10 +47,10 @@ absl::StatusOr<std::vector<SecretBytes>> ShareSecret(const SecretBytes& secret,
   for (uint32_t x = 1; x <= n; ++x) {
     std::fill(value.begin(), value.end(), 0);
     for (uint32_t k = threshold; k-- > 0;) {
-      GfScaleAdd(static_cast<uint16_t>(x), Block(polynomials, k),
-                 Block(value, 0));
+      GfScaleAdd(static_cast<uint16_t>(x), GfBlockAt(polynomials, k),
+                 GfBlockAt(value, 0));
     }
-    GfStore(Block(value, 0), shares.emplace_back(kSecretSize).bytes());
+    GfStore(GfBlockAt(value, 0), shares.emplace_back(kSecretSize).bytes());
   }
   return shares;
 }
@@ -88,8 +84,8 @@ absl::StatusOr<SecretBytes> Interpolator::Combine(
     return absl::InvalidArgumentError("not one share a holder");
   }
   GfVector blocks(2 * kGfBlock);
-  const GfBlock share = Block(blocks, 0);
-  const GfBlock sum = Block(blocks, 1);
+  const GfBlock share = GfBlockAt(blocks, 0);
+  const GfBlock sum = GfBlockAt(blocks, 1);
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].size() != kSecretSize) {
       return absl::InvalidArgumentError("a share has 32 bytes");

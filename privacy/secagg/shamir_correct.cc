@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "base/status.h"
 #include "privacy/secagg/gf65536.h"
 #include "privacy/secagg/shamir.h"
 
@@ -106,14 +107,12 @@ GfVector Interpolate(std::span<const HeldShare> shares,
       carry = static_cast<uint16_t>(GfMultiply(carry, x) ^ locator[k + 1]);
       others[k] = carry;
     }
-    GfLoad(share.share, GfBlock(block.data(), kGfBlock));
+    GfLoad(share.share, GfBlockAt(block, 0));
     std::fill(scaled.begin(), scaled.end(), 0);
-    GfMultiplyAdd(GfInverse(Evaluate(others, x)),
-                  ConstGfBlock(block.data(), kGfBlock),
-                  GfBlock(scaled.data(), kGfBlock));
+    GfMultiplyAdd(GfInverse(Evaluate(others, x)), GfBlockAt(block, 0),
+                  GfBlockAt(scaled, 0));
     for (size_t k = 0; k < m; ++k) {
-      GfMultiplyAdd(others[k], ConstGfBlock(scaled.data(), kGfBlock),
-                    GfBlock(sum.data() + k * kGfBlock, kGfBlock));
+      GfMultiplyAdd(others[k], GfBlockAt(scaled, 0), GfBlockAt(sum, k));
     }
   }
   return sum;
@@ -135,43 +134,59 @@ std::optional<GfVector> Decode(const GfVector& locator, GfVector through,
   GfVector polynomial = Divide(through, factor);
   if (Length(through) > 0 || Length(polynomial) > threshold)
     return std::nullopt;
+  polynomial.resize(threshold);
   return polynomial;
+}
+
+// All 16 of them side by side, or none.
+std::optional<GfVector> DecodeAll(std::span<const HeldShare> shares,
+                                  size_t threshold) {
+  const GfVector locator = Locator(shares);
+  const GfVector through = Interpolate(shares, locator);
+  GfVector polynomials(threshold * kGfBlock), chunk(shares.size());
+  for (size_t c = 0; c < kGfBlock; ++c) {
+    for (size_t k = 0; k < chunk.size(); ++k) {
+      chunk[k] = through[k * kGfBlock + c];
+    }
+    const auto polynomial = Decode(locator, chunk, threshold);
+    if (!polynomial.has_value()) return std::nullopt;
+    for (size_t k = 0; k < threshold; ++k) {
+      polynomials[k * kGfBlock + c] = (*polynomial)[k];
+    }
+  }
+  return polynomials;
+}
+
+// Whether the share lies on all 16 polynomials.
+bool Fits(const HeldShare& share, GfVector& polynomials) {
+  GfVector value(kGfBlock), held(kGfBlock);
+  for (size_t k = polynomials.size(); k > 0; k -= kGfBlock) {
+    GfScaleAdd(PointOf(share), GfBlockAt(polynomials, k / kGfBlock - 1),
+               GfBlockAt(value, 0));
+  }
+  GfLoad(share.share, GfBlockAt(held, 0));
+  return value == held;
 }
 
 }  // namespace
 
 absl::StatusOr<Corrected> CorrectShares(std::span<const HeldShare> shares,
                                         uint32_t threshold) {
-  if (absl::Status status = CheckArguments(shares, threshold); !status.ok()) {
-    return status;
-  }
-  const size_t m = shares.size();
-  const GfVector locator = Locator(shares);
-  const GfVector through = Interpolate(shares, locator);
-  GfVector secret(kGfBlock), chunk(m);
-  std::set<uint32_t> bad;
-  for (size_t c = 0; c < kGfBlock; ++c) {
-    for (size_t k = 0; k < m; ++k) chunk[k] = through[k * kGfBlock + c];
-    const std::optional<GfVector> polynomial =
-        Decode(locator, chunk, threshold);
-    if (!polynomial.has_value()) {
-      return absl::DataLossError("too many wrong shares to find the secret");
-    }
+  EDGETUNE_RETURN_IF_ERROR(CheckArguments(shares, threshold));
+  std::optional<GfVector> polynomials = DecodeAll(shares, threshold);
+  std::vector<uint32_t> bad;
+  if (polynomials.has_value()) {
     for (const HeldShare& share : shares) {
-      const auto value = static_cast<uint16_t>(share.share[2 * c] << 8 |
-                                               share.share[2 * c + 1]);
-      if (Evaluate(*polynomial, PointOf(share)) != value) {
-        bad.insert(share.index);
-      }
+      if (!Fits(share, *polynomials)) bad.push_back(share.index);
     }
-    secret[c] = Evaluate(*polynomial, 0);
   }
-  // Each chunk alone is within the radius; the holders of all must be, too.
-  if (2 * bad.size() > m - threshold) {
+  // A chunk alone may be within the radius; a holder is wrong as a whole.
+  if (!polynomials.has_value() || 2 * bad.size() > shares.size() - threshold) {
     return absl::DataLossError("too many wrong shares to find the secret");
   }
-  Corrected corrected{SecretBytes(kSecretSize), {bad.begin(), bad.end()}};
-  GfStore(ConstGfBlock(secret.data(), kGfBlock), corrected.secret.bytes());
+  std::sort(bad.begin(), bad.end());
+  Corrected corrected{SecretBytes(kSecretSize), std::move(bad)};
+  GfStore(GfBlockAt(*polynomials, 0), corrected.secret.bytes());
   return corrected;
 }
 
