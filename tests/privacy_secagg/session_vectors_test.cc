@@ -20,7 +20,6 @@ namespace edgetune::secagg {
 namespace {
 
 using nlohmann::json;
-using testing::AllBytes;
 using testing::Bytes;
 using testing::DigestOf;
 using testing::IdOf;
@@ -56,6 +55,20 @@ class SessionVectorsTest : public ::testing::TestWithParam<const char*> {
     return Derive(
         Agreed(s_sk_u, Member(v)["s_pk"]),
         Encoder("pair").Add(Id(std::min(u, v))).Add(Id(std::max(u, v))));
+  }
+  // Of what u sends to v, by u's secret.
+  SecretBytes ShareKey(size_t u, size_t v) const {
+    return Derive(Agreed(Member(u)["c_sk"], Member(v)["c_pk"]),
+                  Encoder("enc").Add(Id(u)).Add(Id(v)));
+  }
+  std::string ShareAad(size_t u, size_t v) const {
+    return Encoder("share")
+        .Add(session_)
+        .Add(Id(u))
+        .Add(Id(v))
+        .AddU16(static_cast<uint16_t>(v + 1))
+        .Add(Bytes(Member(u)["commitment"]))
+        .bytes();
   }
   void ExpectSigned(size_t i, const char* name, const std::string& bytes) {
     EXPECT_TRUE(PublicKey::FromRaw(Bytes(Member(i)["identity_key"]))
@@ -102,6 +115,8 @@ TEST_P(SessionVectorsTest, CohortAndSets) {
     const json& m = Member(i);
     members.push_back({Id(i), Bytes(m["c_pk"]), Bytes(m["s_pk"])});
     EXPECT_EQ(ClientIdOf(m["name"].get<std::string>()), Id(i));
+    EXPECT_EQ(ToHex(testing::KeyOf(m["identity_secret"]).public_key().raw()),
+              m["identity_key"]);
     EXPECT_EQ(u2_[i], !Lost(i, "R2"));
     EXPECT_EQ(u3_[i], u2_[i] && !Lost(i, "R3"));
     for (const std::string key : {"c", "s"}) {
@@ -155,6 +170,7 @@ TEST_P(SessionVectorsTest, SignaturesOfSurvivors) {
     v1::MaskedInput input;
     input.set_total_length(shape_.byte_size());
     input.set_digest(Sha256Bytes(Bytes(m["y"])));
+    EXPECT_EQ(ToHex(input.digest()), m["y_sha256"]);
     ExpectSigned(i, "input_signature", InputBytes(session_, Id(i), input));
     ExpectSigned(i, "u3_signature", U3Bytes(session_, u2, u3));
     if (Lost(i, "R5")) continue;
@@ -165,33 +181,30 @@ TEST_P(SessionVectorsTest, SignaturesOfSurvivors) {
   }
 }
 
-TEST_P(SessionVectorsTest, SharesTravelSealed) {
+TEST_P(SessionVectorsTest, CommitmentsAreOfTheSeeds) {
   for (size_t u = 0; u < size(); ++u) {
     if (!u2_[u]) continue;
-    const json& m = Member(u);
-    const std::string com = Bytes(m["commitment"]);
-    EXPECT_EQ(
-        Text(
-            Encoder("bcom").Add(session_).Add(Id(u)).Add(Bytes(m["b"])).Hash()),
-        com);
+    const std::string seed = Bytes(Member(u)["b"]);
+    EXPECT_EQ(Encoder("bcom").Add(session_).Add(Id(u)).Add(seed).Hash(),
+              DigestOf(Member(u)["commitment"]));
+  }
+}
+
+TEST_P(SessionVectorsTest, SharesTravelSealed) {
+  for (size_t u = 0; u < size(); ++u) {
     for (size_t v = 0; v < size(); ++v) {
-      if (v == u) continue;
-      const SecretBytes key = Derive(Agreed(m["c_sk"], Member(v)["c_pk"]),
-                                     Encoder("enc").Add(Id(u)).Add(Id(v)));
-      const Encoder aad = Encoder("share")
-                              .Add(session_)
-                              .Add(Id(u))
-                              .Add(Id(v))
-                              .AddU16(v + 1)
-                              .Add(com);
-      const std::string sealed = Bytes(m["ciphertexts"][v - (v > u)]);
-      const AesGcmContext context = {key.bytes(),
-                                     ByteSpan(sealed).first(kAesGcmNonceBytes),
-                                     ByteSpan(aad.bytes())};
-      const auto text = OpenAesGcm(context, ByteSpan(sealed).subspan(12));
+      if (v == u || !u2_[u]) continue;
+      const SecretBytes key = ShareKey(u, v);
+      const std::string aad = ShareAad(u, v);
+      const std::string message = Bytes(Member(u)["ciphertexts"][v - (v > u)]);
+      const std::string nonce = message.substr(0, kAesGcmNonceBytes);
+      const std::string sealed = message.substr(kAesGcmNonceBytes);
+      const AesGcmContext context = {key.bytes(), ByteSpan(nonce),
+                                     ByteSpan(aad)};
+      const auto text = OpenAesGcm(context, ByteSpan(sealed));
       ASSERT_TRUE(text.ok()) << u << " to " << v << text.status();
       EXPECT_EQ(text->size(), 2 * kSecretSize);
-      EXPECT_EQ(sealed.substr(12), SealAesGcm(context, text->bytes()).value());
+      EXPECT_EQ(sealed, SealAesGcm(context, text->bytes()).value());
       ExpectAnswered(u, v, Text(text->bytes()));
     }
   }
@@ -225,18 +238,15 @@ TEST_P(SessionVectorsTest, AnswersOpenSeedsAndTheSumIsExact) {
   std::vector<MaskTerm> terms;
   for (const json& opened : file_["opened"]) {
     const size_t dealer = opened["index"];
-    const bool survived = opened["kind"] == "b";
-    EXPECT_EQ(survived, InU3(dealer));
+    EXPECT_EQ(opened["kind"], InU3(dealer) ? "b" : "s");
     const SecretBytes secret = Opened(dealer);
-    EXPECT_EQ(ToHex(secret.bytes()), opened["secret"]);
-    EXPECT_EQ(ToHex(secret.bytes()), Member(dealer)[survived ? "b" : "s_sk"]);
-    if (survived) {
-      terms.push_back({SelfKey(dealer, secret), true});
-      continue;
-    }
+    const std::string hex = ToHex(secret.bytes());
+    EXPECT_EQ(hex, opened["secret"]);
+    EXPECT_EQ(hex, Member(dealer)[InU3(dealer) ? "b" : "s_sk"]);
+    if (InU3(dealer)) terms.push_back({SelfKey(dealer, secret), true});
     for (size_t u = 0; u < size(); ++u) {
-      if (!InU3(u)) continue;
-      terms.push_back({PairKey(dealer, ToHex(secret.bytes()), u), dealer < u});
+      if (InU3(dealer) || !InU3(u)) continue;
+      terms.push_back({PairKey(dealer, hex, u), dealer < u});
     }
   }
   const auto sums = sum.Unmask(terms, CanaryOf(manifest_), 2);

@@ -13,9 +13,7 @@
 #include "privacy/crypto/aead.h"
 #include "privacy/crypto/kdf.h"
 #include "privacy/crypto/key_agreement.h"
-#include "privacy/crypto/mask_stream.h"
 #include "privacy/secagg/encoding.h"
-#include "privacy/secagg/masked_vector.h"
 #include "privacy/secagg/shamir.h"
 
 namespace edgetune::secagg {
@@ -30,7 +28,6 @@ using testing::LoadCases;
 using testing::LoadVectors;
 using testing::RepeatingRandom;
 using testing::Secret;
-using testing::ShapeOf;
 using testing::Spans;
 using testing::Text;
 using ::testing::UnorderedElementsAreArray;
@@ -42,13 +39,23 @@ std::string Combine(const std::vector<uint32_t>& holders,
   return Text(Interpolator::Make(holders)->Combine(Spans(shares))->bytes());
 }
 
+uint16_t Chunk(const std::string& text, size_t i) {
+  return static_cast<uint16_t>(static_cast<uint8_t>(text[2 * i]) << 8 |
+                               static_cast<uint8_t>(text[2 * i + 1]));
+}
+
+// Chunks of b are 1, 0, the inverse of a, and others.
 TEST(FieldVectorsTest, ProductsAreThoseOfTheField) {
   const json vectors = LoadCases("field", "products");
   ASSERT_EQ(vectors.size(), 16);
   const std::string zero(kSecretSize, '\0');
   for (const json& c : vectors) {
-    EXPECT_EQ(Combine(c["holders"], {Bytes(c["b"]), zero}), Bytes(c["product"]))
-        << c["a"];
+    const std::string product = Combine(c["holders"], {Bytes(c["b"]), zero});
+    EXPECT_EQ(product, Bytes(c["product"])) << c["a"];
+    EXPECT_EQ(Chunk(product, 0), c["a"]);
+    EXPECT_EQ(Chunk(product, 1), 0);
+    EXPECT_EQ(Chunk(Bytes(c["b"]), 2), c["inverse"]);
+    EXPECT_EQ(Chunk(product, 2), 1);
   }
 }
 
@@ -59,10 +66,8 @@ TEST(FieldVectorsTest, WeightsOfHoldersAreLagranges) {
       std::vector<std::string> shares(holders.size(),
                                       std::string(kSecretSize, '\0'));
       shares[i][1] = '\1';
-      const std::string out = Combine(holders, shares);
-      const uint16_t weight = static_cast<uint16_t>(
-          static_cast<uint8_t>(out[0]) << 8 | static_cast<uint8_t>(out[1]));
-      EXPECT_EQ(weight, c["weights"][i]) << c["holders"] << " " << i;
+      EXPECT_EQ(Chunk(Combine(holders, shares), 0), c["weights"][i])
+          << c["holders"] << " " << i;
     }
   }
 }
@@ -238,6 +243,7 @@ TEST(KeyVectorsTest, KeysOfSharesPairsAndSelf) {
   EXPECT_EQ(derived(agreed_c, Encoder("enc").Add(u).Add(v)), c["enc_u_to_v"]);
   EXPECT_EQ(derived(agreed("c_sk_v", "c_pk_u"), Encoder("enc").Add(v).Add(u)),
             c["enc_v_to_u"]);
+  EXPECT_EQ(ToHex(agreed("s_sk_u", "s_pk_v").bytes()), c["agreed_s"]);
   EXPECT_EQ(derived(agreed("s_sk_v", "s_pk_u"), Encoder("pair").Add(u).Add(v)),
             c["pair"]);
   EXPECT_EQ(derived(Secret(c["b"]), Encoder("self").Add(u)), c["self_u"]);
