@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "privacy/crypto/secure_random.h"
@@ -53,19 +54,21 @@ class SecAggClient {
   struct Options {
     Digest manifest = {};  // M
     ClientId id = {};
-    const SigningKey* identity = nullptr;     // borrowed
-    std::vector<PublicKey> coordinator;       // round keys; one must have signed
+    const SigningKey* identity = nullptr;  // borrowed
+    std::vector<PublicKey> coordinator;    // round keys; one must have signed
     RosterRoot roster;
     MaskedShape shape;
-    RandomSource* random = nullptr;           // borrowed
+    RandomSource* random = nullptr;  // borrowed
+    int threads = 1;                 // that make the masks
   };
   struct Action {
     enum class Kind {
       kSend,      // `message`
       kSpend,     // make durable that this device contributed in `session`
       kUpload,    // send `masked`, then call Uploaded
-      kRemember,  // make durable which U3 (`document`) was signed for `session`
-      kEvidence,  // keep `document`: two signed sets that contradict each other
+      kRemember,  // make durable which U3 was signed for `session`: `document`,
+                  // a SignedStatement
+      kEvidence,  // keep `document`, a Contradiction of the coordinator
       kAborted,   // `code`, `detail` for the device's own log; a kSend went
                   // before it that tells the code
     };
@@ -92,6 +95,9 @@ class SecAggClient {
   Actions Uploaded();
   // The stream is new: the last message again, if one waits for an answer.
   Actions Resend() const;
+  // The shell cannot go on: DEADLINE, it gave up waiting; INTERNAL, its storage
+  // failed. Tells the coordinator, wipes everything; phase Aborted.
+  Actions Fail(v1::AbortCode code, std::string_view detail);
   // Wipes everything; phase Done.
   void End();
 

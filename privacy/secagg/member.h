@@ -1,21 +1,29 @@
 #ifndef EDGETUNE_PRIVACY_SECAGG_MEMBER_H_
 #define EDGETUNE_PRIVACY_SECAGG_MEMBER_H_
 
-// What both parties of a masking session share.
+// What both parties of a masking session share. Pure functions, thread-safe.
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
+#include "absl/status/statusor.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/identity/roster.h"
-#include "protos/edgetune/v1/plan.pb.h"
 #include "protos/edgetune/v1/secagg.pb.h"
-#include "protos/masking.h"
 
 namespace edgetune::secagg {
+
+// Exact lengths of what messages carry.
+inline constexpr size_t kKeyBytes = 32;  // X25519 and Ed25519 public keys
+inline constexpr size_t kNonceBytes = 16;
+inline constexpr size_t kSignatureBytes = 64;
+inline constexpr size_t kDigestBytes = 32;
+inline constexpr size_t kShareBytes = 32;
+// GCM nonce 12, two sealed shares, tag 16.
+inline constexpr size_t kCiphertextBytes = 92;
 
 // The tree that membership proofs lead to, as the manifest names it.
 struct RosterRoot {
@@ -27,10 +35,20 @@ struct RosterRoot {
 absl::Status AbortError(v1::AbortCode code, std::string_view what);
 // ABORT_UNSPECIFIED: the status carries none.
 v1::AbortCode AbortCodeOf(const absl::Status& status);
+// False for ABORT_UNSPECIFIED and for numbers that this version lacks.
 bool IsKnownAbort(v1::AbortCode code);
 
-// What an accepted advertisement becomes. Checks, in order: lengths (LENGTH),
-// M equal (REPLAY), signature by the member's identity key (BAD_SIGNATURE).
+// LENGTH unless `field` has exactly `size` bytes; `what` names it.
+absl::Status CheckSize(std::string_view field, size_t size,
+                       std::string_view what);
+// The session that a message names: LENGTH, or REPLAY for another one.
+absl::Status CheckSession(const Digest& session, std::string_view field);
+// A digest as the bytes that messages carry.
+std::string BytesOf(const Digest& digest);
+
+// What an accepted advertisement becomes. Checks, in order: the member is
+// active (BAD_ROSTER), lengths (LENGTH), M equal (REPLAY), signature by the
+// member's identity key (BAD_SIGNATURE).
 absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
     const Digest& manifest, const RosterMember& member,
     const RosterProof& proof, const v1::AdvertiseKeys& message);

@@ -69,11 +69,14 @@ class SecAggServer {
       kRecord,  // make `record` durable
       kSend,    // `message` to member `index`
       kRefuse,  // a message of member `index` was refused: `code`, `detail`;
-                // the member stays in the session
-      kFold,    // member `index` uploaded `digest`: add it to the sum
+                // the member stays in the session. `document`, unless empty, is
+                // evidence to keep: a Contradiction that the member signed
+      kLeft,    // member `index` left with `code`; as if Lost
+      kFold,    // member `index` uploaded `digest`: add it to the sum, or say
+                // Unusable
       kLate,    // its vector came after the freeze; counted, not folded
       kBlame,   // `index` and `other` (dealer, holder or accuser, accused) get
-                // one point each
+                // one point each; a restart may name a pair of a session again
       kUnmask,  // U3 is fixed and `masks` take the masks off the sum; check
                 // with CanaryOf(M), then Finished or Fail
       kAborted,  // `code`, `detail`
@@ -82,10 +85,12 @@ class SecAggServer {
     Record record = {};
     uint32_t index = 0;
     uint32_t other = 0;
-    v1::SecAggServerMessage message = {};
+    // Shared by all that get the same one (the cohort: 200 kB at n = 300).
+    std::shared_ptr<const v1::SecAggServerMessage> message = {};
     Digest digest = {};
     v1::AbortCode code = v1::ABORT_UNSPECIFIED;
     std::string detail = {};
+    std::string document = {};
     std::vector<MaskTerm> masks = {};
   };
   using Actions = std::vector<Action>;
@@ -110,8 +115,12 @@ class SecAggServer {
   // with the exact length.
   Actions Handle(uint32_t index, const v1::SecAggClientMessage& message,
                  absl::Time now);
-  // The member will not answer any more.
+  // The member will not answer any more. What was accepted from it stays.
   Actions Lost(uint32_t index, absl::Time now);
+  // The upload of this member cannot be folded (padding bits set, blob
+  // damaged): before the freeze it is as if it had not come, later the session
+  // ends with INTERNAL.
+  Actions Unusable(uint32_t index, absl::Time now);
   Actions Timer(absl::Time now);
   // The member's stream is new: what the current phase sent it, again.
   Actions Resend(uint32_t index) const;

@@ -1,0 +1,97 @@
+#include "privacy/secagg/member.h"
+
+#include <fmt/format.h>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "base/status.h"
+#include "privacy/crypto/signature.h"
+#include "privacy/secagg/encoding.h"
+
+namespace edgetune::secagg {
+namespace {
+
+constexpr absl::string_view kPayload = "edgetune/secagg/abort";
+
+absl::Status CheckLengths(const v1::AdvertiseKeys& message) {
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckSize(message.manifest(), kDigestBytes, "manifest digest"));
+  EDGETUNE_RETURN_IF_ERROR(CheckSize(message.c_pk(), kKeyBytes, "c_pk"));
+  EDGETUNE_RETURN_IF_ERROR(CheckSize(message.s_pk(), kKeyBytes, "s_pk"));
+  EDGETUNE_RETURN_IF_ERROR(CheckSize(message.nonce(), kNonceBytes, "nonce"));
+  return CheckSize(message.signature(), kSignatureBytes, "signature");
+}
+
+v1::CohortEntry EntryOf(const RosterMember& member, const RosterProof& proof,
+                        const v1::AdvertiseKeys& message) {
+  v1::CohortEntry entry;
+  entry.set_client_id(member.id.data(), member.id.size());
+  entry.set_c_pk(message.c_pk());
+  entry.set_s_pk(message.s_pk());
+  entry.set_nonce(message.nonce());
+  entry.set_signature(message.signature());
+  entry.set_identity_key(member.identity_key);
+  entry.set_enrolled_ms(member.enrolled_ms);
+  entry.set_leaf_index(proof.index);
+  for (const Digest& sibling : proof.path) entry.add_proof(BytesOf(sibling));
+  return entry;
+}
+
+}  // namespace
+
+absl::Status AbortError(v1::AbortCode code, std::string_view what) {
+  absl::Status status =
+      absl::AbortedError(fmt::format("{}: {}", v1::AbortCode_Name(code), what));
+  status.SetPayload(kPayload,
+                    absl::Cord(fmt::format("{}", static_cast<int>(code))));
+  return status;
+}
+
+v1::AbortCode AbortCodeOf(const absl::Status& status) {
+  const auto payload = status.GetPayload(kPayload);
+  int number = 0;
+  if (!payload || !absl::SimpleAtoi(std::string(*payload), &number)) {
+    return v1::ABORT_UNSPECIFIED;
+  }
+  return static_cast<v1::AbortCode>(number);
+}
+
+bool IsKnownAbort(v1::AbortCode code) {
+  return code != v1::ABORT_UNSPECIFIED && v1::AbortCode_IsValid(code);
+}
+
+absl::Status CheckSize(std::string_view field, size_t size,
+                       std::string_view what) {
+  if (field.size() == size) return absl::OkStatus();
+  return AbortError(v1::LENGTH, fmt::format("{} has {} bytes instead of {}",
+                                            what, field.size(), size));
+}
+
+absl::Status CheckSession(const Digest& session, std::string_view field) {
+  EDGETUNE_RETURN_IF_ERROR(CheckSize(field, kDigestBytes, "session"));
+  if (field == BytesOf(session)) return absl::OkStatus();
+  return AbortError(v1::REPLAY, "the message belongs to another session");
+}
+
+std::string BytesOf(const Digest& digest) {
+  return std::string(digest.begin(), digest.end());
+}
+
+absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
+    const Digest& manifest, const RosterMember& member,
+    const RosterProof& proof, const v1::AdvertiseKeys& message) {
+  if (!member.active) return AbortError(v1::BAD_ROSTER, "not active");
+  EDGETUNE_RETURN_IF_ERROR(CheckLengths(message));
+  if (message.manifest() != BytesOf(manifest)) {
+    return AbortError(v1::REPLAY, "keys for another manifest");
+  }
+  const auto key = PublicKey::FromRaw(member.identity_key);
+  if (!key.ok()) return AbortError(v1::BAD_ROSTER, "no identity key");
+  if (!key->Verify(AdvertiseBytes(manifest, member.id, message),
+                   message.signature())) {
+    return AbortError(v1::BAD_SIGNATURE, "advertised keys");
+  }
+  return EntryOf(member, proof, message);
+}
+
+}  // namespace edgetune::secagg
