@@ -47,11 +47,14 @@ absl::StatusOr<uint64_t> CoordinatorLoop::Connect(
   return connection;
 }
 
-void CoordinatorLoop::Receive(uint64_t connection, v1::ClientMessage message) {
-  Push({[this, connection, message = std::move(message)](absl::Time now) {
-          HandleMessage(connection, message, now);
-        },
-        nullptr});
+void CoordinatorLoop::Receive(uint64_t connection, v1::ClientMessage message,
+                              std::function<void()> handled) {
+  const bool queued =
+      Push({[this, connection, message = std::move(message)](absl::Time now) {
+              HandleMessage(connection, message, now);
+            },
+            [handled](bool) { handled(); }});
+  if (!queued) handled();
 }
 
 void CoordinatorLoop::Disconnect(uint64_t connection) {

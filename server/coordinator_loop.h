@@ -42,7 +42,8 @@ class CoordinatorLoop final : public Coordinator {
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
       std::shared_ptr<DeviceChannel> channel) override;
-  void Receive(uint64_t connection, v1::ClientMessage message) override;
+  void Receive(uint64_t connection, v1::ClientMessage message,
+               std::function<void()> handled) override;
   void Disconnect(uint64_t connection) override;
 
   absl::Status AuthorizeDownload(const std::string& device_id,

@@ -156,7 +156,7 @@ void FakeDevice::Hello() {
 void FakeDevice::Leave() { server_->coordinator().Disconnect(connection_); }
 
 void FakeDevice::Send(v1::ClientMessage message) {
-  server_->coordinator().Receive(connection_, std::move(message));
+  server_->coordinator().Receive(connection_, std::move(message), [] {});
 }
 
 v1::SessionKey FakeDevice::Key() const {

@@ -121,6 +121,7 @@ class FakeDevice {
   absl::Status Upload(const std::string& bytes, const Digest& digest);
 
   FakeChannel& channel() { return *channel_; }
+  uint64_t connection() const { return connection_; }
   const std::string& id() const { return id_; }
   // Outcomes got so far, in order.
   std::vector<v1::Outcome> outcomes;
