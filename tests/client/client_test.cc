@@ -379,6 +379,18 @@ TEST_F(ClientTest, SessionStoppedWhileTrainingIsBegunAgainAfterARestart) {
   EXPECT_EQ(engine_.trainings, 2);
 }
 
+TEST_F(ClientTest, SessionStoppedWhileEvaluatingIsBegunAgainAfterARestart) {
+  engine_.on_evaluate = [this] { client_->RequestStop(); };
+  Start();
+  Assign(Manifest(0));
+  EXPECT_TRUE(Wait().ok());
+  EXPECT_EQ(engine_.trainings, 0);
+  engine_.on_evaluate = nullptr;
+  Start();
+  EXPECT_TRUE(NextHello().has_resume());
+  EXPECT_GT(NextReport().tokens(), 0u);
+}
+
 TEST_F(ClientTest, CancelledSessionStopsTrainingAndAsksForWork) {
   engine_.on_step = [this](int64_t step) {
     if (step == 1) {
