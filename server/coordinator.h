@@ -87,7 +87,8 @@ class Coordinator {
                                          const Digest& digest) = 0;
   // FailedPrecondition: no such session of this device is open (then "late");
   // InvalidArgument: the size is not that of the run's update. Returns the
-  // BlobStore partial's name.
+  // BlobStore partial's name. An upload that is new waits for the batch that
+  // records it, so that it is found again after a crash.
   virtual absl::StatusOr<std::string> AuthorizeUpload(
       const std::string& device_id, const v1::UploadKey& key) = 0;
   // Bytes that crossed the wire, for the run of the device's assignment.

@@ -88,8 +88,10 @@ class CoordinatorLoop final : public Coordinator {
 
   // coordinator.cc: the loop
   bool Push(Item item);
-  absl::StatusOr<v1::RunStatus> Call(
-      std::function<absl::StatusOr<v1::RunStatus>(absl::Time)> body);
+  // Waits until the batch with `body` is committed. Unavailable: it is not.
+  template <typename T>
+  absl::StatusOr<T> Call(std::function<absl::StatusOr<T>(absl::Time)> body);
+  bool Await(std::function<void(absl::Time)> handle);
   void ThreadBody();
   bool StepOnce();
   absl::Status Commit();
@@ -97,6 +99,7 @@ class CoordinatorLoop final : public Coordinator {
   Effects TakeEffects(const std::vector<Item>& items);
   void AddWatchEffects(Effects& effects);
   void RemoveUnneeded();
+  absl::Status AddStrayPartials();
 
   // coordinator_devices.cc; all with mu_ held
   void HandleConnected(const std::string& id, uint64_t connection,
@@ -149,6 +152,17 @@ class CoordinatorLoop final : public Coordinator {
   std::atomic<bool> threaded_{false};
   std::thread thread_;
 };
+
+template <typename T>
+absl::StatusOr<T> CoordinatorLoop::Call(
+    std::function<absl::StatusOr<T>(absl::Time)> body) {
+  const auto stopping = absl::UnavailableError("the server is stopping");
+  // Shared: the queue may outlive a caller that was told to give up.
+  const auto result = std::make_shared<absl::StatusOr<T>>(stopping);
+  const bool committed = Await([result, body = std::move(body)](
+                                   absl::Time now) { *result = body(now); });
+  return committed ? *result : absl::StatusOr<T>(stopping);
+}
 
 }  // namespace edgetune
 

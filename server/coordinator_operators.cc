@@ -82,18 +82,19 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Submit(
   EDGETUNE_RETURN_IF_ERROR(
       CheckHeader(plan.header(), deps_.clock->Now(), "the plan"));
   EDGETUNE_RETURN_IF_ERROR(CheckBlobs(plan));
-  return Call([this, envelope, plan,
-               run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
-    if (Run* run = FindRun(run_id)) return run->Status();
-    auto run = Run::Admit({deps_.blobs, deps_.round_key}, envelope, plan,
-                          static_cast<int64_t>(runs_.size()), now, batch_);
-    if (!run.ok()) {
-      batch_.failure = run.status();
-      return run.status();
-    }
-    runs_.push_back(*std::move(run));
-    return runs_.back()->Status();
-  });
+  return Call<v1::RunStatus>(
+      [this, envelope, plan,
+       run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+        if (Run* run = FindRun(run_id)) return run->Status();
+        auto run = Run::Admit({deps_.blobs, deps_.round_key}, envelope, plan,
+                              static_cast<int64_t>(runs_.size()), now, batch_);
+        if (!run.ok()) {
+          batch_.failure = run.status();
+          return run.status();
+        }
+        runs_.push_back(*std::move(run));
+        return runs_.back()->Status();
+      });
 }
 
 std::vector<v1::RunStatus> CoordinatorLoop::List() {
@@ -131,11 +132,12 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Show(const std::string& run_id) {
 
 absl::StatusOr<v1::RunStatus> CoordinatorLoop::StopRun(
     const std::string& run_id) {
-  return Call([this, run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
-    EDGETUNE_ASSIGN_OR_RETURN(Run * run, FindByPrefix(run_id));
-    run->Stop(now, batch_);
-    return run->Status();
-  });
+  return Call<v1::RunStatus>(
+      [this, run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+        EDGETUNE_ASSIGN_OR_RETURN(Run * run, FindByPrefix(run_id));
+        run->Stop(now, batch_);
+        return run->Status();
+      });
 }
 
 absl::StatusOr<uint64_t> CoordinatorLoop::Watch(const std::string& run_id,
