@@ -1,13 +1,16 @@
 // A client and its own device: policy, data, disk, and how it ends.
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "absl/time/clock.h"
+#include "base/atomic_file.h"
 #include "base/status.h"
 #include "client/client.h"
 #include "client/status_file.h"
 #include "tests/client/client_world.h"
+#include "tests/testing/small_disk.h"
 
 namespace edgetune {
 namespace {
@@ -81,6 +84,52 @@ TEST_F(ClientDeviceTest, LastWordThatIsNotAnsweredDoesNotKeepTheClient) {
   NextDeclined();
   transport_->listener()->OnDown(absl::UnavailableError("cut"));
   EXPECT_EQ(ExitCodeOf(Wait()), 4);
+}
+
+TEST_F(ClientDeviceTest, FullServerDoesNotEndTheDevice) {
+  Start();
+  NextHello();
+  transport_->upload_refusal = absl::ResourceExhaustedError("no room");
+  Assign(Manifest(0));
+  const v1::Declined declined = NextDeclined();
+  EXPECT_EQ(declined.reason(), v1::Declined::UNABLE);
+  Answer(declined.session(), v1::Outcome::CANCELLED);
+  EXPECT_FALSE(NextHello().has_resume());
+  transport_->upload_refusal = absl::OkStatus();
+  Assign(Manifest(1));
+  EXPECT_EQ(NextReport().session().round(), 1u);
+}
+
+TEST_F(ClientDeviceTest, ItsOwnFullDiskEndsTheDevice) {
+  Start();
+  NextHello();
+  // Too little for the base, enough for the session's row.
+  const testing::SmallDisk disk(run_.plan.model().parts(0).size() - 1);
+  Assign(Manifest(0));
+  const v1::Declined declined = NextDeclined();
+  EXPECT_EQ(declined.reason(), v1::Declined::UNABLE);
+  Answer(declined.session(), v1::Outcome::CANCELLED);
+  const absl::Status status = Wait();
+  EXPECT_EQ(KindOf(status), ErrorKind::kDiskFull) << status;
+  EXPECT_EQ(ExitCodeOf(status), 1);
+}
+
+TEST_F(ClientDeviceTest, DamagedBaseIsFetchedAgain) {
+  Start();
+  Assign(Manifest(0));
+  Answer(NextReport().session(), v1::Outcome::ACCEPTED);
+  NextHello();
+  const v1::FilePart& base = run_.plan.model().parts(0);
+  const std::string path = cache_->PathOf(*DigestFromBytes(base.sha256()));
+  ASSERT_TRUE(Stop().ok());
+  std::string bytes = *ReadFile(path);
+  bytes[bytes.size() / 2] ^= 1;
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  std::ofstream(path, std::ios::binary) << bytes;
+  Start();
+  Assign(Manifest(1));
+  EXPECT_EQ(NextReport().base_bytes_down(), base.size());
+  EXPECT_EQ(Sha256Bytes(*ReadFile(path)), base.sha256());
 }
 
 TEST_F(ClientDeviceTest, MissingDataFileIsToldBeforeAnythingElse) {
