@@ -145,6 +145,27 @@ TEST(CoordinatorFailuresTest, AnUploadThatWasNeverReportedIsCleanedUp) {
   EXPECT_FALSE(server.blobs().Has(Sha256(bytes)));
 }
 
+TEST(CoordinatorFailuresTest, AnUploadThatEndsTogetherWithItsRoundIsCleanedUp) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  for (auto& device : fleet) device->works = false;
+  server.Submit(server.MakePlan());
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[2]->manifest(); }));
+  const std::vector<uint8_t> bytes(kTestCoordinates * 4, 1);
+  v1::UploadKey key;
+  *key.mutable_session() = fleet[2]->Key();
+  key.set_sha256(DigestBytes(Sha256(bytes)));
+  key.set_size(bytes.size());
+  const std::string name = *server.coordinator().AuthorizeUpload("d3", key);
+  ASSERT_TRUE(server.blobs().AppendPartial(name, 0, bytes, key.size()).ok());
+  server.database().before_commit = [&] {
+    EXPECT_TRUE(
+        server.blobs().FinishPartial(name, Sha256(bytes), key.size()).ok());
+  };
+  server.Pass(absl::Minutes(10));  // the deadline
+  EXPECT_FALSE(server.blobs().Has(Sha256(bytes)));
+}
+
 TEST(CoordinatorFailuresTest, OneClientLostTheRoundCommitsWithThree) {
   TestServer server;
   auto fleet = MakeFleet(&server);
