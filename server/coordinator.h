@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/identity/envelope.h"
+#include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
-#include "server/published_roster.h"
 #include "storage/blob_store.h"
 #include "storage/database.h"
 

@@ -119,7 +119,7 @@ void Run::SendAssignment(const std::string& device, Batch& batch) const {
   *message.mutable_assignment()->mutable_manifest() = manifest_;
   if (Masks()) {
     v1::Assignment& assignment = *message.mutable_assignment();
-    if (roster_ != nullptr) *assignment.mutable_roster() = roster_->head;
+    if (roster_ != nullptr) *assignment.mutable_roster() = roster_->envelope;
     for (const ModelVersion& version : models_.versions()) {
       *assignment.add_cards() = version.card;
     }
