@@ -85,18 +85,18 @@ nlohmann::json Measure(const Target& target) {
     if (nanoseconds[i] <= *most) moments[classes[i] & 1].Add(nanoseconds[i]);
   }
   const double difference = moments[1].mean - moments[0].mean;
-  return {{"t", difference /
-                    std::sqrt(moments[0].Error() + moments[1].Error())},
-          {"ns", moments[1].mean},
-          {"difference_percent", 100 * difference / moments[1].mean}};
+  return {
+      {"t", difference / std::sqrt(moments[0].Error() + moments[1].Error())},
+      {"ns", moments[1].mean},
+      {"difference_percent", 100 * difference / moments[1].mean}};
 }
 
 void Multiply(const SecretBytes& secret) {
   uint32_t sum = 0;
   for (uint32_t i = 0; i < 256; ++i) {
     const size_t at = 2 * (i % 16);
-    const auto element = static_cast<uint16_t>(secret.bytes()[at] << 8 |
-                                               secret.bytes()[at + 1]);
+    const auto element =
+        static_cast<uint16_t>(secret.bytes()[at] << 8 | secret.bytes()[at + 1]);
     sum ^= GfMultiply(element, static_cast<uint16_t>(257 * i + 1));
     sum ^= GfMultiply(static_cast<uint16_t>(257 * i + 1), element);
   }

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "bench/secagg_session.h"
 #include "privacy/crypto/secret.h"
 #include "privacy/crypto/secure_random.h"
 #include "privacy/secagg/masked_vector.h"
@@ -262,46 +263,75 @@ class Session {
   std::vector<double> want_;
 };
 
-double Rounded(double value) { return std::stod(fmt::format("{:.4g}", value)); }
+double Rounded(double value) { return std::stod(fmt::format("{:.5g}", value)); }
 
-nlohmann::json Run(const Workload& workload) {
-  const MaskedShape shape = ShapeOf(workload);
-  const ClientCost alone = OneClient(workload, shape, 1);
-  const ClientCost every = OneClient(workload, shape, Cores());
+// Unmasking beside the time of the same bytes from OpenSSL, in turns.
+nlohmann::json ServerFigures(const Workload& workload,
+                             const MaskedShape& shape) {
   const Session session(workload, shape);
   const double bytes =
       4.0 * static_cast<double>(shape.size() * session.terms());
-  std::vector<Seconds> limits, servers;
+  std::vector<Seconds> limits, servers, folds;
   ServerCost cost;
   for (int run = 0; run < kRuns; ++run) {
     const Seconds aes = AesSecondsPerByte();
     limits.push_back({aes.wall * bytes, aes.cpu * bytes});
     cost = session.Aggregate();
+    folds.push_back(cost.fold);
     servers.push_back({cost.unmask.wall + cost.decode.wall,
                        cost.unmask.cpu + cost.decode.cpu});
   }
   const Seconds limit = Best(limits), server = Best(servers);
-  const auto ms = [](const ClientCost& client) {
-    return Rounded(
-        1e3 * (client.quantize.wall + client.mask.wall + client.pack.wall));
+  const double groups = workload.groups;
+  return {{"mask_streams", session.terms()},
+          {"unmask_s", Rounded(groups * server.wall)},
+          {"unmask_cpu_s", Rounded(groups * server.cpu)},
+          {"aes_limit_s", Rounded(groups * limit.wall)},
+          {"aes_limit_cpu_s", Rounded(groups * limit.cpu)},
+          {"ratio", Rounded(server.wall / limit.wall)},
+          {"cpu_ratio", Rounded(server.cpu / limit.cpu)},
+          {"fold_s", Rounded(groups * Best(folds).wall)},
+          {"memory_mb", Rounded(1e-6 * static_cast<double>(cost.memory))},
+          {"largest_error", Rounded(cost.error)}};
+}
+
+nlohmann::json ClientFigures(const Workload& workload,
+                             const MaskedShape& shape) {
+  const auto figures = [&](int threads) {
+    const ClientCost cost = OneClient(workload, shape, threads);
+    const auto sum = [&](double Seconds::*part) {
+      return Rounded(1e3 *
+                     (cost.quantize.*part + cost.mask.*part + cost.pack.*part));
+    };
+    return nlohmann::json{{"ms", sum(&Seconds::wall)},
+                          {"cpu_ms", sum(&Seconds::cpu)},
+                          {"quantize_ms", Rounded(1e3 * cost.quantize.wall)},
+                          {"mask_ms", Rounded(1e3 * cost.mask.wall)}};
   };
+  return {{"one_core", figures(1)}, {"all_cores", figures(Cores())}};
+}
+
+nlohmann::json Run(const Workload& workload) {
+  const MaskedShape shape = ShapeOf(workload);
+  const SessionCost messages = RunSession(workload.clients, workload.lost);
+  const size_t up = shape.byte_size() + messages.up_bytes;
+  nlohmann::json server = ServerFigures(workload, shape);
+  server["messages_s"] = Rounded(workload.groups * messages.server_s);
+  server["all_s"] = Rounded(workload.groups * messages.server_s +
+                            server["unmask_s"].get<double>() +
+                            server["fold_s"].get<double>());
+  nlohmann::json client = ClientFigures(workload, shape);
+  client["messages_ms"] = Rounded(1e3 * messages.client_s);
+  client["up_bytes"] = up;
+  client["up_ratio"] =
+      Rounded(static_cast<double>(up) / (4.0 * workload.coordinates));
+  client["down_bytes"] = messages.down_bytes;
   return {{"coordinates", workload.coordinates},
           {"clients", workload.clients},
           {"lost", workload.lost},
           {"groups", workload.groups},
-          {"client_ms", ms(alone)},
-          {"client_quantize_ms", Rounded(1e3 * alone.quantize.wall)},
-          {"client_all_cores_ms", ms(every)},
-          {"mask_streams", session.terms()},
-          {"server_s", Rounded(workload.groups * server.wall)},
-          {"server_cpu_s", Rounded(workload.groups * server.cpu)},
-          {"aes_limit_s", Rounded(workload.groups * limit.wall)},
-          {"aes_limit_cpu_s", Rounded(workload.groups * limit.cpu)},
-          {"ratio", Rounded(server.wall / limit.wall)},
-          {"cpu_ratio", Rounded(server.cpu / limit.cpu)},
-          {"fold_s", Rounded(workload.groups * cost.fold.wall)},
-          {"server_mb", Rounded(1e-6 * static_cast<double>(cost.memory))},
-          {"largest_error", Rounded(cost.error)}};
+          {"client", client},
+          {"server", server}};
 }
 
 int Main(std::span<char* const> wanted) {

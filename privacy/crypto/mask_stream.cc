@@ -27,11 +27,12 @@ class Tile {
   Tile(const Tile&) = delete;
   Tile& operator=(const Tile&) = delete;
 
-  absl::StatusOr<const uint32_t*> Fill(KeyStream& stream, size_t words) {
+  absl::StatusOr<std::span<const uint32_t>> Fill(KeyStream& stream,
+                                                 size_t words) {
     used_ = std::max(used_, words);
     EDGETUNE_RETURN_IF_ERROR(stream.Next(
         {reinterpret_cast<uint8_t*>(words_.data()), words * sizeof(uint32_t)}));
-    return words_.data();
+    return std::span<const uint32_t>(words_).first(words);
   }
 
  private:
@@ -40,61 +41,79 @@ class Tile {
   alignas(64) std::array<uint32_t, kTileWords> words_;
 };
 
-// The compiler makes the loops twice, and the loader picks: with 32-byte
-// vectors they cost half, which is a twentieth of the whole.
-#if defined(__x86_64__)
-#define EDGETUNE_WITH_AVX2 [[gnu::target_clones("avx2", "default")]]
-#else
-#define EDGETUNE_WITH_AVX2
-#endif
+enum class Sign { kAdd, kSubtract };
+
+struct Piece {
+  Sign sign;
+  std::span<const uint32_t> masks;
+  uint32_t* sums;  // as many
+};
 
 // Words before the first vector of sums that lies in one cache line: a store
 // across two is dear, a load of masks is not.
-size_t Head(const uint32_t* sums, size_t n) {
+[[gnu::always_inline]] inline size_t Head(const Piece& piece) {
   constexpr size_t kVectorWords = 8;
   const size_t past =
-      reinterpret_cast<uintptr_t>(sums) / sizeof(uint32_t) % kVectorWords;
-  return std::min(n, (kVectorWords - past) % kVectorWords);
+      reinterpret_cast<uintptr_t>(piece.sums) / sizeof(uint32_t);
+  return std::min(piece.masks.size(), -past % kVectorWords);
 }
 
-EDGETUNE_WITH_AVX2 void AddWords(const uint32_t* masks, size_t n,
-                                 uint32_t* sums) {
-  const size_t head = Head(sums, n);
-  for (size_t i = 0; i < head; ++i) sums[i] += masks[i];
-  for (size_t i = head; i < n; ++i) sums[i] += masks[i];
+// Two loops each, so that the second one begins aligned.
+[[gnu::always_inline]] inline void CombineWords(const Piece& piece) {
+  const uint32_t* const masks = piece.masks.data();
+  const size_t n = piece.masks.size();
+  const size_t head = Head(piece);
+  uint32_t* const sums = piece.sums;
+  if (piece.sign == Sign::kAdd) {
+    for (size_t i = 0; i < head; ++i) sums[i] += masks[i];
+    for (size_t i = head; i < n; ++i) sums[i] += masks[i];
+  } else {
+    for (size_t i = 0; i < head; ++i) sums[i] -= masks[i];
+    for (size_t i = head; i < n; ++i) sums[i] -= masks[i];
+  }
 }
 
-EDGETUNE_WITH_AVX2 void SubtractWords(const uint32_t* masks, size_t n,
-                                      uint32_t* sums) {
-  const size_t head = Head(sums, n);
-  for (size_t i = 0; i < head; ++i) sums[i] -= masks[i];
-  for (size_t i = head; i < n; ++i) sums[i] -= masks[i];
+#if defined(__x86_64__)
+// With vectors of 32 bytes the sums cost half, a twentieth of the whole. Asked
+// at run time, not by target_clones: its resolver runs before ThreadSanitizer
+// is ready, and crashes.
+[[gnu::target("avx2")]] void CombineAvx2(const Piece& piece) {
+  CombineWords(piece);
+}
+#endif
+
+void CombinePiece(const Piece& piece) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) return CombineAvx2(piece);
+#endif
+  CombineWords(piece);
 }
 
-// Calls combine(masks, n, sums) until every word of the accumulator had its.
-template <typename Combine>
-absl::Status Walk(KeyStream& stream, uint64_t first_word,
-                  std::span<uint32_t> accumulator, const Combine& combine) {
+}  // namespace
+
+struct MaskStream::State {
+  absl::Status Combine(Sign sign, uint64_t first_word,
+                       std::span<uint32_t> accumulator);
+  KeyStream stream;
+};
+
+// Works through the accumulator a tile at a time.
+absl::Status MaskStream::State::Combine(Sign sign, uint64_t first_word,
+                                        std::span<uint32_t> accumulator) {
   EDGETUNE_RETURN_IF_ERROR(stream.Seek(first_word / kBlockWords));
   // Words of the first block that lie before the asked one.
   size_t skip = first_word % kBlockWords;
   Tile tile;
   while (!accumulator.empty()) {
     const size_t n = std::min(accumulator.size(), kTileWords - skip);
-    EDGETUNE_ASSIGN_OR_RETURN(const uint32_t* masks,
+    EDGETUNE_ASSIGN_OR_RETURN(const std::span<const uint32_t> words,
                               tile.Fill(stream, skip + n));
-    combine(masks + skip, n, accumulator.data());
+    CombinePiece({sign, words.subspan(skip), accumulator.data()});
     accumulator = accumulator.subspan(n);
     skip = 0;
   }
   return absl::OkStatus();
 }
-
-}  // namespace
-
-struct MaskStream::State {
-  KeyStream stream;
-};
 
 MaskStream::MaskStream(std::unique_ptr<State> state)
     : state_(std::move(state)) {}
@@ -110,12 +129,12 @@ absl::StatusOr<MaskStream> MaskStream::Make(const SecretBytes& key) {
 
 absl::Status MaskStream::Add(uint64_t first_word,
                              std::span<uint32_t> accumulator) {
-  return Walk(state_->stream, first_word, accumulator, AddWords);
+  return state_->Combine(Sign::kAdd, first_word, accumulator);
 }
 
 absl::Status MaskStream::Subtract(uint64_t first_word,
                                   std::span<uint32_t> accumulator) {
-  return Walk(state_->stream, first_word, accumulator, SubtractWords);
+  return state_->Combine(Sign::kSubtract, first_word, accumulator);
 }
 
 }  // namespace edgetune
