@@ -36,6 +36,10 @@ bool SecretBytes::Equals(std::span<const uint8_t> other) const {
          CRYPTO_memcmp(data_.get(), other.data(), size_) == 0;
 }
 
+void WipeBytes(std::span<uint8_t> bytes) {
+  OPENSSL_cleanse(bytes.data(), bytes.size());
+}
+
 void WipeString(std::string& secret) {
   OPENSSL_cleanse(secret.data(), secret.size());
   secret.clear();

@@ -28,10 +28,9 @@ absl::Status SecAggClient::State::Advertise() {
   advertised.set_c_pk(BytesOf(c_key->public_key()));
   advertised.set_s_pk(BytesOf(s_key->public_key()));
   advertised.set_nonce(nonce.data(), nonce.size());
-  EDGETUNE_ASSIGN_OR_RETURN(
-      *advertised.mutable_signature(),
-      options.identity->Sign(
-          AdvertiseBytes(options.manifest, options.id, advertised)));
+  EDGETUNE_ASSIGN_OR_RETURN(*advertised.mutable_signature(),
+                            options.identity->Sign(AdvertiseBytes(
+                                options.manifest, options.id, advertised)));
   return absl::OkStatus();
 }
 
@@ -41,7 +40,8 @@ absl::Status SecAggClient::State::Take(const v1::SecAggServerMessage& message,
   if (step < kCohort || step >= kSteps) {
     return AbortError(v1::LENGTH, "a message of an unknown kind");
   }
-  const int next = static_cast<int>(phase) - static_cast<int>(Phase::kAdvertised);
+  const int next =
+      static_cast<int>(phase) - static_cast<int>(Phase::kAdvertised);
   if (step > next) return AbortError(v1::REPLAY, "a message before its time");
   const Digest digest = Sha256(message.SerializeAsString());
   if (step < next) {
@@ -136,30 +136,37 @@ void SecAggClient::State::WipeAnswers() {
   answers = {};
 }
 
-const PublicKey* SecAggClient::State::CoordinatorKeyOf(
-    std::string_view statement, std::string_view signature) const {
+absl::StatusOr<v1::SignedStatement> SecAggClient::State::SignedByCoordinator(
+    std::string statement, const std::string& signature,
+    std::string_view what) const {
   for (const PublicKey& key : options.coordinator) {
-    if (key.Verify(statement, signature)) return &key;
+    if (!key.Verify(statement, signature)) continue;
+    v1::SignedStatement both;
+    both.set_statement(std::move(statement));
+    both.set_signature(signature);
+    both.set_signer(key.raw());
+    return both;
   }
-  return nullptr;
+  return AbortError(v1::BAD_SIGNATURE, what);
 }
 
-void SecAggClient::State::KeepEvidence(const PublicKey& signer,
-                                       const v1::SignedStatement& first,
+void SecAggClient::State::KeepEvidence(const v1::SignedStatement& first,
                                        const v1::SignedStatement& second) {
   v1::Contradiction contradiction;
-  contradiction.set_signer(signer.raw());
   *contradiction.add_statements() = first;
   *contradiction.add_statements() = second;
   evidence = contradiction.SerializeAsString();
 }
 
+SecAggClient::State::~State() {
+  WipeSecrets();
+  WipeAnswers();
+}
+
 SecAggClient::SecAggClient(Options options)
     : state_(std::make_unique<State>(std::move(options))) {}
 
-SecAggClient::~SecAggClient() {
-  if (state_) End();
-}
+SecAggClient::~SecAggClient() = default;
 SecAggClient::SecAggClient(SecAggClient&&) noexcept = default;
 SecAggClient& SecAggClient::operator=(SecAggClient&&) noexcept = default;
 

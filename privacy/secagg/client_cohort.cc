@@ -116,6 +116,19 @@ SecAggClient::State::Answer SecAggClient::State::OnCohort(
 }
 
 absl::Status SecAggClient::State::CheckCohort(const v1::Cohort& message) const {
+  EDGETUNE_RETURN_IF_ERROR(CheckCount(message));
+  for (const v1::CohortEntry& entry : message.entries()) {
+    EDGETUNE_RETURN_IF_ERROR(CheckEntrySizes(entry));
+  }
+  EDGETUNE_RETURN_IF_ERROR(CheckOrder(message));
+  EDGETUNE_RETURN_IF_ERROR(CheckOwnEntry(message));
+  if (!KeysAreDistinct(message)) {
+    return AbortError(v1::DUP_KEY, "two keys of the cohort are the same");
+  }
+  return CheckMembers(message);
+}
+
+absl::Status SecAggClient::State::CheckCount(const v1::Cohort& message) const {
   const auto n = static_cast<uint32_t>(message.entries_size());
   if (n < std::max(options.shape.n_min, kSecAggSmallestCohort)) {
     return AbortError(v1::COHORT_SIZE, "the cohort is too small");
@@ -123,10 +136,11 @@ absl::Status SecAggClient::State::CheckCohort(const v1::Cohort& message) const {
   if (n > std::min(options.shape.n_max, kSecAggLargestGroup)) {
     return AbortError(v1::COHORT_SIZE, "the cohort is too large");
   }
-  for (const v1::CohortEntry& entry : message.entries()) {
-    EDGETUNE_RETURN_IF_ERROR(CheckEntrySizes(entry));
-  }
-  EDGETUNE_RETURN_IF_ERROR(CheckOrder(message));
+  return absl::OkStatus();
+}
+
+absl::Status SecAggClient::State::CheckOwnEntry(
+    const v1::Cohort& message) const {
   const auto own = std::ranges::find_if(
       message.entries(),
       [&](const v1::CohortEntry& entry) { return IdOf(entry) == options.id; });
@@ -136,9 +150,11 @@ absl::Status SecAggClient::State::CheckCohort(const v1::Cohort& message) const {
   if (!IsOwn(*own, advertised, options.identity->public_key().raw())) {
     return AbortError(v1::COHORT_INVALID, "our entry was changed");
   }
-  if (!KeysAreDistinct(message)) {
-    return AbortError(v1::DUP_KEY, "two keys of the cohort are the same");
-  }
+  return absl::OkStatus();
+}
+
+absl::Status SecAggClient::State::CheckMembers(
+    const v1::Cohort& message) const {
   for (const v1::CohortEntry& entry : message.entries()) {
     if (!IsInRoster(entry, options.roster)) {
       return AbortError(v1::BAD_ROSTER, "a member is not enrolled and active");
@@ -176,10 +192,11 @@ absl::Status SecAggClient::State::AgreeWithAll(const v1::Cohort& message) {
                               AgreeWith(*c_key, entry.c_pk()));
     EDGETUNE_ASSIGN_OR_RETURN(const SecretBytes masking,
                               AgreeWith(*s_key, entry.s_pk()));
-    EDGETUNE_ASSIGN_OR_RETURN(peer.seal_key,
-                              SealKey({session, options.id, peer.id}, sealing));
-    EDGETUNE_ASSIGN_OR_RETURN(peer.open_key,
-                              SealKey({session, peer.id, options.id}, sealing));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        peer.seal_key, SealKey({session, options.id, peer.id, v, {}}, sealing));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        peer.open_key,
+        SealKey({session, peer.id, options.id, self, {}}, sealing));
     EDGETUNE_ASSIGN_OR_RETURN(
         peer.mask_key, PairMaskKey(session, masking, options.id, peer.id));
   }
@@ -191,9 +208,8 @@ absl::StatusOr<std::vector<SharePair>> SecAggClient::State::DealShares() {
   const auto n = static_cast<uint32_t>(peers.size());
   EDGETUNE_ASSIGN_OR_RETURN(seed, RandomSecret(*options.random, kSecretSize));
   commitment = BytesOf(CommitmentOf(session, options.id, seed));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      std::vector<SecretBytes> b,
-      ShareSecret(seed, threshold, n, *options.random));
+  EDGETUNE_ASSIGN_OR_RETURN(std::vector<SecretBytes> b,
+                            ShareSecret(seed, threshold, n, *options.random));
   EDGETUNE_ASSIGN_OR_RETURN(
       std::vector<SecretBytes> s,
       ShareSecret(s_key->secret(), threshold, n, *options.random));

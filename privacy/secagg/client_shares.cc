@@ -26,10 +26,9 @@ SecAggClient::State::Answer SecAggClient::State::OnForwarded(
 absl::Status SecAggClient::State::CheckForwarded(
     const v1::ForwardedShares& message) {
   EDGETUNE_RETURN_IF_ERROR(CheckSession(session, message.session()));
-  const std::string statement = U2Bytes(session, message.u2());
-  if (CoordinatorKeyOf(statement, message.signature()) == nullptr) {
-    return AbortError(v1::BAD_SIGNATURE, "U2");
-  }
+  EDGETUNE_ASSIGN_OR_RETURN(u2_signed,
+                            SignedByCoordinator(U2Bytes(session, message.u2()),
+                                                message.signature(), "U2"));
   const auto members = MembersOf(message.u2(), size());
   if (!members.ok()) return AbortError(v1::LENGTH, "U2 is not a bitmap");
   if (!(*members)[self]) return AbortError(v1::U2_INVALID, "we are not in U2");
@@ -52,8 +51,6 @@ absl::Status SecAggClient::State::CheckForwarded(
   }
   in_u2 = *members;
   u2 = message.u2();
-  u2_signed.set_statement(statement);
-  u2_signed.set_signature(message.signature());
   return absl::OkStatus();
 }
 

@@ -32,6 +32,7 @@ struct SecAggClient::State {
   };
 
   explicit State(Options o) : options(std::move(o)) {}
+  ~State();
 
   using Answer = absl::StatusOr<v1::SecAggClientMessage>;
 
@@ -47,6 +48,9 @@ struct SecAggClient::State {
   // client_cohort.cc: R1 and R2
   Answer OnCohort(const v1::Cohort& message);
   absl::Status CheckCohort(const v1::Cohort& message) const;
+  absl::Status CheckCount(const v1::Cohort& message) const;
+  absl::Status CheckOwnEntry(const v1::Cohort& message) const;
+  absl::Status CheckMembers(const v1::Cohort& message) const;
   absl::Status JoinCohort(const v1::Cohort& message);
   absl::Status AgreeWithAll(const v1::Cohort& message);
   absl::StatusOr<std::vector<SharePair>> DealShares();
@@ -68,12 +72,12 @@ struct SecAggClient::State {
   // Another message for a step that was taken.
   absl::Status Contradicted(const v1::SecAggServerMessage& message);
 
-  // Which of the coordinator's keys signed this. nullptr: none.
-  const PublicKey* CoordinatorKeyOf(std::string_view statement,
-                                    std::string_view signature) const;
-  void KeepEvidence(const PublicKey& signer, const v1::SignedStatement& first,
+  // BAD_SIGNATURE, naming `what`: no key of the coordinator signed this.
+  absl::StatusOr<v1::SignedStatement> SignedByCoordinator(
+      std::string statement, const std::string& signature,
+      std::string_view what) const;
+  void KeepEvidence(const v1::SignedStatement& first,
                     const v1::SignedStatement& second);
-  absl::StatusOr<std::string> Sign(std::string_view statement) const;
   size_t size() const { return peers.size(); }
 
   const Options options;
@@ -93,9 +97,9 @@ struct SecAggClient::State {
   std::vector<Peer> peers;  // the cohort; our own place holds our own shares
   uint32_t self = 0;
   uint32_t threshold = 0;
-  SecretBytes seed;           // b; gone after R3
-  std::string commitment;     // com of b
-  std::string u2, u3;         // bitmaps
+  SecretBytes seed;        // b; gone after R3
+  std::string commitment;  // com of b
+  std::string u2, u3;      // bitmaps
   std::vector<bool> in_u2, in_u3;
   v1::SignedStatement u2_signed, u3_signed;  // by the coordinator
   bool complained = false;

@@ -7,17 +7,6 @@
 #include "privacy/secagg/encoding.h"
 
 namespace edgetune::secagg {
-namespace {
-
-v1::SignedStatement Signed(std::string statement, std::string signature) {
-  v1::SignedStatement both;
-  both.set_statement(std::move(statement));
-  both.set_signature(std::move(signature));
-  return both;
-}
-
-}  // namespace
-
 SecAggClient::State::Answer SecAggClient::State::OnFreeze(
     const v1::Freeze& message, Actions& actions) {
   EDGETUNE_RETURN_IF_ERROR(CheckSurvivors(message));
@@ -38,13 +27,12 @@ absl::Status SecAggClient::State::CheckSurvivors(const v1::Freeze& message) {
     return AbortError(v1::REPLAY, "a freeze before our vector was sent");
   }
   EDGETUNE_RETURN_IF_ERROR(CheckSession(session, message.session()));
-  const std::string statement = FreezeBytes(session, u2, message.u3());
-  const PublicKey* signer = CoordinatorKeyOf(statement, message.signature());
-  if (signer == nullptr) return AbortError(v1::BAD_SIGNATURE, "U3");
+  EDGETUNE_ASSIGN_OR_RETURN(
+      u3_signed, SignedByCoordinator(FreezeBytes(session, u2, message.u3()),
+                                     message.signature(), "U3"));
   const auto members = MembersOf(message.u3(), size());
   if (!members.ok()) return AbortError(v1::LENGTH, "U3 is not a bitmap");
-  u3_signed = Signed(statement, message.signature());
-  KeepEvidence(*signer, u2_signed, u3_signed);
+  KeepEvidence(u2_signed, u3_signed);
   for (size_t v = 0; v < size(); ++v) {
     if ((*members)[v] && !in_u2[v]) {
       return AbortError(v1::U3_INVALID, "U3 is not part of U2");
@@ -116,22 +104,22 @@ v1::UnmaskShares SecAggClient::State::SharesToShow() const {
 
 absl::Status SecAggClient::State::Contradicted(
     const v1::SecAggServerMessage& message) {
-  std::string statement, signature;
-  const v1::SignedStatement* first = nullptr;
-  if (message.has_freeze()) {
-    statement = FreezeBytes(session, u2, message.freeze().u3());
-    signature = message.freeze().signature();
-    first = &u3_signed;
-  } else if (message.has_shares()) {
-    statement = U2Bytes(session, message.shares().u2());
-    signature = message.shares().signature();
-    first = &u2_signed;
-  }
-  if (first != nullptr && statement != first->statement()) {
-    const PublicKey* signer = CoordinatorKeyOf(statement, signature);
-    if (signer == nullptr) return AbortError(v1::BAD_SIGNATURE, "another set");
-    KeepEvidence(*signer, *first, Signed(statement, signature));
-    if (message.has_freeze()) {
+  v1::SignedStatement other;
+  if (message.has_shares()) {
+    const v1::ForwardedShares& shares = message.shares();
+    EDGETUNE_ASSIGN_OR_RETURN(
+        other, SignedByCoordinator(U2Bytes(session, shares.u2()),
+                                   shares.signature(), "another U2"));
+    if (other.statement() != u2_signed.statement()) {
+      KeepEvidence(u2_signed, other);
+    }
+  } else if (message.has_freeze()) {
+    const v1::Freeze& freeze = message.freeze();
+    EDGETUNE_ASSIGN_OR_RETURN(
+        other, SignedByCoordinator(FreezeBytes(session, u2, freeze.u3()),
+                                   freeze.signature(), "another U3"));
+    if (other.statement() != u3_signed.statement()) {
+      KeepEvidence(u3_signed, other);
       return AbortError(v1::U3_EQUIVOCATION, "two survivor sets were signed");
     }
   }

@@ -28,16 +28,22 @@ std::string IndexList(std::span<const uint32_t> indices) {
   return list;
 }
 
-// list(index u16 ‖ share 32)
-template <typename Shares>
-std::string ShareList(const Shares& shares) {
-  std::string list;
-  AppendBigEndian(shares.size(), 4, list);
+using Shares = google::protobuf::RepeatedPtrField<v1::IndexedShare>;
+
+// list(index u16 ‖ share 32) as a field.
+size_t ShareListSize(const Shares& shares) {
+  size_t size = 4;
+  for (const v1::IndexedShare& entry : shares) size += 2 + entry.share().size();
+  return size;
+}
+
+void AppendShareList(const Shares& shares, std::string& out) {
+  AppendBigEndian(ShareListSize(shares), 4, out);
+  AppendBigEndian(shares.size(), 4, out);
   for (const v1::IndexedShare& entry : shares) {
-    AppendBigEndian(entry.index(), 2, list);
-    list += entry.share();
+    AppendBigEndian(entry.index(), 2, out);
+    out += entry.share();
   }
-  return list;
 }
 
 }  // namespace
@@ -158,12 +164,13 @@ std::string U3Bytes(const Digest& session, std::string_view u2,
 
 std::string UnmaskBytes(const Digest& session, const ClientId& id,
                         const v1::UnmaskShares& message) {
-  return Encoder("unmask")
-      .Add(session)
-      .Add(id)
-      .Add(ShareList(message.b_shares()))
-      .Add(ShareList(message.s_shares()))
-      .bytes();
+  std::string bytes = Encoder("unmask").Add(session).Add(id).bytes();
+  // No copy stays behind when this grows: the caller wipes what it gets.
+  bytes.reserve(bytes.size() + 8 + ShareListSize(message.b_shares()) +
+                ShareListSize(message.s_shares()));
+  AppendShareList(message.b_shares(), bytes);
+  AppendShareList(message.s_shares(), bytes);
+  return bytes;
 }
 
 std::string BitmapOf(const std::vector<bool>& members) {

@@ -90,6 +90,7 @@ std::string FreezeBytes(const Digest& session, std::string_view u2,
                         std::string_view u3);
 std::string U3Bytes(const Digest& session, std::string_view u2,
                     std::string_view u3);
+// Holds shares: wipe it.
 std::string UnmaskBytes(const Digest& session, const ClientId& id,
                         const v1::UnmaskShares& message);
 

@@ -40,9 +40,10 @@ v1::CohortEntry EntryOf(const RosterMember& member, const RosterProof& proof,
 }  // namespace
 
 absl::Status AbortError(v1::AbortCode code, std::string_view what) {
-  absl::Status status = absl::AbortedError(
-      fmt::format("{}: {}", v1::AbortCode_Name(code), what));
-  status.SetPayload(kPayload, absl::Cord(fmt::format("{}", static_cast<int>(code))));
+  absl::Status status =
+      absl::AbortedError(fmt::format("{}: {}", v1::AbortCode_Name(code), what));
+  status.SetPayload(kPayload,
+                    absl::Cord(fmt::format("{}", static_cast<int>(code))));
   return status;
 }
 
@@ -62,8 +63,8 @@ bool IsKnownAbort(v1::AbortCode code) {
 absl::Status CheckSize(std::string_view field, size_t size,
                        std::string_view what) {
   if (field.size() == size) return absl::OkStatus();
-  return AbortError(v1::LENGTH, fmt::format("{} has {} bytes instead of {}", what,
-                                            field.size(), size));
+  return AbortError(v1::LENGTH, fmt::format("{} has {} bytes instead of {}",
+                                            what, field.size(), size));
 }
 
 absl::Status CheckSession(const Digest& session, std::string_view field) {
