@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "models/io/adapter_file.h"
 #include "privacy/crypto/hash.h"
+#include "protos/masking.h"
 #include "protos/plan_check.h"
 #include "tests/testing/tiny_model.h"
 
@@ -165,9 +166,11 @@ class FakeTrainer final : public Trainer {
 }  // namespace
 
 TestKeys MakeTestKeys() {
-  TestKeys keys{Get(SigningKey::Generate()), Get(SigningKey::Generate()), {}};
+  TestKeys keys{Get(SigningKey::Generate()), Get(SigningKey::Generate()),
+                Get(SigningKey::Generate()), {}};
   keys.trusted.release = {keys.release.public_key()};
   keys.trusted.round = {keys.round.public_key()};
+  keys.trusted.roster = {keys.authority.public_key()};
   return keys;
 }
 
@@ -189,6 +192,18 @@ TestRun MakeTestRun(const std::string& directory, uint32_t cohort) {
   FillRounds(cohort, run.plan.mutable_rounds());
   run.plan.mutable_privacy()->set_mode("off");
   return run;
+}
+
+void Mask(v1::TaskPlan& plan) {
+  v1::SecAggSpec& secagg = *plan.mutable_secagg();
+  secagg.set_enabled(true);
+  secagg.set_n_min(4);
+  secagg.set_bits(32);
+  secagg.set_bound(0.5);
+  secagg.set_group(300);
+  secagg.set_max_contributions(1);
+  plan.mutable_rounds()->set_quorum(
+      SecAggThreshold(CohortAsked(plan.rounds())));
 }
 
 v1::Envelope SignedPlan(const v1::TaskPlan& plan, const TestKeys& keys) {

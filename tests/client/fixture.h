@@ -20,7 +20,7 @@
 namespace edgetune::testing {
 
 struct TestKeys {
-  SigningKey release, round;
+  SigningKey release, round, authority;
   TrustedKeys trusted;
 };
 TestKeys MakeTestKeys();
@@ -34,6 +34,10 @@ struct TestRun {
 // 3 rounds of 3 steps, rank 2 on q_proj and v_proj, cohort and quorum of
 // `cohort`; the tiny model is written into `directory`.
 TestRun MakeTestRun(const std::string& directory, uint32_t cohort);
+
+// Turns masking on in a plan of MakeTestRun: n_min 4 and a quorum that leaves
+// room for losses.
+void Mask(v1::TaskPlan& plan);
 
 v1::Envelope SignedPlan(const v1::TaskPlan& plan, const TestKeys& keys);
 // A manifest of `plan` in this round, in date now.
