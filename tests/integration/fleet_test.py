@@ -134,15 +134,16 @@ class FleetTest(unittest.TestCase):
         fleet.start_server()
         data = fleet.write_data("device-1", 30, seed=1)
         fleet.start_client("device-1", data)
-        run_file = fleet.write_run("run", SMALL.replace("cohort = 4", "cohort = 1"))
-        run = fleet.submit(run_file)
-        self.assert_finished(fleet.wait_ended(run), 3)
-        fleet.run_tool("run", "download", run, *fleet.operator(), "--out", fleet.folder / "deployed")
-        fleet.run_tool("train", run_file, "--data", data, "--threads", "1",
-                       "--out", fleet.folder / "local")
-        deployed, local = ((fleet.folder / where).rglob("adapter_model.safetensors")
-                           for where in ("deployed", "local"))
-        self.assertEqual(next(deployed).read_bytes(), next(local).read_bytes())
+        for rule in ("fedit", "ffa", "rolora"):
+            run_file = fleet.write_run(rule, SMALL.replace("cohort = 4", "cohort = 1").replace(
+                "[lora]", f'[lora]\nrule = "{rule}"'))
+            run = fleet.submit(run_file)
+            self.assert_finished(fleet.wait_ended(run), 3)
+            deployed, local = (fleet.folder / f"{rule}-{where}" for where in ("deployed", "local"))
+            fleet.run_tool("run", "download", run, *fleet.operator(), "--out", deployed)
+            fleet.run_tool("train", run_file, "--data", data, "--threads", "1", "--out", local)
+            files = [next(where.rglob("adapter_model.safetensors")) for where in (deployed, local)]
+            self.assertEqual(files[0].read_bytes(), files[1].read_bytes(), rule)
 
     def test_StoppedRunEndsAndFreesItsClients(self):
         fleet = self.fleet

@@ -11,9 +11,8 @@ namespace {
 std::vector<std::string> NamesByClientId(uint32_t size) {
   std::vector<std::string> names;
   for (uint32_t i = 0; i < size; ++i) names.push_back("d" + std::to_string(i));
-  std::ranges::sort(names, {}, [](const std::string& n) {
-    return ClientIdOf(n);
-  });
+  std::ranges::sort(names, {},
+                    [](const std::string& n) { return ClientIdOf(n); });
   return names;
 }
 

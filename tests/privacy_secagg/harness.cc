@@ -52,7 +52,7 @@ RingVector RandomInput(const MaskedShape& shape, const Digest& manifest,
 size_t Runs(size_t in_short, size_t in_long) {
   const char* wanted = std::getenv("EDGETUNE_LONG");
   const bool is_long = wanted != nullptr && std::string_view(wanted) == "1";
-  return std::max<size_t>(1, (is_long ? in_long : in_short) / kShorter);
+  return (is_long ? in_long : in_short) / kShorter;
 }
 
 Harness::Harness(const Fleet& f, Options o)
@@ -103,9 +103,8 @@ void Harness::Begin() {
     RosterMember member = fleet.members[i];
     // A lying coordinator takes anybody; the clients have to notice.
     member.active = true;
-    auto entry =
-        CheckAdvertisement(manifest, member, fleet.ProofOf(i),
-                           actions.front().message.advertise());
+    auto entry = CheckAdvertisement(manifest, member, fleet.ProofOf(i),
+                                    actions.front().message.advertise());
     cohort_.push_back(entry.value());
     who_.push_back(i);
   }
@@ -336,6 +335,13 @@ std::string Harness::BrokenInvariant() const {
   for (const std::string& u3 : frozen) {
     if (u3 != frozen.front()) return "two survivor sets were sent";
   }
+  size_t commits = 0;
+  for (const auto& batch : batches) {
+    for (const SecAggServer::Record& record : batch) {
+      if (record.phase == kDone) ++commits;
+    }
+  }
+  if (commits > 1) return "I1: committed twice";
   for (const auto& sum : sums) {
     if (sum != PlainSum(server->survivors())) return "I2: another sum";
   }
