@@ -12,11 +12,31 @@
 namespace edgetune {
 namespace {
 
-absl::Status CheckSizes(size_t update, size_t adapter, size_t wanted) {
-  if (update == wanted && adapter == wanted) return absl::OkStatus();
+using Ranges = std::span<const CoordinateRange>;
+
+absl::Status CheckSizes(size_t update, Ranges ranges, size_t adapter) {
+  size_t at = 0, next = 0;  // coordinates of update and adapter so far
+  for (const CoordinateRange& range : ranges) {
+    if (range.update_offset != at || range.adapter_offset < next ||
+        range.adapter_offset > adapter ||
+        range.count > adapter - range.adapter_offset) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{} coordinates from {} of the update cannot stand at {} of an "
+          "adapter of {}",
+          range.count, range.update_offset, range.adapter_offset, adapter));
+    }
+    at += range.count;
+    next = range.adapter_offset + range.count;
+  }
+  if (at == update) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      fmt::format("update has {} and adapter {} coordinates, wanted {}", update,
-                  adapter, wanted));
+      fmt::format("update has {} coordinates, wanted {}", update, at));
+}
+
+absl::Status CheckAdapter(size_t adapter, size_t wanted) {
+  if (adapter == wanted) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("adapter has {} coordinates, wanted {}", adapter, wanted));
 }
 
 absl::Status CheckFinite(std::span<const float> values, const char* what) {
@@ -33,16 +53,16 @@ class Sgd final : public ServerOptimizer {
  public:
   Sgd(double lr, size_t coordinates) : lr_(lr), coordinates_(coordinates) {}
 
-  absl::Status Step(std::span<const float> update,
+  absl::Status Step(std::span<const float> update, Ranges ranges,
                     ParameterVector& adapter) override {
-    EDGETUNE_RETURN_IF_ERROR(
-        CheckSizes(update.size(), adapter.size(), coordinates_));
-    ParameterVector next(coordinates_);
-    for (size_t i = 0; i < coordinates_; ++i) {
-      next[i] = static_cast<float>(adapter[i] + lr_ * update[i]);
+    EDGETUNE_RETURN_IF_ERROR(CheckAdapter(adapter.size(), coordinates_));
+    EDGETUNE_RETURN_IF_ERROR(CheckSizes(update.size(), ranges, coordinates_));
+    ParameterVector next = Gather(adapter, ranges);
+    for (size_t i = 0; i < next.size(); ++i) {
+      next[i] = static_cast<float>(next[i] + lr_ * update[i]);
     }
     EDGETUNE_RETURN_IF_ERROR(CheckFinite(next, "adapter after the sgd step"));
-    adapter = std::move(next);
+    Scatter(next, ranges, adapter);
     return absl::OkStatus();
   }
   std::string SaveState() const override { return ""; }
@@ -65,7 +85,7 @@ class FedAdam final : public ServerOptimizer {
         v_(coordinates, static_cast<float>(options.epsilon * options.epsilon)) {
   }
 
-  absl::Status Step(std::span<const float> update,
+  absl::Status Step(std::span<const float> update, Ranges ranges,
                     ParameterVector& adapter) override;
   std::string SaveState() const override;
   absl::Status LoadState(std::string_view state);
@@ -76,25 +96,26 @@ class FedAdam final : public ServerOptimizer {
   ParameterVector v_;
 };
 
-absl::Status FedAdam::Step(std::span<const float> update,
+absl::Status FedAdam::Step(std::span<const float> update, Ranges ranges,
                            ParameterVector& adapter) {
-  const size_t n = m_.size();
-  EDGETUNE_RETURN_IF_ERROR(CheckSizes(update.size(), adapter.size(), n));
-  ParameterVector m(n), v(n), next(n);
+  EDGETUNE_RETURN_IF_ERROR(CheckAdapter(adapter.size(), m_.size()));
+  EDGETUNE_RETURN_IF_ERROR(CheckSizes(update.size(), ranges, m_.size()));
+  ParameterVector m = Gather(m_, ranges), v = Gather(v_, ranges);
+  ParameterVector next = Gather(adapter, ranges);
   const auto& [kind, lr, b1, b2, tau] = options_;
-  for (size_t i = 0; i < n; ++i) {
+  for (size_t i = 0; i < update.size(); ++i) {
     const double d = update[i];
-    m[i] = static_cast<float>(b1 * m_[i] + (1 - b1) * d);
-    v[i] = static_cast<float>(b2 * v_[i] + (1 - b2) * d * d);
-    next[i] = static_cast<float>(adapter[i] +
+    m[i] = static_cast<float>(b1 * m[i] + (1 - b1) * d);
+    v[i] = static_cast<float>(b2 * v[i] + (1 - b2) * d * d);
+    next[i] = static_cast<float>(next[i] +
                                  lr * m[i] / (std::sqrt(double{v[i]}) + tau));
   }
   EDGETUNE_RETURN_IF_ERROR(CheckFinite(m, "first moment of adam"));
   EDGETUNE_RETURN_IF_ERROR(CheckFinite(v, "second moment of adam"));
   EDGETUNE_RETURN_IF_ERROR(CheckFinite(next, "adapter after the adam step"));
-  m_ = std::move(m);
-  v_ = std::move(v);
-  adapter = std::move(next);
+  Scatter(m, ranges, m_);
+  Scatter(v, ranges, v_);
+  Scatter(next, ranges, adapter);
   return absl::OkStatus();
 }
 

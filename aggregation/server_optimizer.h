@@ -6,20 +6,26 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/factors.h"
 #include "base/parameters.h"
 
 namespace edgetune {
 
 // Turns the combined update into the next adapter (Reddi et al. 2021,
-// "Adaptive Federated Optimization": the update is a pseudo-gradient). Its
-// moments are durable state. One thread.
+// "Adaptive Federated Optimization": the update is a pseudo-gradient). An
+// update may hold some of the adapter's coordinates only: adapter and moments
+// of the others do not move. Moments are durable state. One thread.
 class ServerOptimizer {
  public:
   virtual ~ServerOptimizer() = default;
-  // adapter += step(update). Sizes must be equal (InvalidArgument); nothing
-  // changes on error. DataLoss: the step is not finite.
+  // adapter += step(update), where `ranges` say which coordinates an update
+  // has. Nothing changes on error. InvalidArgument: the adapter has another
+  // size, the ranges are not all of the update or not within the adapter.
+  // DataLoss: the step is not finite.
   virtual absl::Status Step(std::span<const float> update,
+                            std::span<const CoordinateRange> ranges,
                             ParameterVector& adapter) = 0;
   // Bytes from which MakeServerOptimizer continues exactly; "" when stateless.
   virtual std::string SaveState() const = 0;
@@ -31,8 +37,8 @@ struct ServerOptimizerOptions {
   double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-3;  // kAdam: FedAdam
 };
 
-// InvalidArgument or DataLoss: options out of range, a state of another size
-// or kind.
+// `coordinates` are the adapter's. InvalidArgument or DataLoss: options out of
+// range, a state of another size or kind.
 absl::StatusOr<std::unique_ptr<ServerOptimizer>> MakeServerOptimizer(
     const ServerOptimizerOptions& options, size_t coordinates,
     std::string_view state);

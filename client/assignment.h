@@ -1,11 +1,14 @@
 #ifndef EDGETUNE_CLIENT_ASSIGNMENT_H_
 #define EDGETUNE_CLIENT_ASSIGNMENT_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client_session.h"
+#include "client/masked_assignment.h"
+#include "config/daemon_files.h"
 #include "privacy/identity/envelope.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/plan.pb.h"
@@ -18,6 +21,7 @@ struct VerifiedAssignment {
   v1::TaskPlan plan;
   v1::RoundManifest manifest;
   bool train = false;  // else EVAL
+  std::optional<MaskedTerms> masking;  // present where the plan masks
 };
 
 // Which session an assignment says it is, before anything is verified: only
@@ -26,11 +30,13 @@ SessionId ClaimedId(const v1::Assignment& assignment);
 
 // Trusts nothing the coordinator says: the plan must be signed by a release
 // key, the manifest by a round key and for this plan, both in date, the round
-// one of the plan's, the base digest that of its parts, the population ours.
-// PermissionDenied, InvalidArgument, FailedPrecondition. Pure, thread-safe.
+// one of the plan's, the base digest that of its parts, the population ours;
+// where the plan masks, also what VerifyMaskedTerms wants. `file`: what this
+// device serves and its policy. PermissionDenied, InvalidArgument,
+// FailedPrecondition. Pure, thread-safe.
 absl::StatusOr<VerifiedAssignment> VerifyAssignment(
     const v1::Assignment& assignment, const TrustedKeys& keys,
-    const std::string& population, absl::Time now);
+    const ClientFile& file, absl::Time now);
 
 v1::SessionKey KeyOf(const SessionId& id);
 SessionId IdOf(const v1::SessionKey& key);

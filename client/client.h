@@ -36,6 +36,10 @@ class Client {
     // Opens the engine when first needed (composition root: LoadTorchEngine).
     std::function<absl::StatusOr<Engine*>()> engine;
     TrustedKeys trusted;
+    // Masked runs: the name in this device's certificate and its identity key
+    // (borrowed). Without a key they are declined.
+    std::string device_id = {};
+    const SigningKey* identity = nullptr;
   };
   struct Options {
     ClientFile file;

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "client/client_loop.h"
 #include "client/device_policy.h"
+#include "privacy/secagg/member.h"
 
 namespace edgetune {
 namespace {
@@ -20,6 +21,10 @@ constexpr absl::Duration kShortestWait = absl::Milliseconds(100);
 
 v1::Declined::Reason ReasonOf(const absl::Status& status, bool halted) {
   if (halted) return v1::Declined::POLICY;
+  const v1::AbortCode code = secagg::AbortCodeOf(status);
+  if (secagg::IsKnownAbort(code)) {
+    return code == v1::INTERNAL ? v1::Declined::UNABLE : v1::Declined::REFUSED;
+  }
   switch (KindOf(status)) {
     case ErrorKind::kConfig:
     case ErrorKind::kData:
@@ -85,6 +90,14 @@ void ClientLoop::Perform(const Action& action) {
       return StartWork(&Participation::Upload);
     case Action::Type::kReport:
       return SendReport();
+    case Action::Type::kMask:
+      return StartMasking();
+    case Action::Type::kMaskAgain:
+      return RepeatMasking();
+    case Action::Type::kSendMasked:
+      return StartWork(&Participation::UploadMasked);
+    case Action::Type::kMaskedSent:
+      return MaskedSent();
     case Action::Type::kStopWork:
       work_stop_ = true;
       return;
@@ -144,7 +157,16 @@ absl::Status ClientLoop::Verify(const SessionId& id) {
   outcome_detail_.clear();
   EDGETUNE_ASSIGN_OR_RETURN(VerifiedAssignment verified,
                             VerifyAssignment(incoming_, dependencies_.trusted,
-                                             options_.file.population, now));
+                                             options_.file, now));
+  if (verified.masking.has_value()) {
+    if (dependencies_.identity == nullptr) {
+      return Annotate(absl::FailedPreconditionError(
+                          "the plan masks, but the kit of this device has no "
+                          "identity key"),
+                      ErrorKind::kIdentity, "ask the operator for a newer kit");
+    }
+    EDGETUNE_RETURN_IF_ERROR(masking_store_.Admit(verified.masking->history));
+  }
   if (!Policy().allowed) {
     halted_ = true;
     return absl::FailedPreconditionError(
@@ -165,9 +187,12 @@ void ClientLoop::Accept() {
   const v1::TaskPlan& plan = participation_->assignment().plan;
   if (told_runs_.insert(id.run_id).second) {
     LogInfo(fmt::format(
-        "run {} \"{}\": the coordinator sees this device's update (masking is "
-        "not in this version)",
-        ToHex(std::string_view(id.run_id)).substr(0, 8), plan.name()));
+        "run {} \"{}\": the coordinator sees {}",
+        ToHex(std::string_view(id.run_id)).substr(0, 8), plan.name(),
+        plan.secagg().enabled()
+            ? "only sums over at least two thirds of a cohort, never this "
+              "device's update"
+            : "this device's update: the plan does not mask"));
   }
   LogInfo(fmt::format(
       "{}: taking part, {}", SessionText(id),
@@ -198,6 +223,8 @@ void ClientLoop::End(const SessionId& id, Ending ending) {
   const absl::Status stored =
       sessions_.End(id, ending, detail, dependencies_.clock->Now());
   if (!stored.ok()) Finish(stored);
+  if (masking_.has_value()) masking_->End();
+  masking_.reset();
   if (participation_ != nullptr) participation_->Discard();
   participation_.reset();
   stored_report_.reset();

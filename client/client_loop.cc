@@ -45,6 +45,7 @@ ClientLoop::ClientLoop(Dependencies dependencies, Options options)
     : dependencies_(std::move(dependencies)),
       options_(std::move(options)),
       sessions_(dependencies_.database),
+      masking_store_(dependencies_.database),
       models_(dependencies_.cache, dependencies_.engine,
               options_.file.train.threads),
       workshop_{.transport = dependencies_.transport,
@@ -52,6 +53,7 @@ ClientLoop::ClientLoop(Dependencies dependencies, Options options)
                 .sessions = &sessions_,
                 .models = &models_,
                 .data = &data_,
+                .unspent = &unspent_,
                 .file = &options_.file,
                 .clock = dependencies_.clock,
                 .stop = &work_stop_,
@@ -110,6 +112,15 @@ void ClientLoop::OnDown(const absl::Status& status) {
 absl::Status ClientLoop::Restore() {
   EDGETUNE_ASSIGN_OR_RETURN(auto unfinished, sessions_.ReadUnfinished());
   if (!unfinished.has_value()) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(const bool advertised,
+                            masking_store_.HasAdvertised(unfinished->id));
+  if (advertised) {
+    // Its secrets were in memory only: for the round this device is lost.
+    LogInfo(fmt::format("{}: was masking when the client stopped; left",
+                        SessionText(unfinished->id)));
+    return sessions_.End(unfinished->id, Ending::kCancelled,
+                         "stopped while masking", dependencies_.clock->Now());
+  }
   stored_report_ = std::move(unfinished->report);
   // An update that did not survive with its report is trained again.
   if (stored_report_.has_value()) {
@@ -142,7 +153,10 @@ void ClientLoop::Handle(const ClientEvent& event) {
       HandleMessage(event.message);
       return;
     case ClientEvent::Type::kStep:
-      if (event.status.ok()) {
+      if (std::exchange(masking_failed_, false) &&
+          session_.phase() == Phase::kSending) {
+        Feed({.type = Event::Type::kStepFailed});
+      } else if (event.status.ok()) {
         Feed({.type = Event::Type::kStepDone});
       } else {
         // A step that we stopped ourselves keeps the reason it was stopped for.
@@ -174,6 +188,9 @@ void ClientLoop::HandleMessage(const v1::ServerMessage& message) {
     }
     case v1::ServerMessage::kOutcome:
       HandleOutcome(message.outcome());
+      return;
+    case v1::ServerMessage::kSecagg:
+      HandleSecAgg(message.secagg());
       return;
     case v1::ServerMessage::BODY_NOT_SET:
       LogWarning("the coordinator sent a message this version does not know");
@@ -272,14 +289,21 @@ bool ClientLoop::Working() const { return session_.phase() != Phase::kIdle; }
 
 void ClientLoop::Feed(Event event) {
   follow_ups_.push_back(std::move(event));
+  DrainEvents();
+}
+
+void ClientLoop::DrainEvents() {
+  feeding_ = true;
   while (!follow_ups_.empty()) {
     Event next = std::move(follow_ups_.front());
     follow_ups_.pop_front();
     if (participation_ != nullptr) {
       next.train = participation_->assignment().train;
+      next.masks = participation_->assignment().masking.has_value();
     }
     for (const Action& action : session_.Handle(next)) Perform(action);
   }
+  feeding_ = false;
   if (!result_.has_value()) {
     const std::string phase(PhaseName(session_.phase()));
     if (Working() && phase != status_.state) {

@@ -13,10 +13,13 @@
 #include "client/client_session.h"
 #include "client/device_policy.h"
 #include "client/mailbox.h"
+#include "client/masking_store.h"
 #include "client/participation.h"
 #include "client/session_store.h"
 #include "client/status_file.h"
 #include "client/work_thread.h"
+#include "privacy/crypto/secure_random.h"
+#include "privacy/secagg/client.h"
 
 namespace edgetune {
 
@@ -51,6 +54,7 @@ class ClientLoop final : public Client, private Transport::Listener {
   PolicyAnswer Policy() const;
   bool Working() const;
   void Feed(Event event);
+  void DrainEvents();
   void Finish(absl::Status status);
   void FinishAfterAnswer(absl::Status status);
 
@@ -69,22 +73,38 @@ class ClientLoop final : public Client, private Transport::Listener {
   void ShowWaiting(const std::string& reason);
   void ShowStatus(const std::string& detail);
 
+  // client_masking.cc: the session of secure aggregation.
+  void StartMasking();
+  absl::Status TryStartMasking();
+  void HandleSecAgg(const v1::ServerSecAgg& message);
+  void PerformMasking(secagg::SecAggClient::Actions actions);
+  absl::Status PerformMasking(secagg::SecAggClient::Action& action);
+  void AbortMasking(const absl::Status& status);
+  void RepeatMasking();
+  void MaskedSent();
+
   const Dependencies dependencies_;
   const Options options_;
   Mailbox mailbox_;
   std::atomic<bool> stop_{false};  // RequestStop
   StopToken work_stop_{false};     // the step in progress
   SessionStore sessions_;
+  MaskingStore masking_store_;
   ModelCache models_;
   DataCache data_;
+  std::optional<Unspent> unspent_;
   const Workshop workshop_;
 
   ClientSession session_;
   std::deque<Event> follow_ups_;  // of actions that end at once
+  bool feeding_ = false;          // DrainEvents is under way
   v1::Assignment incoming_;       // the newest that is not the session's own
   std::optional<v1::Report> stored_report_;  // of a restored session
   bool restored_ = false;
   std::unique_ptr<Participation> participation_;
+  SystemRandom random_;
+  std::optional<secagg::SecAggClient> masking_;
+  bool masking_failed_ = false;  // while the masked update was being sent
   WorkThread* work_ = nullptr;  // while Run runs
 
   bool up_ = false;

@@ -28,6 +28,10 @@ std::string_view PhaseName(Phase phase) {
       return "uploading";
     case Phase::kReporting:
       return "reporting";
+    case Phase::kMasking:
+      return "masking";
+    case Phase::kSending:
+      return "uploading";
     case Phase::kStopping:
       return "stopping";
   }
@@ -80,6 +84,10 @@ std::vector<Action> ClientSession::Handle(const Event& event) {
       return OnOver(Ending::kCancelled, Action::Type::kWait);
     case Event::Type::kHalted:
       return OnHalted();
+    case Event::Type::kMaskedReady:
+      if (phase_ != Phase::kMasking) return {};
+      phase_ = Phase::kSending;
+      return {{Action::Type::kSendMasked}};
   }
   return {};
 }
@@ -95,7 +103,10 @@ ClientSession::Actions ClientSession::OnConnected() const {
     case Phase::kEvaluating:
     case Phase::kTraining:
     case Phase::kUploading:
+    case Phase::kSending:
       return {{Action::Type::kSayResume}};
+    case Phase::kMasking:
+      return {{Action::Type::kSayResume}, {Action::Type::kMaskAgain}};
     case Phase::kReporting:
       return {{Action::Type::kSayResume}, {Action::Type::kReport}};
     case Phase::kStopping:
@@ -110,9 +121,13 @@ ClientSession::Actions ClientSession::OnAssigned(const Event& event) {
     case Phase::kIdle:
       return Begin(event.id);
     case Phase::kVerifying:
+    case Phase::kMasking:
     case Phase::kReporting: {
       if (own && phase_ == Phase::kReporting) {
         return {{Action::Type::kReport}};
+      }
+      if (own && phase_ == Phase::kMasking) {
+        return {{Action::Type::kMaskAgain}};
       }
       if (own) return {{Action::Type::kVerify, Ending::kNone, id_}};
       Actions actions = {{Action::Type::kEnd, Ending::kReplaced, id_}};
@@ -135,6 +150,7 @@ ClientSession::Actions ClientSession::OnStepDone(const Event& event) {
   switch (phase_) {
     case Phase::kVerifying:
       train_ = event.train;
+      masks_ = event.masks;
       phase_ = has_update_ ? Phase::kUploading : Phase::kFetching;
       return {{Action::Type::kAccept},
               {has_update_ ? Action::Type::kUpload : Action::Type::kFetch}};
@@ -142,22 +158,33 @@ ClientSession::Actions ClientSession::OnStepDone(const Event& event) {
       phase_ = Phase::kEvaluating;
       return {{Action::Type::kEvaluate}};
     case Phase::kEvaluating:
-      phase_ = train_ ? Phase::kTraining : Phase::kReporting;
-      return {{train_ ? Action::Type::kTrain : Action::Type::kReport}};
+      if (!train_) return OnResult();
+      phase_ = Phase::kTraining;
+      return {{Action::Type::kTrain}};
     case Phase::kTraining:
+      if (masks_) return OnResult();
       has_update_ = true;
       phase_ = Phase::kUploading;
       return {{Action::Type::kUpload}};
     case Phase::kUploading:
       phase_ = Phase::kReporting;
       return {{Action::Type::kReport}};
+    case Phase::kSending:
+      phase_ = Phase::kMasking;
+      return {{Action::Type::kMaskedSent}};
     case Phase::kStopping:
       return End(ending_, after_);
     case Phase::kIdle:
     case Phase::kReporting:
+    case Phase::kMasking:
       return {};
   }
   return {};
+}
+
+ClientSession::Actions ClientSession::OnResult() {
+  phase_ = masks_ ? Phase::kMasking : Phase::kReporting;
+  return {{masks_ ? Action::Type::kMask : Action::Type::kReport}};
 }
 
 ClientSession::Actions ClientSession::OnStepFailed() {
@@ -180,12 +207,14 @@ ClientSession::Actions ClientSession::OnStepFailed() {
 ClientSession::Actions ClientSession::OnOver(Ending ending, Action::Type then) {
   switch (phase_) {
     case Phase::kVerifying:
+    case Phase::kMasking:
     case Phase::kReporting:
       return End(ending, then);
     case Phase::kFetching:
     case Phase::kEvaluating:
     case Phase::kTraining:
     case Phase::kUploading:
+    case Phase::kSending:
       phase_ = Phase::kStopping;
       ending_ = ending;
       after_ = then;
@@ -215,7 +244,7 @@ ClientSession::Actions ClientSession::Begin(const SessionId& id) {
   phase_ = Phase::kVerifying;
   id_ = id;
   has_update_ = false;
-  train_ = false;
+  train_ = masks_ = false;
   return {{Action::Type::kVerify, Ending::kNone, id_}};
 }
 

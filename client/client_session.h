@@ -45,6 +45,12 @@ struct SessionId {
 //                                                  >Idle, or if an assignment
 //                                                  was noted end+verify>Ver
 //
+// Under masking Training (and Evaluating, of an EVAL session) is followed by
+// Masking instead (mask): keys and shares are exchanged, and when the shell
+// says MaskedReady, Sending (send masked), whose StepDone leads back to Masking
+// (masked sent). Masking behaves as Reporting, with "mask again" for report,
+// but for StepFailed, which declines as elsewhere; Sending as Uploading.
+//
 //             Outcome own   Dismissed  Halted (device policy)
 // Idle        -             wait       -
 // Verifying   end+hello     end+wait   decline+end+hello
@@ -67,6 +73,8 @@ class ClientSession {
     kTraining,
     kUploading,
     kReporting,
+    kMasking,   // the rounds of secure aggregation, in the shell's hands
+    kSending,   // the masked update
     kStopping,  // the step was told to stop and has not returned yet
   };
   // How a session ended.
@@ -89,10 +97,12 @@ class ClientSession {
       kOutcome,     // id, ending
       kDismissed,   // come back later: the coordinator has nothing for us
       kHalted,      // the device policy forbids going on
+      kMaskedReady,  // masking: the vector is to be sent
     };
     Type type;
     SessionId id = {};
     bool train = false;
+    bool masks = false;
     Ending ending = Ending::kNone;
   };
 
@@ -109,6 +119,10 @@ class ClientSession {
       kTrain,
       kUpload,
       kReport,
+      kMask,        // begin the masking session
+      kMaskAgain,   // say its last message again
+      kSendMasked,
+      kMaskedSent,  // tell the masking session
       kStopWork,  // the step's stop token; it answers with StepDone or -Failed
       kEnd,       // the session is over: record `ending`, forget its data
     };
@@ -134,6 +148,8 @@ class ClientSession {
   Actions OnConnected() const;
   Actions OnAssigned(const Event& event);
   Actions OnStepDone(const Event& event);
+  // Evaluated or trained: what is said of it.
+  Actions OnResult();
   Actions OnStepFailed();
   Actions OnOver(Ending ending, Action::Type then);
   Actions OnHalted();
@@ -143,6 +159,7 @@ class ClientSession {
   Phase phase_ = Phase::kIdle;
   SessionId id_;
   bool train_ = false;
+  bool masks_ = false;
   bool has_update_ = false;
   Ending ending_ = Ending::kNone;                 // while Stopping
   std::optional<SessionId> noted_;                // assigned while Stopping

@@ -97,7 +97,24 @@ absl::Status Participation::LoadData() {
   return absl::OkStatus();
 }
 
+std::string Participation::UnspentKey() const {
+  return assignment_.id.run_id + assignment_.manifest.adapter_digest() +
+         std::to_string(assignment_.id.round);
+}
+
+bool Participation::HasUnspent() const {
+  return assignment_.masking.has_value() && workshop_.unspent->has_value() &&
+         (*workshop_.unspent)->key == UnspentKey();
+}
+
 absl::Status Participation::Evaluate() {
+  if (HasUnspent()) {
+    result_ = (*workshop_.unspent)->result;
+    LogInfo(fmt::format("{}: the result of the attempt before has not left "
+                        "this device; it is used again",
+                        Name()));
+    return absl::OkStatus();
+  }
   SendProgress(v1::Progress::EVALUATING, {});
   const TextDataSet* heldout = workshop_.data->data.heldout.get();
   if (heldout == nullptr || heldout->size() == 0) {
@@ -108,12 +125,15 @@ absl::Status Participation::Evaluate() {
   EDGETUNE_ASSIGN_OR_RETURN(
       const Evaluation evaluation,
       workshop_.models->trainer().Evaluate(
-          adapter_, *heldout, assignment_.plan.rounds().eval_examples()));
+          adapter_, *heldout, assignment_.plan.rounds().eval_examples(),
+          *workshop_.stop));
   if (!std::isfinite(evaluation.nll_sum)) {
     return absl::DataLossError("the incoming adapter's loss is not finite");
   }
   report_.set_nll_sum(evaluation.nll_sum);
   report_.set_tokens(static_cast<uint64_t>(evaluation.tokens));
+  result_.nll_sum = evaluation.nll_sum;
+  result_.tokens = static_cast<uint64_t>(evaluation.tokens);
   LogInfo(fmt::format(
       "{}: held-out loss {:.4f} over {} tokens, {}", Name(),
       evaluation.tokens > 0 ? evaluation.nll_sum / evaluation.tokens : 0.0,
@@ -123,6 +143,7 @@ absl::Status Participation::Evaluate() {
 }
 
 absl::Status Participation::Train() {
+  if (HasUnspent()) return absl::OkStatus();
   const absl::Time start = workshop_.clock->Now();
   EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
   if (result.stopped) return absl::CancelledError("training was stopped");
@@ -131,7 +152,12 @@ absl::Status Participation::Train() {
       fmt::format("{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}",
                   Name(), result.steps, workshop_.models->trainer().precision(),
                   result.first_loss, result.last_loss, FormatSeconds(seconds)));
-  return KeepUpdate(result, seconds);
+  if (!assignment_.masking.has_value()) return KeepUpdate(result, seconds);
+  // In memory only: what would be on the disk is not masked.
+  result_.delta = result.delta;
+  result_.weight = WeightOf(assignment_.plan, workshop_.data->data.train->size());
+  *workshop_.unspent = Unspent{UnspentKey(), result_};
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TrainResult> Participation::RunTrainer() {
@@ -185,6 +211,25 @@ absl::Status Participation::Upload() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<secagg::RingVector> Participation::MakeInput(
+    RandomSource& random) const {
+  return MakeMaskedInput(*assignment_.masking,
+                         assignment_.plan.rounds().weight_cap(), result_,
+                         random);
+}
+
+absl::Status Participation::UploadMasked() {
+  const std::span<const uint8_t> bytes = ByteSpan(masked_);
+  v1::UploadKey key;
+  *key.mutable_session() = KeyOf(assignment_.id);
+  key.set_sha256(DigestBytes(Sha256(bytes)));
+  key.set_size(bytes.size());
+  Transfer transfer(workshop_.transport, workshop_.blobs, workshop_.pause);
+  EDGETUNE_RETURN_IF_ERROR(transfer.Send(key, bytes));
+  LogInfo(fmt::format("{}: sent {}, masked", Name(), FormatBytes(bytes.size())));
+  return absl::OkStatus();
+}
+
 void Participation::Discard() {
   for (const std::string& bytes :
        {assignment_.manifest.adapter_digest(), report_.update_digest()}) {
@@ -207,7 +252,8 @@ void Participation::SendProgress(v1::Progress::Phase phase,
   progress->set_phase(phase);
   progress->set_step(static_cast<uint32_t>(at.step));
   progress->set_steps(static_cast<uint32_t>(at.steps));
-  progress->set_loss(at.loss);
+  // Under masking the coordinator is told nothing of a single client's loss.
+  if (!assignment_.masking.has_value()) progress->set_loss(at.loss);
   workshop_.transport->Send(message);
 }
 

@@ -15,6 +15,7 @@
 #include "client/session_store.h"
 #include "client/transfer.h"
 #include "client/transport.h"
+#include "client/update_pipeline.h"
 #include "config/daemon_files.h"
 #include "training/trainer.h"
 
@@ -27,6 +28,13 @@ struct DataCache {
   LocalData data;
 };
 
+// A result that has not left the device: the next attempt of the same round
+// from the same adapter contributes it instead of training again.
+struct Unspent {
+  std::string key;
+  Contribution result;
+};
+
 // What the work of all sessions shares; everything outlives a Participation.
 struct Workshop {
   Transport* transport;
@@ -34,6 +42,7 @@ struct Workshop {
   SessionStore* sessions;
   ModelCache* models;
   DataCache* data;
+  std::optional<Unspent>* unspent;
   const ClientFile* file;
   const Clock* clock;
   const StopToken* stop;
@@ -56,6 +65,12 @@ class Participation {
   absl::Status Evaluate();
   absl::Status Train();
   absl::Status Upload();
+
+  // Masked sessions: after Evaluate or Train what is to be masked, rounded
+  // anew; then, when the session asks for it, UploadMasked of what it made.
+  absl::StatusOr<secagg::RingVector> MakeInput(RandomSource& random) const;
+  void SetMasked(std::string masked) { masked_ = std::move(masked); }
+  absl::Status UploadMasked();
   // Drops the session's own blobs: adapter and update.
   void Discard();
 
@@ -67,6 +82,8 @@ class Participation {
   absl::Status LoadAdapter(const Digest& digest);
   absl::Status LoadData();
   absl::StatusOr<TrainResult> RunTrainer();
+  std::string UnspentKey() const;
+  bool HasUnspent() const;
   absl::Status KeepUpdate(const TrainResult& result, double seconds);
   void SendProgress(v1::Progress::Phase phase, const TrainProgress& at);
   std::string Name() const;  // "run 1a2b3c4d round 2"
@@ -75,6 +92,8 @@ class Participation {
   const VerifiedAssignment assignment_;
   Adapter adapter_;
   v1::Report report_;
+  Contribution result_;  // of a masked session
+  std::string masked_;
   absl::Time last_progress_ = absl::InfinitePast();
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "client/masking_store.h"
 
 namespace edgetune {
 namespace {
@@ -56,10 +57,12 @@ absl::Status RaiseMark(Transaction& transaction, const SessionId& id) {
     }
     if (std::tuple<int64_t, int64_t>(id.round, id.attempt) <=
         std::tie(*round, *attempt)) {
-      return absl::FailedPreconditionError(fmt::format(
-          "round {} attempt {} was assigned, but this device was asked for "
-          "round {} attempt {} of the run before: a replay",
-          id.round, id.attempt, *round, *attempt));
+      return secagg::WithAbortCode(
+          v1::REPLAY,
+          absl::FailedPreconditionError(fmt::format(
+              "round {} attempt {} was assigned, but this device was asked for "
+              "round {} attempt {} of the run before: a replay",
+              id.round, id.attempt, *round, *attempt)));
     }
   }
   return transaction.Execute(
@@ -77,7 +80,8 @@ const std::vector<std::string>& SessionStore::Migrations() {
       "CREATE TABLE session(run_id BLOB NOT NULL, round INTEGER NOT NULL, "
       "attempt INTEGER NOT NULL, assignment BLOB NOT NULL, report BLOB, "
       "ending TEXT, detail TEXT, changed_ms INTEGER NOT NULL, "
-      "PRIMARY KEY(run_id, round, attempt));"};
+      "PRIMARY KEY(run_id, round, attempt));",
+      MaskingStore::Migration()};
   return *migrations;
 }
 

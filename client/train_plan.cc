@@ -38,6 +38,7 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
   config.seed = ClientSeed(train.seed(), round, data_name);
   config.round = round;
   config.rounds = plan.rounds().count();
+  config.factors = UpdateFactors(plan, round);
   return config;
 }
 

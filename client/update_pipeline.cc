@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
-#include "base/parameters.h"
+#include "privacy/secagg/encoding.h"
 
 namespace edgetune {
 
@@ -25,6 +26,40 @@ absl::StatusOr<std::string> MakeClearUpdate(std::span<const float> delta,
     }
   }
   return SerializeParameters(delta);
+}
+
+absl::StatusOr<secagg::RingVector> MakeMaskedInput(const MaskedTerms& terms,
+                                                   double weight_cap,
+                                                   const Contribution& from,
+                                                   RandomSource& random) {
+  secagg::PlainInput input;
+  input.coordinates = from.delta;
+  for (const MaskedShape::Lane& lane : terms.shape.lanes) {
+    double& value = input.lanes[lane.use];
+    switch (lane.use) {
+      case LaneUse::kWeight:
+        value = input.weight = std::min(from.weight, weight_cap) / weight_cap;
+        break;
+      case LaneUse::kNll:
+        value = std::clamp(from.nll_sum, 0.0, lane.bound);
+        break;
+      case LaneUse::kTokens:
+        value = std::min(static_cast<double>(from.tokens), lane.bound);
+        break;
+      case LaneUse::kClamped:
+        value = static_cast<double>(
+                    secagg::CountClamped(terms.shape, from.delta)) /
+                static_cast<double>(from.delta.size());
+        break;
+    }
+  }
+  auto vector = secagg::Quantize(terms.shape, input,
+                                 secagg::CanaryOf(terms.manifest), random);
+  if (!absl::IsInvalidArgument(vector.status())) return vector;
+  return absl::AbortedError(
+      fmt::format("the update cannot be masked: {}; a smaller lr or grad_clip "
+                  "helps when training diverged",
+                  std::string(vector.status().message())));
 }
 
 }  // namespace edgetune

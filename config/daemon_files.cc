@@ -103,6 +103,7 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
                 {"fused"});
   settings.Whole("train.threads", &file.train.threads, 0, 1024);
   settings.Text("policy.window", &window);
+  settings.Whole("policy.min_cohort", &file.policy.min_cohort, 0, 300);
   settings.Word("log", &file.log, LogLevels());
   settings.Planned({"train.memory_budget", "policy.require", "policy.battery",
                     "policy.temperature"});

@@ -45,6 +45,9 @@ struct ClientFile {
   } train;
   struct Policy {
     std::optional<DailyWindow> window;  // none: always
+    // Smallest masked cohort that this device joins; 0: what the plan says. Set
+    // above 1 it also refuses plans that do not mask.
+    int64_t min_cohort = 0;
   } policy;
   std::string log = "info";
 };

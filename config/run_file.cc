@@ -25,8 +25,8 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Words("lora.targets", &run.lora.targets,
                  {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
                   "up_proj", "down_proj"});
-  settings.Word("lora.rule", &run.lora.rule, {"fedit"},
-                {"ffa", "rolora", "flora", "fedex"});
+  settings.Word("lora.rule", &run.lora.rule, {"fedit", "ffa", "rolora"},
+                {"flora", "fedex"});
   settings.Word("data.schema", &run.data.schema,
                 {"auto", "messages", "prompt", "text"});
   settings.Whole("data.max_length", &run.data.max_length, 2, 1 << 17);
@@ -80,11 +80,15 @@ void Declare(RunFile& run, int64_t* schema, Settings& settings) {
   settings.Text("fleet.population", &run.fleet.population);
   DeclareRounds(run.rounds, settings);
   settings.Flag("secagg.enabled", &run.secagg.enabled);
+  settings.Whole("secagg.n_min", &run.secagg.n_min, 0, 300);
+  settings.Whole("secagg.bits", &run.secagg.bits, 16, 32);
+  settings.Real("secagg.bound", &run.secagg.bound, 0, 64, true);
+  settings.Whole("secagg.group", &run.secagg.group, 4, 300);
+  settings.Whole("secagg.max_contributions", &run.secagg.max_contributions, 1,
+                 1);
   settings.Word("privacy.mode", &run.privacy.mode, {"off"},
                 {"central", "distributed", "tree"});
-  settings.Planned({"train.memory_budget", "secagg.n_min", "secagg.bits",
-                    "secagg.bound", "secagg.group", "secagg.max_contributions",
-                    "privacy.clip", "privacy.epsilon", "privacy.delta",
+  settings.Planned({"train.memory_budget", "privacy.clip", "privacy.epsilon", "privacy.delta",
                     "device", "tracking"});
 }
 
@@ -155,16 +159,12 @@ absl::Status CheckAtMost(const Settings& settings, const std::string& key,
 
 // Relations between values, whatever source each came from.
 absl::Status Resolve(const Settings& settings, RunFile& run) {
-  if (run.secagg.enabled) {
-    return absl::InvalidArgumentError(
-        fmt::format("secagg.enabled = true ({}) is not in this version: the "
-                    "coordinator sees each update; wanted false",
-                    settings.OriginOf("secagg.enabled")));
-  }
   auto& rounds = run.rounds;
-  if (rounds.quorum == 0) rounds.quorum = rounds.cohort;
-  EDGETUNE_RETURN_IF_ERROR(CheckAtMost(settings, "rounds.quorum", rounds.quorum,
-                                       "rounds.cohort", rounds.cohort));
+  if (rounds.quorum != 0) {
+    EDGETUNE_RETURN_IF_ERROR(CheckAtMost(settings, "rounds.quorum",
+                                         rounds.quorum, "rounds.cohort",
+                                         rounds.cohort));
+  }
   EDGETUNE_RETURN_IF_ERROR(CheckAtMost(settings, "train.micro_batch",
                                        run.train.micro_batch, "train.batch",
                                        run.train.batch));

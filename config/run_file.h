@@ -50,7 +50,7 @@ struct RunFile {
     int64_t count = 3;
     int64_t cohort = 4;
     double over_select = 1.0;
-    int64_t quorum = 0;  // 0: cohort
+    int64_t quorum = 0;  // 0: cohort, and under masking at least t
     absl::Duration deadline = absl::Minutes(10);
     absl::Duration select_timeout = absl::ZeroDuration();  // 0: deadline
     absl::Duration reconnect_grace = absl::Seconds(30);
@@ -67,7 +67,12 @@ struct RunFile {
     double server_epsilon = 1e-3;
   } rounds;
   struct SecAgg {
-    bool enabled = false;
+    bool enabled = true;
+    int64_t n_min = 0;  // 0: what the largest loss before R0 leaves, at most 10
+    int64_t bits = 32;
+    double bound = 0.25;
+    int64_t group = 300;
+    int64_t max_contributions = 1;
   } secagg;
   struct Privacy {
     std::string mode = "off";

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "protos/field_checks.h"
+#include "protos/masking.h"
 
 namespace edgetune {
 namespace {
@@ -120,8 +121,8 @@ void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
   check.Whole("lora.rank", lora.rank(), 1, 1024);
   check.Positive("lora.alpha", lora.alpha(), kLargest);
   CheckTargets(lora, check);
-  check.Word("lora.rule", lora.rule(), {"fedit"},
-             {"ffa", "rolora", "flora", "fedex"});
+  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora"},
+             {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
   if (check.status().ok()) CheckLayout(lora, check);
 }
@@ -190,6 +191,87 @@ void CheckRounds(const v1::RoundsSpec& rounds, FieldChecks& check) {
   CheckServerStep(rounds, check);
 }
 
+// An aggregation can be masked only if it is a fixed linear map of the client
+// vectors whose coefficients each client applies itself, once.
+void CheckMaskable(const v1::TaskPlan& plan, FieldChecks& check) {
+  check.Require(plan.rounds().aggregator() == "mean", "rounds.aggregator",
+                plan.rounds().aggregator(),
+                "\"mean\" under masking: other rules need single updates, "
+                "which nobody sees");
+  check.Whole("rounds.eval_examples * data.max_length",
+              uint64_t{plan.rounds().eval_examples()} *
+                  plan.data().max_length(),
+              2, uint64_t{1} << 40);
+}
+
+void CheckSecAggSizes(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::SecAggSpec& secagg = plan.secagg();
+  const uint32_t asked = CohortAsked(plan.rounds());
+  check.Whole("secagg.n_min", secagg.n_min(), kSecAggSmallestCohort,
+              kSecAggLargestGroup);
+  check.Whole("secagg.group", secagg.group(), kSecAggSmallestCohort,
+              kSecAggLargestGroup);
+  check.Require(asked >= secagg.n_min(), "secagg.n_min",
+                std::to_string(secagg.n_min()),
+                fmt::format("at most the {} clients asked: a smaller cohort "
+                            "cannot hide a single update (a run without "
+                            "masking says secagg.enabled = false)",
+                            asked));
+  // Groups are cut as equal as can be, so the smallest holds half a group.
+  check.Require(asked <= secagg.group() || secagg.n_min() <= secagg.group() / 2,
+                "secagg.n_min", std::to_string(secagg.n_min()),
+                fmt::format("at most half of secagg.group = {} when more "
+                            "clients are asked than one group holds",
+                            secagg.group()));
+  const uint32_t threshold = SecAggThreshold(asked);
+  check.Require(plan.rounds().quorum() >= threshold, "rounds.quorum",
+                std::to_string(plan.rounds().quorum()),
+                fmt::format("at least {} of {} clients asked under masking",
+                            threshold, asked));
+}
+
+void CheckSecAgg(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::SecAggSpec& secagg = plan.secagg();
+  if (!secagg.enabled()) {
+    check.Whole("secagg.n_min", secagg.n_min(), 0, 0);
+    check.Whole("secagg.bits", secagg.bits(), 0, 0);
+    check.Real("secagg.bound", secagg.bound(), 0, 0);
+    check.Whole("secagg.group", secagg.group(), 0, 0);
+    check.Whole("secagg.max_contributions", secagg.max_contributions(), 0, 0);
+    return;
+  }
+  check.Require(secagg.bits() == 16 || secagg.bits() == 20 ||
+                    secagg.bits() == 24 || secagg.bits() == 32,
+                "secagg.bits", std::to_string(secagg.bits()),
+                "16, 20, 24 or 32");
+  check.Positive("secagg.bound", secagg.bound(), 64);
+  check.Whole("secagg.max_contributions", secagg.max_contributions(), 1, 1);
+  CheckMaskable(plan, check);
+  if (check.status().ok()) CheckSecAggSizes(plan, check);
+}
+
+void CheckMaskingTerms(const v1::RoundManifest& manifest, FieldChecks& check) {
+  const v1::MaskingTerms& terms = manifest.masking();
+  check.Whole("masking.protocol_version", terms.protocol_version(), 1, 1);
+  check.Whole("masking.roster_version", terms.roster_version(), 1,
+              std::numeric_limits<uint64_t>::max());
+  check.Digest("masking.roster_root", terms.roster_root());
+  check.Whole("masking.roster_leaves", terms.roster_leaves(), 1,
+              uint64_t{1} << 32);
+  check.Digest("masking.nonce", terms.nonce());
+  int64_t before = manifest.header().issued_ms();
+  for (const int64_t by :
+       {terms.keys_by_ms(), terms.shares_by_ms(), terms.acks_by_ms(),
+        terms.input_by_ms(), terms.survivors_by_ms(), terms.unmask_by_ms()}) {
+    check.Require(by > before, "masking deadlines", std::to_string(by),
+                  fmt::format("more than the one before, {}", before));
+    before = by;
+  }
+  check.Require(before == manifest.deadline_ms(), "masking.unmask_by_ms",
+                std::to_string(before),
+                fmt::format("deadline_ms = {}", manifest.deadline_ms()));
+}
+
 template <typename Document>
 absl::StatusOr<Document> ParseDocument(std::string_view payload,
                                        std::string_view name) {
@@ -219,6 +301,13 @@ void AppendPrefixed(const std::string& text, std::string& out) {
   out += text;
 }
 
+absl::Status CheckTrainingRound(const v1::TaskPlan& plan, uint32_t round) {
+  if (round < plan.rounds().count()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("round {} has no update: the plan has {} training rounds",
+                  round, plan.rounds().count()));
+}
+
 }  // namespace
 
 absl::Status CheckPlan(const v1::TaskPlan& plan) {
@@ -233,8 +322,7 @@ absl::Status CheckPlan(const v1::TaskPlan& plan) {
   CheckRounds(plan.rounds(), check);
   CheckTrain(plan, check);
   check.Label("fleet.population", plan.fleet().population(), 64);
-  check.Require(!plan.secagg().enabled(), "secagg.enabled", "true",
-                "false: masking is not in this version");
+  CheckSecAgg(plan, check);
   check.Word("privacy.mode", plan.privacy().mode(), {"off"},
              {"central", "distributed", "tree"});
   EDGETUNE_RETURN_IF_ERROR(check.status());
@@ -268,6 +356,7 @@ absl::StatusOr<v1::RoundManifest> ParseManifest(std::string_view payload) {
   check.Require(manifest.deadline_ms() > manifest.header().issued_ms(),
                 "deadline_ms", std::to_string(manifest.deadline_ms()),
                 "more than header.issued_ms");
+  if (manifest.has_masking()) CheckMaskingTerms(manifest, check);
   EDGETUNE_RETURN_IF_ERROR(check.status());
   return manifest;
 }
@@ -295,6 +384,18 @@ absl::StatusOr<v1::ModelCard> ParseCard(std::string_view payload) {
   return card;
 }
 
+absl::StatusOr<v1::SpentOverride> ParseOverride(std::string_view payload) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      auto document, ParseDocument<v1::SpentOverride>(payload, "override"));
+  FieldChecks check("override");
+  CheckHeader(document.header(), check);
+  check.Digest("plan_digest", document.plan_digest());
+  check.Digest("adapter_digest", document.adapter_digest());
+  check.Whole("extra", document.extra(), 1, 100);
+  EDGETUNE_RETURN_IF_ERROR(check.status());
+  return document;
+}
+
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
   for (const v1::LayoutTensor& tensor : plan.lora().layout()) {
@@ -309,14 +410,50 @@ absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
   return layout;
 }
 
+Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round) {
+  const std::string& rule = plan.lora().rule();
+  if (rule == "ffa") return Factors::kB;
+  if (rule == "rolora") return round % 2 == 0 ? Factors::kB : Factors::kA;
+  return Factors::kBoth;
+}
+
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round) {
-  if (round >= plan.rounds().count()) {
-    return absl::InvalidArgumentError(
-        fmt::format("round {} has no update: the plan has {} training rounds",
-                    round, plan.rounds().count()));
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
+  return LayoutOf(adapter, UpdateFactors(plan, round));
+}
+
+absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
+    const v1::TaskPlan& plan, uint32_t round) {
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
+  return RangesOf(adapter, UpdateFactors(plan, round));
+}
+
+std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
+  std::vector<std::string> notes;
+  const auto shape = MaskedShapeOf(plan, 0, v1::RoundManifest::TRAIN);
+  if (!shape.ok()) return notes;
+  // A client with few examples sends small integers: its weight is its share
+  // of the cap.
+  const double step = 1 / shape->ScaleOf(shape->bound);
+  if (plan.rounds().weights() == "examples" && shape->bits < 32) {
+    notes.push_back(fmt::format(
+        "masked updates move in steps of {:.1e} times weight_cap {:.0f} over "
+        "a client's examples; a weight_cap near what clients hold keeps them "
+        "precise",
+        step, plan.rounds().weight_cap()));
   }
-  return AdapterLayout(plan);
+  for (const MaskedShape::Lane& lane : shape->lanes) {
+    const double lane_step = 1 / shape->ScaleOf(lane.bound);
+    if (lane.use != LaneUse::kNll || lane_step <= 1) continue;
+    notes.push_back(fmt::format(
+        "held-out losses are summed in steps of {:.0f} nats a client: more "
+        "bits or fewer eval_examples make perplexity precise",
+        lane_step));
+  }
+  return notes;
 }
 
 uint32_t CohortAsked(const v1::RoundsSpec& rounds) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/factors.h"
 #include "base/parameters.h"
 #include "protos/edgetune/v1/plan.pb.h"
 
@@ -26,12 +27,27 @@ absl::StatusOr<v1::TaskPlan> ParsePlan(std::string_view payload);
 // Parses a manifest and checks what does not need its plan.
 absl::StatusOr<v1::RoundManifest> ParseManifest(std::string_view payload);
 absl::StatusOr<v1::ModelCard> ParseCard(std::string_view payload);
+absl::StatusOr<v1::SpentOverride> ParseOverride(std::string_view payload);
 
 // Layout of the whole adapter, as the plan states it.
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan);
-// Layout of what a client sends in `round`: under "fedit" the whole adapter.
+// What a client trains and sends in `round`, by lora.rule: "fedit" A and B;
+// "ffa" B, while A stays what it was at first (Sun et al., 2024, "Improving
+// LoRA in Privacy-preserving Federated Learning"); "rolora" B in even and A in
+// odd rounds (Chen et al., 2025, "Robust Federated Finetuning of LLMs via
+// Alternating Optimization of LoRA").
+Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round);
+// Layout of these factors, in the adapter's order. InvalidArgument: `round` is
+// no training round.
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round);
+// Where its coordinates stand in the adapter. InvalidArgument as above.
+absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
+    const v1::TaskPlan& plan, uint32_t round);
+
+// What a valid plan costs in precision: one line each, for people. Empty:
+// nothing worth saying.
+std::vector<std::string> PlanNotes(const v1::TaskPlan& plan);
 
 // Clients asked in a round: round(cohort * over_select).
 uint32_t CohortAsked(const v1::RoundsSpec& rounds);

@@ -29,6 +29,10 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Make(
   return loop;
 }
 
+Run::Stores CoordinatorLoop::Stores() {
+  return {deps_.blobs, deps_.round_key, [this] { return roster_; }};
+}
+
 CoordinatorLoop::~CoordinatorLoop() {
   if (threaded_) Stop();
 }
@@ -47,13 +51,26 @@ absl::Status CoordinatorLoop::Recover() {
   for (StoredRun& run : stored) {
     next_turn_ = std::max(next_turn_, run.row.turn + 1);
     EDGETUNE_ASSIGN_OR_RETURN(runs_.emplace_back(),
-                              Run::Recover({deps_.blobs, deps_.round_key},
-                                           std::move(run), now, batch_));
+                              Run::Recover(Stores(), std::move(run), now,
+                                           batch_));
   }
   batch_.unneeded = std::move(unneeded);
+  EDGETUNE_RETURN_IF_ERROR(AddStrayPartials());
   EDGETUNE_RETURN_IF_ERROR(Commit());
   RemoveUnneeded();
   batch_ = Batch();
+  return absl::OkStatus();
+}
+
+// Uploads that a crash, or the end of their round, left unfinished.
+absl::Status CoordinatorLoop::AddStrayPartials() {
+  EDGETUNE_ASSIGN_OR_RETURN(const auto names, deps_.blobs->ListPartials());
+  for (const std::string& name : names) {
+    const bool awaited =
+        std::any_of(runs_.begin(), runs_.end(),
+                    [&](const auto& run) { return run->AwaitsPartial(name); });
+    if (Run::IsUpdatePartial(name) && !awaited) batch_.partials.push_back(name);
+  }
   return absl::OkStatus();
 }
 
@@ -67,19 +84,14 @@ bool CoordinatorLoop::Push(Item item) {
   return true;
 }
 
-absl::StatusOr<v1::RunStatus> CoordinatorLoop::Call(
-    std::function<absl::StatusOr<v1::RunStatus>(absl::Time)> body) {
-  const auto stopping = absl::UnavailableError("the server is stopping");
-  auto result = std::make_shared<absl::StatusOr<v1::RunStatus>>(stopping);
+bool CoordinatorLoop::Await(std::function<void(absl::Time)> handle) {
   auto done = std::make_shared<std::promise<bool>>();
   std::future<bool> committed = done->get_future();
   const bool queued =
-      Push({[result, body](absl::Time now) { *result = body(now); },
-            [done](bool ok) { done->set_value(ok); }});
-  if (!queued) return stopping;
+      Push({std::move(handle), [done](bool ok) { done->set_value(ok); }});
+  if (!queued) return false;
   if (!threaded_) Step();
-  if (!committed.get()) return stopping;
-  return *result;
+  return committed.get();
 }
 
 void CoordinatorLoop::Start() {

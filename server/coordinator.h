@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/identity/envelope.h"
+#include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "storage/blob_store.h"
@@ -47,8 +48,10 @@ class Coordinator {
     const Clock* clock;
     const SigningKey* round_key;
     TrustedKeys trusted;
+    // Of masked runs; empty: none is admitted before SetRoster.
+    std::shared_ptr<const PublishedRoster> roster = nullptr;
     // Called after a failed commit; the process exits. Default: abort.
-    std::function<void(const absl::Status&)> fatal;
+    std::function<void(const absl::Status&)> fatal = nullptr;
   };
 
   // Tables of the coordinator, for Database::Open.
@@ -68,11 +71,19 @@ class Coordinator {
   // Devices that are refused from now on (replaces the list; connected ones
   // are closed).
   virtual void SetDenied(std::vector<std::string> device_ids) = 0;
+  // A newer roster: rounds that begin from now on use it.
+  virtual void SetRoster(std::shared_ptr<const PublishedRoster> roster) = 0;
   // PermissionDenied: denied. A second connection of a device replaces the
   // first, which is closed with Aborted.
   virtual absl::StatusOr<uint64_t> Connect(
       const std::string& device_id, std::shared_ptr<DeviceChannel> channel) = 0;
-  virtual void Receive(uint64_t connection, v1::ClientMessage message) = 0;
+  // `handled` is called once: when the batch with the message is committed and
+  // its answers are sent, or when it never will be. Whoever reads a device's
+  // stream reads on only then, so that no device fills the queue. It may
+  // come before Receive returns and must not call the coordinator; one that is
+  // destroyed without Stop may keep it to itself.
+  virtual void Receive(uint64_t connection, v1::ClientMessage message,
+                       std::function<void()> handled) = 0;
   virtual void Disconnect(uint64_t connection) = 0;
 
   // --- data plane: checked here, moved elsewhere (bytes bypass the loop)
@@ -81,7 +92,8 @@ class Coordinator {
                                          const Digest& digest) = 0;
   // FailedPrecondition: no such session of this device is open (then "late");
   // InvalidArgument: the size is not that of the run's update. Returns the
-  // BlobStore partial's name.
+  // BlobStore partial's name. An upload that is new waits for the batch that
+  // records it, so that it is found again after a crash.
   virtual absl::StatusOr<std::string> AuthorizeUpload(
       const std::string& device_id, const v1::UploadKey& key) = 0;
   // Bytes that crossed the wire, for the run of the device's assignment.
@@ -97,6 +109,10 @@ class Coordinator {
   // NotFound, or InvalidArgument when a prefix is ambiguous.
   virtual absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) = 0;
   virtual absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id) = 0;
+  // Verifies a SpentOverride and gives it to its run. FailedPrecondition: it is
+  // for another adapter than the run's current one.
+  virtual absl::StatusOr<v1::RunStatus> Override(
+      const v1::Envelope& envelope) = 0;
   // `on_change` is called from the coordinator's thread: now, after changes
   // (coalesced), and a last time when the run has ended. Until Unwatch.
   virtual absl::StatusOr<uint64_t> Watch(

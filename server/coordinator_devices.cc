@@ -31,6 +31,12 @@ void CoordinatorLoop::SetDenied(std::vector<std::string> device_ids) {
   Push({[this](absl::Time now) { ApplyDenied(now); }, nullptr});
 }
 
+void CoordinatorLoop::SetRoster(
+    std::shared_ptr<const PublishedRoster> roster) {
+  Push({[this, roster = std::move(roster)](absl::Time) { roster_ = roster; },
+        nullptr});
+}
+
 absl::StatusOr<uint64_t> CoordinatorLoop::Connect(
     const std::string& device_id, std::shared_ptr<DeviceChannel> channel) {
   uint64_t connection;
@@ -47,11 +53,14 @@ absl::StatusOr<uint64_t> CoordinatorLoop::Connect(
   return connection;
 }
 
-void CoordinatorLoop::Receive(uint64_t connection, v1::ClientMessage message) {
-  Push({[this, connection, message = std::move(message)](absl::Time now) {
-          HandleMessage(connection, message, now);
-        },
-        nullptr});
+void CoordinatorLoop::Receive(uint64_t connection, v1::ClientMessage message,
+                              std::function<void()> handled) {
+  const bool queued =
+      Push({[this, connection, message = std::move(message)](absl::Time now) {
+              HandleMessage(connection, message, now);
+            },
+            [handled](bool) { handled(); }});
+  if (!queued) handled();
 }
 
 void CoordinatorLoop::Disconnect(uint64_t connection) {
@@ -124,7 +133,8 @@ void CoordinatorLoop::Dispatch(const std::string& id,
       message.has_accepted()   ? message.accepted().session()
       : message.has_declined() ? message.declined().session()
       : message.has_progress() ? message.progress().session()
-                               : message.report().session();
+      : message.has_report()   ? message.report().session()
+                               : message.secagg().session();
   Run* run = FindRun(key.run_id());
   if (message.has_accepted()) {
     if (run != nullptr) run->HandleAccepted(id, key);
@@ -134,8 +144,10 @@ void CoordinatorLoop::Dispatch(const std::string& id,
     AnswerUnknown(id, key);
   } else if (message.has_declined()) {
     run->HandleDeclined(id, message.declined(), now, batch_);
-  } else {
+  } else if (message.has_report()) {
     run->HandleReport(id, message.report(), now, batch_);
+  } else {
+    run->HandleSecAgg(id, message.secagg(), now, batch_);
   }
 }
 
@@ -154,6 +166,10 @@ void CoordinatorLoop::HandleHello(const std::string& id, const v1::Hello& hello,
     } else {
       AnswerUnknown(id, hello.resume());
     }
+  }
+  if (open != nullptr && !resumes_open &&
+      open->LeaveIfMasking(id, now, batch_)) {
+    open = nullptr;
   }
   if (open != nullptr) {
     // Also for a client that forgot its session: it begins again.
@@ -283,14 +299,21 @@ absl::Status CoordinatorLoop::AuthorizeDownload(const std::string& device_id,
 
 absl::StatusOr<std::string> CoordinatorLoop::AuthorizeUpload(
     const std::string& device_id, const v1::UploadKey& key) {
-  std::lock_guard<std::mutex> lock(mu_);
-  if (denied_.count(device_id)) return DeniedError(device_id);
   EDGETUNE_RETURN_IF_ERROR(CheckSessionKey(key.session()));
-  Run* run = FindRun(key.session().run_id());
-  if (run == nullptr) {
-    return absl::FailedPreconditionError("late: this server has no such run");
+  Run* run;  // stays as long as the coordinator
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (denied_.count(device_id)) return DeniedError(device_id);
+    run = FindRun(key.session().run_id());
+    if (run == nullptr) {
+      return absl::FailedPreconditionError("late: this server has no such run");
+    }
+    EDGETUNE_RETURN_IF_ERROR(run->CheckUpload(device_id, key));
+    if (run->IsAnnounced(device_id, key)) return run->PartialName(device_id);
   }
-  return run->AuthorizeUpload(device_id, key);
+  return Call<std::string>([this, run, device_id, key](absl::Time) {
+    return run->Announce(device_id, key, batch_);
+  });
 }
 
 void CoordinatorLoop::CountDownload(const std::string& device_id,

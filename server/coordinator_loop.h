@@ -29,7 +29,7 @@ namespace edgetune {
 class CoordinatorLoop final : public Coordinator {
  public:
   explicit CoordinatorLoop(Dependencies dependencies)
-      : deps_(std::move(dependencies)) {}
+      : deps_(std::move(dependencies)), roster_(deps_.roster) {}
   ~CoordinatorLoop() override;
   absl::Status Recover();
 
@@ -39,10 +39,12 @@ class CoordinatorLoop final : public Coordinator {
   absl::Time NextTimer() const override;
 
   void SetDenied(std::vector<std::string> device_ids) override;
+  void SetRoster(std::shared_ptr<const PublishedRoster> roster) override;
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
       std::shared_ptr<DeviceChannel> channel) override;
-  void Receive(uint64_t connection, v1::ClientMessage message) override;
+  void Receive(uint64_t connection, v1::ClientMessage message,
+               std::function<void()> handled) override;
   void Disconnect(uint64_t connection) override;
 
   absl::Status AuthorizeDownload(const std::string& device_id,
@@ -57,6 +59,8 @@ class CoordinatorLoop final : public Coordinator {
   std::vector<v1::RunStatus> List() override;
   absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) override;
   absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id) override;
+  absl::StatusOr<v1::RunStatus> Override(
+      const v1::Envelope& envelope) override;
   absl::StatusOr<uint64_t> Watch(
       const std::string& run_id,
       std::function<void(const v1::RunStatus&)> on_change) override;
@@ -86,9 +90,12 @@ class CoordinatorLoop final : public Coordinator {
   using Effects = std::vector<std::function<void()>>;
 
   // coordinator.cc: the loop
+  Run::Stores Stores();
   bool Push(Item item);
-  absl::StatusOr<v1::RunStatus> Call(
-      std::function<absl::StatusOr<v1::RunStatus>(absl::Time)> body);
+  // Waits until the batch with `body` is committed. Unavailable: it is not.
+  template <typename T>
+  absl::StatusOr<T> Call(std::function<absl::StatusOr<T>(absl::Time)> body);
+  bool Await(std::function<void(absl::Time)> handle);
   void ThreadBody();
   bool StepOnce();
   absl::Status Commit();
@@ -96,6 +103,7 @@ class CoordinatorLoop final : public Coordinator {
   Effects TakeEffects(const std::vector<Item>& items);
   void AddWatchEffects(Effects& effects);
   void RemoveUnneeded();
+  absl::Status AddStrayPartials();
 
   // coordinator_devices.cc; all with mu_ held
   void HandleConnected(const std::string& id, uint64_t connection,
@@ -131,6 +139,7 @@ class CoordinatorLoop final : public Coordinator {
   std::map<uint64_t, std::string> connections_;
   std::map<std::string, std::string> last_run_;  // device -> run id
   std::set<std::string> denied_;
+  std::shared_ptr<const PublishedRoster> roster_;
   std::map<uint64_t, Watcher> watchers_;
   uint64_t next_id_ = 1;  // connections, watches, order of check-in
   int64_t next_turn_ = 1;
@@ -148,6 +157,17 @@ class CoordinatorLoop final : public Coordinator {
   std::atomic<bool> threaded_{false};
   std::thread thread_;
 };
+
+template <typename T>
+absl::StatusOr<T> CoordinatorLoop::Call(
+    std::function<absl::StatusOr<T>(absl::Time)> body) {
+  const auto stopping = absl::UnavailableError("the server is stopping");
+  // Shared: the queue may outlive a caller that was told to give up.
+  const auto result = std::make_shared<absl::StatusOr<T>>(stopping);
+  const bool committed = Await([result, body = std::move(body)](
+                                   absl::Time now) { *result = body(now); });
+  return committed ? *result : absl::StatusOr<T>(stopping);
+}
 
 }  // namespace edgetune
 

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "base/parameters.h"
@@ -31,6 +33,24 @@ absl::Status CheckBlob(const BlobStore& blobs, const std::string& what,
       fmt::format("{} has {} bytes, wanted {}", what, *found, size));
 }
 
+// Under "ffa" an A of zeros stays one, and the B beside it has no gradient.
+absl::Status CheckFrozen(const ParameterLayout& layout,
+                         const ParameterVector& adapter) {
+  for (const auto& tensor : layout.tensors()) {
+    const std::span values(adapter.data() + tensor.offset, tensor.count);
+    if (!tensor.name.ends_with("lora_A") ||
+        std::any_of(values.begin(), values.end(),
+                    [](float value) { return value != 0; })) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        fmt::format("the initial adapter's {} is all zero: under lora.rule ffa "
+                    "it would never be anything else",
+                    tensor.name));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckInitialAdapter(const BlobStore& blobs,
                                  const v1::TaskPlan& plan) {
   const std::string& bytes = plan.lora().initial_digest();
@@ -48,7 +68,8 @@ absl::Status CheckInitialAdapter(const BlobStore& blobs,
           adapter[i]));
     }
   }
-  return absl::OkStatus();
+  return plan.lora().rule() == "ffa" ? CheckFrozen(layout, adapter)
+                                     : absl::OkStatus();
 }
 
 }  // namespace
@@ -82,18 +103,24 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Submit(
   EDGETUNE_RETURN_IF_ERROR(
       CheckHeader(plan.header(), deps_.clock->Now(), "the plan"));
   EDGETUNE_RETURN_IF_ERROR(CheckBlobs(plan));
-  return Call([this, envelope, plan,
-               run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
-    if (Run* run = FindRun(run_id)) return run->Status();
-    auto run = Run::Admit({deps_.blobs, deps_.round_key}, envelope, plan,
-                          static_cast<int64_t>(runs_.size()), now, batch_);
-    if (!run.ok()) {
-      batch_.failure = run.status();
-      return run.status();
-    }
-    runs_.push_back(*std::move(run));
-    return runs_.back()->Status();
-  });
+  return Call<v1::RunStatus>(
+      [this, envelope, plan,
+       run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+        if (Run* run = FindRun(run_id)) return run->Status();
+        if (plan.secagg().enabled() && roster_ == nullptr) {
+          return absl::FailedPreconditionError(
+              "the plan masks, but this server has no roster of its devices: "
+              "set `roster` in server.toml");
+        }
+        auto run = Run::Admit(Stores(), envelope, plan,
+                              static_cast<int64_t>(runs_.size()), now, batch_);
+        if (!run.ok()) {
+          batch_.failure = run.status();
+          return run.status();
+        }
+        runs_.push_back(*std::move(run));
+        return runs_.back()->Status();
+      });
 }
 
 std::vector<v1::RunStatus> CoordinatorLoop::List() {
@@ -131,9 +158,35 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Show(const std::string& run_id) {
 
 absl::StatusOr<v1::RunStatus> CoordinatorLoop::StopRun(
     const std::string& run_id) {
-  return Call([this, run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
-    EDGETUNE_ASSIGN_OR_RETURN(Run * run, FindByPrefix(run_id));
-    run->Stop(now, batch_);
+  return Call<v1::RunStatus>(
+      [this, run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+        EDGETUNE_ASSIGN_OR_RETURN(Run * run, FindByPrefix(run_id));
+        run->Stop(now, batch_);
+        return run->Status();
+      });
+}
+
+absl::StatusOr<v1::RunStatus> CoordinatorLoop::Override(
+    const v1::Envelope& envelope) {
+  EDGETUNE_RETURN_IF_ERROR(
+      VerifyDocument(DocumentUse::kOverride, envelope, deps_.trusted));
+  EDGETUNE_ASSIGN_OR_RETURN(const v1::SpentOverride document,
+                            ParseOverride(envelope.payload()));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckHeader(document.header(), deps_.clock->Now(), "the override"));
+  return Call<v1::RunStatus>([this, envelope,
+               document](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+    Run* run = FindRun(document.plan_digest());
+    if (run == nullptr) {
+      return absl::NotFoundError(
+          fmt::format("no run {}", ToHex(document.plan_digest())));
+    }
+    if (run->HasEnded() ||
+        document.adapter_digest() != run->CurrentAdapter()) {
+      return absl::FailedPreconditionError(
+          "the override is for another adapter than the run stands at now");
+    }
+    run->Override(envelope, now, batch_);
     return run->Status();
   });
 }

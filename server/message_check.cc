@@ -45,6 +45,16 @@ absl::Status CheckDeclined(const v1::Declined& declined) {
   return CheckText("declined.detail", declined.detail(), 800);
 }
 
+// Lengths inside are the session's to judge; here only that there is a body.
+absl::Status CheckSecAgg(const v1::ClientSecAgg& secagg) {
+  EDGETUNE_RETURN_IF_ERROR(CheckSessionKey(secagg.session()));
+  if (secagg.message().body_case() !=
+      v1::SecAggClientMessage::BODY_NOT_SET) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("a masking message without a known body");
+}
+
 absl::Status CheckProgress(v1::Progress& progress) {
   EDGETUNE_RETURN_IF_ERROR(CheckSessionKey(progress.session()));
   if (!v1::Progress::Phase_IsValid(progress.phase()) ||
@@ -77,6 +87,8 @@ absl::Status CheckClientMessage(v1::ClientMessage& message) {
       return CheckProgress(*message.mutable_progress());
     case v1::ClientMessage::kReport:
       return CheckSessionKey(message.report().session());
+    case v1::ClientMessage::kSecagg:
+      return CheckSecAgg(message.secagg());
     case v1::ClientMessage::BODY_NOT_SET:
       break;
   }

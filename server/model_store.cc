@@ -10,8 +10,6 @@
 namespace edgetune {
 namespace {
 
-constexpr absl::Duration kCardLife = absl::Hours(24 * 365 * 10);
-
 ServerOptimizerOptions OptimizerOptions(const v1::RoundsSpec& rounds) {
   ServerOptimizerOptions options;
   options.kind = rounds.server_optimizer() == "adam"
@@ -60,7 +58,10 @@ absl::StatusOr<ParameterVector> ModelStore::Step(
       const auto optimizer,
       MakeServerOptimizer(OptimizerOptions(plan.rounds()), layout.size(),
                           optimizer_state_));
-  EDGETUNE_RETURN_IF_ERROR(optimizer->Step(combined.mean, adapter));
+  // Version r was made by r rounds: the next step is that of round r.
+  EDGETUNE_ASSIGN_OR_RETURN(const auto ranges,
+                            UpdateRanges(plan, current().number));
+  EDGETUNE_RETURN_IF_ERROR(optimizer->Step(combined.mean, ranges, adapter));
   *next_state = optimizer->SaveState();
   return adapter;
 }
@@ -90,7 +91,7 @@ absl::Status ModelStore::Publish(const v1::TaskPlan& plan,
 
 absl::Status ModelStore::Append(v1::ModelCard card, absl::Time now,
                                 Batch& batch) {
-  *card.mutable_header() = MakeHeader(now, now + kCardLife);
+  *card.mutable_header() = MakeHeader(now, now + kRecordLife);
   ModelVersion version;
   version.number = card.version();
   EDGETUNE_ASSIGN_OR_RETURN(version.adapter,

@@ -63,6 +63,9 @@ class ModelStore {
   std::string optimizer_state_;
 };
 
+// Of what stays with a model for good: cards and receipts.
+inline constexpr absl::Duration kRecordLife = absl::Hours(24 * 365 * 10);
+
 v1::DocumentHeader MakeHeader(absl::Time issued, absl::Time expires);
 
 }  // namespace edgetune

@@ -106,6 +106,8 @@ class Round {
   static Round Resume(const Options& options,
                       const std::map<std::string, ClientState>& clients,
                       absl::Time deadline, absl::Time now);
+  // For a resumed round whose kFinish was under way (masking): Finishing.
+  void ResumeFinishing() { phase_ = Phase::kFinishing; }
 
   std::vector<Action> Handle(const Event& event, absl::Time now);
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -24,6 +23,9 @@ namespace {
 // A client with a clock a little ahead must still accept the manifest.
 constexpr absl::Duration kManifestSlack = absl::Minutes(5);
 
+// Of a masked round's deadline: fetch, training and key exchange.
+constexpr double kShareBeforeMasking = 0.85;
+
 std::string Seconds(absl::Duration duration) {
   return FormatSeconds(absl::ToDoubleSeconds(duration));
 }
@@ -36,9 +38,10 @@ std::string ShortId(std::string_view run_id) {
 
 Run::Run(Stores stores, v1::TaskPlan plan)
     : plan_(std::move(plan)),
-      blobs_(stores.blobs),
-      round_key_(stores.round_key),
-      models_(stores.blobs, stores.round_key) {}
+      stores_(std::move(stores)),
+      blobs_(stores_.blobs),
+      round_key_(stores_.round_key),
+      models_(stores_.blobs, stores_.round_key) {}
 
 Round::Options Run::RoundOptions() const {
   const v1::RoundsSpec& rounds = plan_.rounds();
@@ -47,8 +50,12 @@ Round::Options Run::RoundOptions() const {
   options.asked = CohortAsked(rounds);
   options.quorum = rounds.quorum();
   options.deadline = absl::Milliseconds(rounds.deadline_ms());
+  if (Masks()) {
+    options.quorum = std::max(options.quorum, plan_.secagg().n_min());
+    options.deadline *= kShareBeforeMasking;
+  }
   options.select_timeout = rounds.select_timeout_ms() == 0
-                               ? options.deadline
+                               ? absl::Milliseconds(rounds.deadline_ms())
                                : absl::Milliseconds(rounds.select_timeout_ms());
   options.reconnect_grace = absl::Milliseconds(rounds.reconnect_grace_ms());
   return options;
@@ -61,6 +68,15 @@ std::string Run::RoundName() const {
                                     : fmt::format("round {}", row_.round);
   if (row_.attempt > 0) name += fmt::format(" attempt {}", row_.attempt);
   return name;
+}
+
+size_t Run::UpdateBytes() const {
+  if (Masks()) {
+    const auto shape = Shape();
+    return shape.ok() ? shape->byte_size() : 0;
+  }
+  const auto layout = UpdateLayout(plan_, row_.round);
+  return layout.ok() ? layout->size() * sizeof(float) : 0;
 }
 
 void Run::Say(absl::Time now, std::string text, Batch& batch, bool warning) {
@@ -83,10 +99,15 @@ void Run::StartRound(absl::Time now) {
 
 void Run::Tick(absl::Time now, Batch& batch) {
   Apply({EventKind::kTimer}, now, batch);
+  if (masked_ == nullptr) return;
+  masked_->Timer(now, batch);
+  AfterMasked(now, batch);
 }
 
 absl::Time Run::NextTimer() const {
-  return round_.has_value() ? round_->NextTimer() : absl::InfiniteFuture();
+  const absl::Time next =
+      round_.has_value() ? round_->NextTimer() : absl::InfiniteFuture();
+  return masked_ == nullptr ? next : std::min(next, masked_->NextTimer());
 }
 
 bool Run::IsSelecting() const {
@@ -103,7 +124,7 @@ std::vector<std::string> Run::Offer(std::vector<std::string> idle, size_t busy,
                                     Batch& batch) {
   if (!IsSelecting()) return {};
   Round::Event event{EventKind::kPool};
-  event.idle = std::move(idle);
+  event.idle = Masks() ? Maskable(std::move(idle)) : std::move(idle);
   event.busy = busy;
   Apply(event, now, batch);
   std::vector<std::string> taken;
@@ -118,20 +139,33 @@ std::vector<std::string> Run::Offer(std::vector<std::string> idle, size_t busy,
 }
 
 void Run::StreamUp(const std::string& device, absl::Time now, Batch& batch) {
+  down_.erase(device);
+  if (masked_ != nullptr) masked_->StreamUp(device, batch);
   Apply({EventKind::kUp, device}, now, batch);
 }
 
 void Run::StreamDown(const std::string& device, absl::Time now, Batch& batch) {
+  if (masked_ != nullptr) {
+    masked_->StreamDown(device, now);
+  } else if (InMasking(device)) {
+    down_.insert(device);
+  }
   Apply({EventKind::kDown, device}, now, batch);
 }
 
 void Run::Deny(const std::string& device, absl::Time now, Batch& batch) {
+  if (InMasking(device)) {
+    return LeaveMasking(device, "the device is denied", now, batch);
+  }
   Apply({EventKind::kDeny, device}, now, batch);
 }
 
 void Run::Stop(absl::Time now, Batch& batch) {
   if (HasEnded()) return;
   const std::string detail = "stopped by an operator";
+  if (!round_.has_value()) {
+    return End(v1::RunStatus::STOPPED, detail, now, batch);  // it was paused
+  }
   ending_.emplace(v1::RunStatus::STOPPED, detail);
   Apply({EventKind::kStop, "", detail}, now, batch);
 }
@@ -173,7 +207,9 @@ void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
                  Batch& batch) {
   training_since_ = now;
   absl::Status status = SignManifest(now);
-  if (status.ok() && !IsEvaluation()) {
+  if (status.ok() && Masks()) {
+    status = Shape().status();
+  } else if (status.ok() && !IsEvaluation()) {
     auto sum = MakeRoundAggregator(plan_, row_.round);
     status = sum.status();
     if (sum.ok()) sum_ = *std::move(sum);
@@ -199,7 +235,8 @@ void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
 absl::Status Run::SignManifest(absl::Time now) {
   v1::RoundManifest manifest;
   *manifest.mutable_header() =
-      MakeHeader(now, round_->deadline() + kManifestSlack);
+      MakeHeader(now, now + absl::Milliseconds(plan_.rounds().deadline_ms()) +
+                          kManifestSlack);
   manifest.set_kind(IsEvaluation() ? v1::RoundManifest::EVAL
                                    : v1::RoundManifest::TRAIN);
   manifest.set_plan_digest(id());
@@ -207,13 +244,16 @@ absl::Status Run::SignManifest(absl::Time now) {
   manifest.set_attempt(row_.attempt);
   manifest.set_adapter_digest(DigestBytes(models_.current().adapter));
   if (!IsEvaluation()) {
-    manifest.set_coordinates(update_bytes_ / sizeof(float));
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                              UpdateLayout(plan_, row_.round));
+    manifest.set_coordinates(layout.size());
   }
   if (models_.current().number > 0) {
     manifest.set_prev_card_digest(
         Sha256Bytes(models_.current().card.payload()));
   }
   manifest.set_deadline_ms(absl::ToUnixMillis(round_->deadline()));
+  if (Masks()) EDGETUNE_RETURN_IF_ERROR(AddMaskingTerms(manifest));
   EDGETUNE_ASSIGN_OR_RETURN(
       manifest_, SignDocument(DocumentUse::kManifest,
                               manifest.SerializeAsString(), *round_key_));
@@ -222,12 +262,17 @@ absl::Status Run::SignManifest(absl::Time now) {
 }
 
 void Run::Finish(absl::Time now, Batch& batch) {
+  if (Masks()) return BeginMasking(now, batch);
   if (IsEvaluation()) return Apply({EventKind::kStepMade}, now, batch);
   auto combined = sum_->Finish();
   const absl::Status status =
       combined.ok() ? models_.Publish(plan_, id(), *combined, now, batch)
                     : combined.status();
   if (status.ok()) return Apply({EventKind::kStepMade}, now, batch);
+  FailStep(status, now, batch);
+}
+
+void Run::FailStep(const absl::Status& status, absl::Time now, Batch& batch) {
   if (!absl::IsDataLoss(status) && !absl::IsNotFound(status)) {
     batch.failure = Prefix(status, "publishing the next adapter");
     return;
@@ -240,9 +285,11 @@ void Run::Finish(absl::Time now, Batch& batch) {
 
 std::string Run::RecordMeasure(Batch& batch) {
   v1::Measure measure;
+  if (Masks()) measure = masked_measure_;
   measure.set_version(row_.round);
   for (const auto& [key, session] : sessions_) {
-    if (std::get<0>(key) != row_.round || std::get<1>(key) != row_.attempt ||
+    if (Masks() || std::get<0>(key) != row_.round ||
+        std::get<1>(key) != row_.attempt ||
         session.state != ClientState::kReported || session.tokens == 0) {
       continue;
     }
@@ -265,7 +312,9 @@ void Run::Commit(absl::Time now, Batch& batch) {
   Say(now,
       fmt::format("{}: committed with {} of {} clients after {}{}; so far "
                   "{} down, {} up",
-                  RoundName(), round_->CountOf(ClientState::kReported),
+                  RoundName(),
+                  masked_ != nullptr ? masked_->survivors().size()
+                                     : round_->CountOf(ClientState::kReported),
                   round_->CountOf(ClientState::kReported) +
                       round_->CountOf(ClientState::kRefused) +
                       round_->CountOf(ClientState::kDeclined) +
@@ -273,9 +322,10 @@ void Run::Commit(absl::Time now, Batch& batch) {
                   Seconds(now - training_since_), measure,
                   FormatBytes(row_.bytes_down), FormatBytes(row_.bytes_up)),
       batch);
+  EndMasking(true, "", now, batch);
   CleanUp(batch);
   ++row_.round;
-  row_.attempt = 0;
+  row_.attempt = row_.forgiven = 0;
   if (row_.round > plan_.rounds().count()) {
     return End(v1::RunStatus::FINISHED, "", now, batch);
   }
@@ -284,6 +334,8 @@ void Run::Commit(absl::Time now, Batch& batch) {
 
 void Run::Abandon(const std::string& reason, absl::Time now, Batch& batch) {
   Say(now, fmt::format("{}: abandoned: {}", RoundName(), reason), batch, true);
+  const bool selecting = row_.manifest.empty();
+  EndMasking(false, reason, now, batch);
   CleanUp(batch);
   const std::string name = IsEvaluation()
                                ? std::string("the closing evaluation")
@@ -292,11 +344,12 @@ void Run::Abandon(const std::string& reason, absl::Time now, Batch& batch) {
   if (ending_.has_value()) {
     return End(ending_->first, ending_->second, now, batch);
   }
-  if (row_.attempt >= plan_.rounds().attempts()) {
+  if (IsSpentOut(selecting)) return Pause(reason, now, batch);
+  if (row_.attempt - row_.forgiven >= plan_.rounds().attempts()) {
     return End(v1::RunStatus::FAILED,
                fmt::format("not enough clients: {} was abandoned {} times in a "
                            "row; the last time {}",
-                           name, row_.attempt, reason),
+                           name, row_.attempt - row_.forgiven, reason),
                now, batch);
   }
   StartRound(now);
@@ -321,28 +374,6 @@ void Run::End(v1::RunStatus::State state, std::string detail, absl::Time now,
                     state == v1::RunStatus::FAILED ? "failed" : "stopped",
                     row_.detail),
         batch, true);
-  }
-}
-
-void Run::CleanUp(Batch& batch) {
-  row_.manifest.clear();
-  dirty_ = true;
-  for (const auto& [key, session] : sessions_) {
-    const auto& [round, attempt, device] = key;
-    if (round != row_.round || attempt != row_.attempt) continue;
-    batch.partials.push_back(PartialName(device));
-    std::set<std::string> sent(session.replaced.begin(),
-                               session.replaced.end());
-    sent.insert({session.announced, session.update_digest});
-    for (const std::string& bytes : sent) {
-      const auto digest = DigestFromBytes(bytes);
-      if (!digest.ok()) continue;
-      // Peers choose these: only what has an update's size may go.
-      const auto size = blobs_->Size(*digest);
-      if (!size.ok() || *size != update_bytes_) continue;
-      batch.unneeded.push_back(*digest);
-      SaveUnneeded(*digest, batch);
-    }
   }
 }
 

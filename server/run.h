@@ -2,9 +2,11 @@
 #define EDGETUNE_SERVER_RUN_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,9 +17,11 @@
 #include "absl/time/time.h"
 #include "aggregation/aggregator.h"
 #include "base/parameters.h"
+#include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "server/batch.h"
+#include "server/masked_round.h"
 #include "server/model_store.h"
 #include "server/round.h"
 #include "server/run_rows.h"
@@ -37,6 +41,8 @@ class Run {
   struct Stores {
     BlobStore* blobs;
     const SigningKey* round_key;
+    // The newest one; null: this server has none, and masked runs wait.
+    std::function<std::shared_ptr<const PublishedRoster>()> roster;
   };
   // `envelope` was verified, `plan` is its payload, its blobs are here.
   static absl::StatusOr<std::unique_ptr<Run>> Admit(
@@ -50,6 +56,10 @@ class Run {
   const std::string& id() const { return row_.run_id; }
   const v1::TaskPlan& plan() const { return plan_; }
   const RunRow& row() const { return row_; }
+  // SHA-256 of the newest adapter's blob.
+  std::string CurrentAdapter() const {
+    return DigestBytes(models_.current().adapter);
+  }
   bool HasEnded() const { return row_.ended_ms != 0; }
   v1::RunStatus Status() const;
   // Whether people were shown something else since the last call.
@@ -69,6 +79,8 @@ class Run {
   void StreamDown(const std::string& device, absl::Time now, Batch& batch);
   void Deny(const std::string& device, absl::Time now, Batch& batch);
   void Stop(absl::Time now, Batch& batch);
+  // `envelope` was verified and names this run and its current adapter.
+  void Override(const v1::Envelope& envelope, absl::Time now, Batch& batch);
 
   // --- what a device says about a session of this run
   bool HasOpen(const std::string& device) const;
@@ -80,6 +92,11 @@ class Run {
                       absl::Time now, Batch& batch);
   void HandleReport(const std::string& device, const v1::Report& report,
                     absl::Time now, Batch& batch);
+  // The device says hello as if it had no session: if this one was masking, it
+  // lost the secrets and is out; whether that was so.
+  bool LeaveIfMasking(const std::string& device, absl::Time now, Batch& batch);
+  void HandleSecAgg(const std::string& device, const v1::ClientSecAgg& message,
+                    absl::Time now, Batch& batch);
   // What became of a session that is not open.
   void AnswerEnded(const std::string& device, const v1::SessionKey& key,
                    Batch& batch);
@@ -89,8 +106,21 @@ class Run {
   bool Serves(const Digest& digest) const;
   // Whether removing the blob would take something from this run.
   bool Refers(const Digest& digest) const;
-  absl::StatusOr<std::string> AuthorizeUpload(const std::string& device,
-                                              const v1::UploadKey& key);
+  // FailedPrecondition: late. InvalidArgument: no update of this run.
+  absl::Status CheckUpload(const std::string& device,
+                           const v1::UploadKey& key) const;
+  // Whether that is the upload which the session announced last; it was
+  // checked.
+  bool IsAnnounced(const std::string& device, const v1::UploadKey& key) const;
+  // Checks, and records that the upload begins; the name of its partial, once
+  // the batch is committed. ResourceExhausted: too many for one session.
+  absl::StatusOr<std::string> Announce(const std::string& device,
+                                       const v1::UploadKey& key, Batch& batch);
+  std::string PartialName(const std::string& device) const;
+  // Whether a partial of this name is some run's; whether an open session of
+  // this run may go on with it.
+  static bool IsUpdatePartial(std::string_view name);
+  bool AwaitsPartial(const std::string& name) const;
   void CountDownload(const Digest& digest, uint64_t bytes);
   void CountUpload(uint64_t bytes);
   // Adds the run's row when it differs from the last one written.
@@ -102,6 +132,8 @@ class Run {
   // run_recovery.cc
   absl::Status ResumeRound(absl::Time now, Batch& batch);
   absl::Status RebuildSum(absl::Time now, Batch& batch);
+  absl::Status ResumeMasking(std::vector<StoredGroup> groups, absl::Time now,
+                             Batch& batch);
 
   // run.cc: rounds
   Round::Options RoundOptions() const;
@@ -113,13 +145,40 @@ class Run {
               Batch& batch);
   absl::Status SignManifest(absl::Time now);
   void Finish(absl::Time now, Batch& batch);
+  void FailStep(const absl::Status& status, absl::Time now, Batch& batch);
   void Commit(absl::Time now, Batch& batch);
   void Abandon(const std::string& reason, absl::Time now, Batch& batch);
   void End(v1::RunStatus::State state, std::string detail, absl::Time now,
            Batch& batch);
   // Records what the round's reports say of the incoming adapter.
   std::string RecordMeasure(Batch& batch);
-  void CleanUp(Batch& batch);
+  void CleanUp(Batch& batch);  // run_blobs.cc
+
+  // run_masking.cc: plans that mask
+  bool Masks() const;
+  v1::RoundManifest::Kind Kind() const;
+  absl::StatusOr<MaskedShape> Shape() const;
+  uint32_t AllowedContributions() const;
+  bool IsSpent(const std::string& device) const;
+  std::vector<std::string> Maskable(std::vector<std::string> idle);
+  bool IsSpentOut(bool while_selecting) const;
+  void Pause(const std::string& reason, absl::Time now, Batch& batch);
+  absl::Status AddMaskingTerms(v1::RoundManifest& manifest);
+  absl::StatusOr<MaskedRound::Options> MaskedOptions() const;
+  bool InMasking(const std::string& device) const;
+  void HandleAdvertise(const std::string& device, const v1::AdvertiseKeys& keys,
+                       absl::Time now, Batch& batch);
+  bool HasUpload(const std::string& device, const v1::MaskedInput& input,
+                 absl::Time now, Batch& batch);
+  void BeginMasking(absl::Time now, Batch& batch);
+  void LeaveMasking(const std::string& device, const std::string& why,
+                    absl::Time now, Batch& batch);
+  void AfterMasked(absl::Time now, Batch& batch);
+  void FinishMasked(absl::Time now, Batch& batch);
+  absl::Status StepMasked(absl::Time now, Batch& batch);
+  absl::Status PublishReceipt(absl::Time now, Batch& batch);
+  void EndMasking(bool committed, const std::string& reason, absl::Time now,
+                  Batch& batch);
 
   // run_sessions.cc: clients
   void CloseSession(const Round::Action& action, Round::ClientState state,
@@ -135,13 +194,17 @@ class Run {
   v1::SessionKey CurrentKey() const;
   SessionId IdOf(const std::string& device) const;
   Session* Find(const std::string& device, const v1::SessionKey& key);
-  std::string PartialName(const std::string& device) const;
+  // run_blobs.cc
+  static std::string_view CurrentUpload(const Session& session);
 
   void Say(absl::Time now, std::string text, Batch& batch,
            bool warning = false);
   std::string RoundName() const;
+  // Of what a client uploads in this round; 0: nothing.
+  size_t UpdateBytes() const;
 
   const v1::TaskPlan plan_;
+  const Stores stores_;
   BlobStore* const blobs_;
   RunRow row_;
   v1::Envelope plan_envelope_;
@@ -155,7 +218,16 @@ class Run {
   v1::Envelope manifest_;       // of the round in training
   absl::Time training_since_;
   std::unique_ptr<Aggregator> sum_;
-  size_t update_bytes_ = 0;
+  // --- of a plan that masks
+  StoredMasking masking_;  // but for its groups, which masked_ holds
+  std::shared_ptr<const PublishedRoster> roster_;  // of the open attempt
+  std::unique_ptr<MaskedRound> masked_;            // once all keys are here
+  v1::Measure masked_measure_;                     // of the last sum
+  std::set<std::string> benched_;  // sit out the next attempt
+  std::set<std::string> down_;     // sent keys, then lost their stream
+  size_t held_back_ = 0;           // idle devices that are spent
+  std::set<std::string> counted_;  // as spent, in this attempt
+  std::set<std::string> left_;     // after they sent their keys
   // Set when the round is given up for good: how the run ends.
   std::optional<std::pair<v1::RunStatus::State, std::string>> ending_;
   bool changed_ = true;  // for people

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
@@ -24,16 +25,15 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Admit(Stores stores,
   run->row_.plan = envelope.SerializeAsString();
   run->row_.submitted_ms = absl::ToUnixMillis(now);
   run->plan_envelope_ = envelope;
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            AdapterLayout(run->plan_));
-  run->update_bytes_ = layout.size() * sizeof(float);
   EDGETUNE_RETURN_IF_ERROR(
       run->models_.PublishInitial(run->plan_, run->id(), now, batch));
   run->Say(now,
-           fmt::format("submitted: \"{}\", {} rounds of {} clients, the "
-                       "coordinator sees each update",
+           fmt::format("submitted: \"{}\", {} rounds of {} clients, {}",
                        run->plan_.name(), run->plan_.rounds().count(),
-                       run->plan_.rounds().cohort()),
+                       run->plan_.rounds().cohort(),
+                       run->Masks() ? "updates arrive masked: the coordinator "
+                                      "sees sums only"
+                                    : "the coordinator sees each update"),
            batch);
   run->StartRound(now);
   return run;
@@ -57,17 +57,23 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Recover(Stores stores,
                        std::move(stored.optimizer_state));
   run->measures_ = std::move(stored.measures);
   run->events_ = std::move(stored.events);
+  std::vector<StoredGroup> groups = std::move(stored.masking.groups);
+  run->masking_ = std::move(stored.masking);
   run->dirty_ = false;
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            AdapterLayout(run->plan_));
-  run->update_bytes_ = layout.size() * sizeof(float);
-  if (run->HasEnded()) return run;
+  if (run->HasEnded() ||
+      run->row_.state == v1::RunStatus::PAUSED_NEEDS_OVERRIDE) {
+    return run;
+  }
   if (run->row_.manifest.empty()) {
     run->StartRound(now);
     run->Say(now, run->RoundName() + ": selecting again after a restart",
              batch);
   } else {
     EDGETUNE_RETURN_IF_ERROR(run->ResumeRound(now, batch));
+    if (run->Masks()) {
+      EDGETUNE_RETURN_IF_ERROR(
+          run->ResumeMasking(std::move(groups), now, batch));
+    }
   }
   return run;
 }
@@ -80,7 +86,7 @@ absl::Status Run::ResumeRound(absl::Time now, Batch& batch) {
   EDGETUNE_ASSIGN_OR_RETURN(const v1::RoundManifest manifest,
                             ParseManifest(manifest_.payload()));
   training_since_ = absl::FromUnixMillis(manifest.header().issued_ms());
-  EDGETUNE_RETURN_IF_ERROR(RebuildSum(now, batch));
+  if (!Masks()) EDGETUNE_RETURN_IF_ERROR(RebuildSum(now, batch));
   std::map<std::string, ClientState> clients;
   for (const auto& [key, session] : sessions_) {
     const auto& [round, attempt, device] = key;
@@ -88,14 +94,47 @@ absl::Status Run::ResumeRound(absl::Time now, Batch& batch) {
       clients[device] = session.state;
     }
   }
+  const int64_t deadline_ms = manifest.has_masking()
+                                  ? manifest.masking().keys_by_ms()
+                                  : manifest.deadline_ms();
   round_ = Round::Resume(RoundOptions(), clients,
-                         absl::FromUnixMillis(manifest.deadline_ms()), now);
+                         absl::FromUnixMillis(deadline_ms), now);
   Say(now,
       fmt::format("{}: continues after a restart, {} of {} clients reported",
                   RoundName(), round_->CountOf(ClientState::kReported),
                   clients.size()),
       batch);
   return absl::OkStatus();
+}
+
+absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups,
+                                absl::Time now, Batch& batch) {
+  v1::RoundManifest manifest;
+  manifest.ParseFromString(manifest_.payload());  // ResumeRound did
+  const auto roster = stores_.roster();
+  if (roster != nullptr && DigestBytes(roster->roster.root()) ==
+                               manifest.masking().roster_root()) {
+    roster_ = roster;
+  }
+  for (const auto& [device, keys] : masking_.keys) {
+    if (sessions_[IdOf(device)].state == ClientState::kLost) {
+      left_.insert(device);
+    } else if (groups.empty()) {
+      down_.insert(device);
+    }
+  }
+  if (groups.empty()) return absl::OkStatus();
+  round_->ResumeFinishing();
+  EDGETUNE_ASSIGN_OR_RETURN(MaskedRound::Options options, MaskedOptions());
+  EDGETUNE_ASSIGN_OR_RETURN(
+      MaskedRound round,
+      MaskedRound::Restore(std::move(options), masking_.keys,
+                           std::move(groups), now, batch));
+  masked_ = std::make_unique<MaskedRound>(std::move(round));
+  // Rows of those were written together with the session's.
+  counted_ = masked_->spent();
+  AfterMasked(now, batch);
+  return batch.failure;
 }
 
 // Sums are not durable; the updates behind them are.

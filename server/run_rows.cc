@@ -6,63 +6,11 @@
 #include <utility>
 
 #include "base/status.h"
+#include "server/row_reader.h"
 #include "storage/blob_store.h"
 
 namespace edgetune {
 namespace {
-
-// Reads the columns of one row in order; the first wrong type is remembered.
-class RowReader {
- public:
-  RowReader(const char* table, const Row& row) : table_(table), row_(row) {}
-
-  std::string Bytes() {
-    const Blob* blob = Next<Blob>();
-    return blob == nullptr ? "" : blob->bytes;
-  }
-  std::string Text() {
-    const std::string* text = Next<std::string>();
-    return text == nullptr ? "" : *text;
-  }
-  int64_t Integer() {
-    const int64_t* number = Next<int64_t>();
-    return number == nullptr ? 0 : *number;
-  }
-  double Real() {
-    const double* number = Next<double>();
-    return number == nullptr ? 0 : *number;
-  }
-  // An integer in [0, most].
-  uint32_t Small(int64_t most = 0xffffffff) {
-    const int64_t number = Integer();
-    if (number < 0 || number > most) Fail();
-    return static_cast<uint32_t>(number);
-  }
-  void Fail() {
-    if (!status_.ok()) return;
-    status_ = absl::DataLossError(fmt::format(
-        "table {}: column {} does not hold what this program writes", table_,
-        at_));
-  }
-  const absl::Status& status() const { return status_; }
-
- private:
-  template <typename T>
-  const T* Next() {
-    const T* value = at_ < row_.size() ? std::get_if<T>(&row_[at_]) : nullptr;
-    ++at_;
-    if (value == nullptr) Fail();
-    return value;
-  }
-
-  const char* const table_;
-  const Row& row_;
-  size_t at_ = 0;
-  absl::Status status_;
-};
-
-Value Integer(uint64_t value) { return static_cast<int64_t>(value); }
-Value Bytes(std::string bytes) { return Blob{std::move(bytes)}; }
 
 absl::StatusOr<RunRow> ReadRun(const Row& row) {
   RowReader in("runs", row);
@@ -79,6 +27,7 @@ absl::StatusOr<RunRow> ReadRun(const Row& row) {
   run.detail = in.Text();
   run.round = in.Small();
   run.attempt = in.Small();
+  run.forgiven = in.Small();
   run.turn = in.Integer();
   run.submitted_ms = in.Integer();
   run.ended_ms = in.Integer();
@@ -91,11 +40,30 @@ absl::StatusOr<RunRow> ReadRun(const Row& row) {
   return run;
 }
 
+constexpr size_t kDigestBytes = 32;
+
+std::vector<std::string> SplitDigests(RowReader& in) {
+  const std::string bytes = in.Bytes();
+  std::vector<std::string> digests;
+  if (bytes.size() % kDigestBytes != 0) in.Fail();
+  for (size_t at = 0; at < bytes.size(); at += kDigestBytes) {
+    digests.push_back(bytes.substr(at, kDigestBytes));
+  }
+  return digests;
+}
+
+std::string JoinDigests(const std::vector<std::string>& digests) {
+  std::string bytes;
+  for (const std::string& digest : digests) bytes += digest;
+  return bytes;
+}
+
 absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto rows,
       transaction.Query("SELECT round, attempt, device, state, fingerprint,"
-                        " update_digest, weight, nll_sum, tokens, detail"
+                        " update_digest, weight, nll_sum, tokens, detail,"
+                        " announced"
                         " FROM sessions WHERE run_id = ?",
                         {Bytes(run.row.run_id)}));
   for (const Row& row : rows) {
@@ -111,6 +79,7 @@ absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
     session.nll_sum = in.Real();
     session.tokens = in.Integer();
     session.detail = in.Text();
+    session.announced = SplitDigests(in);
     EDGETUNE_RETURN_IF_ERROR(in.status());
     run.sessions.emplace(std::move(id), std::move(session));
   }
@@ -212,30 +181,35 @@ CREATE TABLE events (
   text TEXT NOT NULL, PRIMARY KEY (run_id, number)) WITHOUT ROWID;
 -- Update blobs of ended rounds that are still to be removed.
 CREATE TABLE unneeded (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+)sql",
+                                                               kMaskedTables,
+                                                                     R"sql(
+-- Digests of the uploads that a session began, 32 bytes each, the newest last.
+ALTER TABLE sessions ADD COLUMN announced BLOB NOT NULL DEFAULT x'';
 )sql"};
   return *migrations;
 }
 
 void SaveRun(const RunRow& row, Batch& batch) {
   batch.writes.push_back(
-      {"INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+      {"INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
        {Bytes(row.run_id), row.sequence, Bytes(row.plan),
         Integer(static_cast<uint64_t>(row.state)), row.detail,
         Integer(row.round), Integer(row.attempt), row.turn, row.submitted_ms,
         row.ended_ms, Integer(row.bytes_down), Integer(row.bytes_up),
-        Integer(row.base_bytes_down), row.events, Bytes(row.manifest)}});
+        Integer(row.base_bytes_down), row.events, Bytes(row.manifest), Integer(row.forgiven)}});
 }
 
 void SaveSession(const std::string& run_id, const SessionId& id,
                  const Session& session, Batch& batch) {
   const auto& [round, attempt, device] = id;
   batch.writes.push_back(
-      {"INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+      {"INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
        {Bytes(run_id), Integer(round), Integer(attempt), device,
         Integer(static_cast<uint64_t>(session.state)),
         Bytes(session.fingerprint), Bytes(session.update_digest),
         session.weight, session.nll_sum, Integer(session.tokens),
-        session.detail}});
+        session.detail, Bytes(JoinDigests(session.announced))}});
 }
 
 void SaveVersion(const std::string& run_id, const ModelVersion& version,
@@ -280,7 +254,8 @@ absl::StatusOr<std::vector<StoredRun>> LoadRuns(Transaction& transaction) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto rows,
       transaction.Query(
-          "SELECT run_id, sequence, plan, state, detail, round, attempt, turn,"
+          "SELECT run_id, sequence, plan, state, detail, round, attempt,"
+          " forgiven, turn,"
           " submitted_ms, ended_ms, bytes_down, bytes_up, base_bytes_down,"
           " events, manifest FROM runs ORDER BY sequence"));
   std::vector<StoredRun> runs;
@@ -291,6 +266,8 @@ absl::StatusOr<std::vector<StoredRun>> LoadRuns(Transaction& transaction) {
     EDGETUNE_RETURN_IF_ERROR(LoadVersions(transaction, run));
     EDGETUNE_RETURN_IF_ERROR(LoadMeasures(transaction, run));
     EDGETUNE_RETURN_IF_ERROR(LoadEvents(transaction, run));
+    EDGETUNE_ASSIGN_OR_RETURN(run.masking,
+                              LoadMasking(transaction, run.row.run_id));
     runs.push_back(std::move(run));
   }
   return runs;

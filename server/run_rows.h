@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "server/batch.h"
+#include "server/masked_rows.h"
 #include "server/model_store.h"
 #include "server/round.h"
 #include "storage/database.h"
@@ -30,6 +31,9 @@ struct Session {
   double nll_sum = 0;
   uint64_t tokens = 0;
   std::string detail;  // why refused, lost, declined or cancelled
+  // Digests of the updates that were begun to be uploaded, the current last:
+  // durable before their first byte, so that no crash leaves a blob behind.
+  std::vector<std::string> announced;
 
   // For people, or cheap to learn again: not durable.
   std::string activity = "assigned";
@@ -37,9 +41,7 @@ struct Session {
   uint32_t steps = 0;
   double loss = 0;
   bool late = false;
-  bool equivocated = false;           // told once
-  std::string announced;              // digest of the upload under way
-  std::vector<std::string> replaced;  // those announced before it
+  bool equivocated = false;  // told once
 };
 // Round, attempt, device.
 using SessionId = std::tuple<uint32_t, uint32_t, std::string>;
@@ -52,6 +54,7 @@ struct RunRow {
   std::string detail;
   uint32_t round = 0;    // next or open; rounds.count: the closing evaluation
   uint32_t attempt = 0;  // of that round
+  uint32_t forgiven = 0;  // attempts before an operator let the run go on
   int64_t turn = 0;      // larger: took devices more recently
   int64_t submitted_ms = 0;
   int64_t ended_ms = 0;
@@ -69,6 +72,7 @@ struct StoredRun {
   std::string optimizer_state;
   std::vector<v1::Measure> measures;
   std::vector<v1::RunEvent> events;
+  StoredMasking masking;
 };
 
 constexpr int64_t kEventsKept = 200;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/status.h"
-#include "base/units.h"
 #include "protos/plan_check.h"
 #include "server/message_check.h"
 #include "server/run.h"
@@ -18,10 +17,6 @@ using EventKind = Round::Event::Kind;
 using ClientState = Round::ClientState;
 
 namespace {
-
-// Updates that one session may begin anew: enough for a client that trained
-// again after a crash, too few to fill a disk.
-constexpr size_t kMostReplaced = 8;
 
 std::string_view ActivityName(v1::Progress::Phase phase) {
   switch (phase) {
@@ -92,12 +87,14 @@ bool Run::IsCurrent(const v1::SessionKey& key) const {
 }
 
 bool Run::HasOpen(const std::string& device) const {
-  return round_.has_value() && round_->IsOpen(device);
+  return (round_.has_value() && round_->IsOpen(device)) || InMasking(device);
 }
 
 size_t Run::CountOpen() const {
   if (!round_.has_value()) return 0;
-  return round_->CountOf(ClientState::kOpen);
+  size_t open = round_->CountOf(ClientState::kOpen);
+  for (const auto& [device, entry] : masking_.keys) open += InMasking(device);
+  return open;
 }
 
 Session* Run::Find(const std::string& device, const v1::SessionKey& key) {
@@ -120,6 +117,15 @@ void Run::SendAssignment(const std::string& device, Batch& batch) const {
   v1::ServerMessage message;
   *message.mutable_assignment()->mutable_plan() = plan_envelope_;
   *message.mutable_assignment()->mutable_manifest() = manifest_;
+  if (Masks()) {
+    v1::Assignment& assignment = *message.mutable_assignment();
+    if (roster_ != nullptr) *assignment.mutable_roster() = roster_->envelope;
+    for (const ModelVersion& version : models_.versions()) {
+      *assignment.add_cards() = version.card;
+    }
+    *assignment.mutable_overrides() = {masking_.overrides.begin(),
+                                       masking_.overrides.end()};
+  }
   batch.messages.push_back({device, std::move(message)});
 }
 
@@ -136,7 +142,8 @@ void Run::HandleProgress(const std::string& device,
   session.activity = ActivityName(progress.phase());
   session.step = progress.step();
   session.steps = progress.steps();
-  session.loss = progress.loss();
+  // Under masking no single client's loss is kept or shown, sent or not.
+  session.loss = Masks() ? 0 : progress.loss();
   changed_ = true;
 }
 
@@ -145,6 +152,10 @@ void Run::HandleDeclined(const std::string& device,
                          Batch& batch) {
   if (!IsCurrent(declined.session()) || !HasOpen(device)) {
     return AnswerEnded(device, declined.session(), batch);
+  }
+  if (InMasking(device)) {
+    return LeaveMasking(device, "it declined: " + declined.detail(), now,
+                        batch);
   }
   Apply({EventKind::kDecline, device, declined.detail()}, now, batch);
 }
@@ -156,10 +167,10 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
   if (!IsCurrent(report.session()) || !HasOpen(device)) {
     return AnswerReportAgain(device, report, *session, now, batch);
   }
-  absl::Status status = CheckReport(
-      plan_,
-      IsEvaluation() ? v1::RoundManifest::EVAL : v1::RoundManifest::TRAIN,
-      report);
+  absl::Status status =
+      Masks() ? absl::InvalidArgumentError(
+                    "a report in the clear, where the plan masks")
+              : CheckReport(plan_, Kind(), report);
   if (status.ok() && !IsEvaluation()) {
     status = FoldUpdate(plan_, row_.round, report.update_digest(),
                         report.weight(), *blobs_, *sum_);
@@ -169,11 +180,8 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
     return;
   }
   session->fingerprint = ReportFingerprint(report);
-  // A refused report may name anybody's blob: only what this device sent is
-  // its own to be cleaned up.
-  if (status.ok() || report.update_digest() == session->announced) {
-    session->update_digest = report.update_digest();
-  }
+  // A refused report may name anybody's blob: not its own to be cleaned up.
+  if (status.ok()) session->update_digest = report.update_digest();
   session->weight = report.weight();
   session->nll_sum = report.nll_sum();
   session->tokens = report.tokens();
@@ -194,8 +202,11 @@ void Run::CloseSession(const Round::Action& action, ClientState state,
     session.tokens = 0;
   }
   SaveSession(id(), key, session, batch);
-  SendOutcome(action.device, CurrentKey(), ResultOf(state), action.detail,
-              batch);
+  // Under masking what became of a client shows with the sum.
+  if (!Masks() || state != ClientState::kReported) {
+    SendOutcome(action.device, CurrentKey(), ResultOf(state), action.detail,
+                batch);
+  }
   TellClosed(action, activity, now, batch);
 }
 
@@ -205,6 +216,7 @@ void Run::TellClosed(const Round::Action& action, const std::string& activity,
   const std::string where = fmt::format("{}: {} ", RoundName(), action.device);
   switch (session.state) {
     case ClientState::kReported:
+      if (Masks()) return Say(now, where + "sent its keys", batch);
       return Say(now,
                  fmt::format("{}accepted, weight {}", where, session.weight),
                  batch);
@@ -264,81 +276,6 @@ void Run::AnswerEnded(const std::string& device, const v1::SessionKey& key,
   SendOutcome(device, key, ResultOf(session->state), session->detail, batch);
 }
 
-bool Run::Serves(const Digest& digest) const {
-  if (models_.current().adapter == digest) return true;
-  const std::string bytes = DigestBytes(digest);
-  return std::any_of(plan_.model().parts().begin(), plan_.model().parts().end(),
-                     [&](const auto& part) { return part.sha256() == bytes; });
-}
-
-bool Run::Refers(const Digest& digest) const {
-  if (Serves(digest)) return true;
-  for (const ModelVersion& version : models_.versions()) {
-    if (version.adapter == digest) return true;
-  }
-  if (row_.manifest.empty()) return false;
-  const std::string bytes = DigestBytes(digest);
-  for (const auto& [key, session] : sessions_) {
-    if (std::get<0>(key) != row_.round || std::get<1>(key) != row_.attempt) {
-      continue;
-    }
-    if (session.update_digest == bytes || session.announced == bytes) {
-      return true;
-    }
-  }
-  return false;
-}
-
-std::string Run::PartialName(const std::string& device) const {
-  return fmt::format("u-{}-{}-{}-{}", ToHex(id().substr(0, 8)), row_.round,
-                     row_.attempt, device);
-}
-
-absl::StatusOr<std::string> Run::AuthorizeUpload(const std::string& device,
-                                                 const v1::UploadKey& key) {
-  if (!IsCurrent(key.session()) || !HasOpen(device) || IsEvaluation()) {
-    return absl::FailedPreconditionError(
-        "late: no upload is expected for this session");
-  }
-  if (key.sha256().size() != 32) {
-    return absl::InvalidArgumentError(fmt::format(
-        "upload: sha256 has {} bytes, wanted 32", key.sha256().size()));
-  }
-  if (key.size() != update_bytes_) {
-    return absl::InvalidArgumentError(
-        fmt::format("upload: announced {} bytes, an update of this run has {}",
-                    key.size(), update_bytes_));
-  }
-  Session& session = sessions_[IdOf(device)];
-  const std::string name = PartialName(device);
-  // A client that trained again after a crash has other bytes to send.
-  if (!session.announced.empty() && session.announced != key.sha256()) {
-    if (session.replaced.size() >= kMostReplaced) {
-      return absl::ResourceExhaustedError(fmt::format(
-          "upload: this session announced {} different updates already",
-          kMostReplaced + 1));
-    }
-    session.replaced.push_back(session.announced);
-    EDGETUNE_RETURN_IF_ERROR(blobs_->DropPartial(name));
-  }
-  session.announced = key.sha256();
-  return name;
-}
-
-void Run::CountDownload(const Digest& digest, uint64_t bytes) {
-  row_.bytes_down += bytes;
-  const std::string key = DigestBytes(digest);
-  for (const v1::FilePart& part : plan_.model().parts()) {
-    if (part.sha256() == key) row_.base_bytes_down += bytes;
-  }
-  changed_ = dirty_ = true;
-}
-
-void Run::CountUpload(uint64_t bytes) {
-  row_.bytes_up += bytes;
-  changed_ = dirty_ = true;
-}
-
 v1::RunStatus Run::Status() const {
   v1::RunStatus status;
   status.set_run_id(id());
@@ -350,8 +287,9 @@ v1::RunStatus Run::Status() const {
   if (round_.has_value()) {
     const bool evaluating =
         IsEvaluation() && round_->phase() == Round::Phase::kTraining;
-    status.set_phase(evaluating ? "evaluating"
-                                : std::string(PhaseName(round_->phase())));
+    status.set_phase(masked_ != nullptr ? masked_->PhaseText()
+                     : evaluating       ? "evaluating"
+                                  : std::string(PhaseName(round_->phase())));
   }
   status.set_attempt(row_.attempt);
   for (const auto& [key, session] : sessions_) {
@@ -376,6 +314,14 @@ v1::RunStatus Run::Status() const {
   status.set_submitted_ms(row_.submitted_ms);
   status.set_ended_ms(row_.ended_ms);
   *status.mutable_events() = {events_.begin(), events_.end()};
+  for (const Digest& receipt : masking_.receipts) {
+    status.add_receipts(DigestBytes(receipt));
+  }
+  for (const auto& [device, points] : masking_.scores) {
+    v1::BlameScore& score = *status.add_scores();
+    score.set_device_id(device);
+    score.set_points(points);
+  }
   return status;
 }
 

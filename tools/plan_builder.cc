@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/crypto/secure_random.h"
+#include "protos/masking.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
 #include "tools/model_path.h"
@@ -70,6 +71,30 @@ v1::LoraSpec MakeLoraSpec(const PlanRequest& request, const BuiltPlan& built) {
   return spec;
 }
 
+// After FillRounds: defaults follow from the clients asked.
+void FillSecAgg(const RunFile& run, v1::TaskPlan* plan) {
+  v1::SecAggSpec* spec = plan->mutable_secagg();
+  spec->set_enabled(run.secagg.enabled);
+  v1::RoundsSpec* rounds = plan->mutable_rounds();
+  const uint32_t threshold = SecAggThreshold(CohortAsked(*rounds));
+  uint32_t quorum = run.rounds.cohort;
+  if (run.secagg.enabled) quorum = std::max(quorum, threshold);
+  if (run.rounds.quorum != 0) quorum = run.rounds.quorum;
+  rounds->set_quorum(quorum);
+  if (!run.secagg.enabled) return;
+  // Losses before the keys are exchanged shrink the cohort; as many as may
+  // vanish later may vanish then.
+  const uint32_t n_min = run.secagg.n_min != 0
+                             ? run.secagg.n_min
+                             : std::clamp<uint32_t>(
+                                   threshold, kSecAggSmallestCohort, 10);
+  spec->set_n_min(n_min);
+  spec->set_bits(run.secagg.bits);
+  spec->set_bound(run.secagg.bound);
+  spec->set_group(run.secagg.group);
+  spec->set_max_contributions(run.secagg.max_contributions);
+}
+
 void FillTrain(const RunFile::Train& run, v1::TrainSpec* spec) {
   spec->set_engine(run.engine);
   spec->set_lr(run.lr);
@@ -87,7 +112,6 @@ void FillRounds(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
   spec->set_count(run.count);
   spec->set_cohort(run.cohort);
   spec->set_over_select(run.over_select);
-  spec->set_quorum(run.quorum == 0 ? run.cohort : run.quorum);
   spec->set_deadline_ms(absl::ToInt64Milliseconds(run.deadline));
   spec->set_select_timeout_ms(absl::ToInt64Milliseconds(run.select_timeout));
   spec->set_reconnect_grace_ms(absl::ToInt64Milliseconds(run.reconnect_grace));
@@ -140,7 +164,7 @@ absl::StatusOr<BuiltPlan> BuildPlan(const PlanRequest& request) {
   FillTrain(request.run.train, plan.mutable_train());
   plan.mutable_fleet()->set_population(request.run.fleet.population);
   FillRounds(request.run.rounds, plan.mutable_rounds());
-  plan.mutable_secagg()->set_enabled(request.run.secagg.enabled);
+  FillSecAgg(request.run, &plan);
   plan.mutable_privacy()->set_mode(request.run.privacy.mode);
   const absl::Status verdict = CheckPlan(plan);
   if (!verdict.ok()) {

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "base/status.h"
 #include "base/units.h"
@@ -17,6 +19,27 @@ struct Options {
   std::vector<std::string> sets;
 };
 
+// Sizes of an update, in the order of the rounds in which they first come.
+absl::StatusOr<std::vector<uint64_t>> UpdateSizes(const v1::TaskPlan& plan) {
+  std::vector<uint64_t> sizes;
+  for (uint32_t round = 0; round < std::min(plan.rounds().count(), 2u);
+       ++round) {
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                              UpdateLayout(plan, round));
+    const uint64_t bytes = layout.size() * sizeof(float);
+    if (sizes.empty() || sizes.back() != bytes) sizes.push_back(bytes);
+  }
+  return sizes;
+}
+
+std::string SizesText(const std::vector<uint64_t>& sizes) {
+  std::string text;
+  for (const uint64_t bytes : sizes) {
+    text += (text.empty() ? "" : " or ") + FormatBytes(bytes);
+  }
+  return text;
+}
+
 absl::Status Check(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(PreparedRun run,
                             PrepareRun(options.run_file, options.sets, ""));
@@ -24,6 +47,8 @@ absl::Status Check(const Options& options, const Output& output) {
   const v1::RoundsSpec& rounds = plan.rounds();
   const size_t coordinates = run.built.initial.values.size();
   const uint64_t bytes = run.built.initial_blob.size();
+  EDGETUNE_ASSIGN_OR_RETURN(const std::vector<uint64_t> updates,
+                            UpdateSizes(plan));
   const nlohmann::json data = {
       {"accepted", true},
       {"name", plan.name()},
@@ -31,6 +56,8 @@ absl::Status Check(const Options& options, const Output& output) {
       {"base_bytes", plan.model().parts(0).size()},
       {"coordinates", coordinates},
       {"adapter_bytes", bytes},
+      {"rule", plan.lora().rule()},
+      {"update_bytes", updates},
       {"rounds", rounds.count()},
       {"cohort", rounds.cohort()},
       {"asked", CohortAsked(rounds)},
@@ -42,16 +69,18 @@ absl::Status Check(const Options& options, const Output& output) {
       data,
       fmt::format("accepted: {}\n"
                   "  base     {} ({}), sent once to each device\n"
-                  "  adapter  rank {}, {} coordinates, {} down and up a round\n"
+                  "  adapter  rank {}, {} coordinates, {} down and {} up a "
+                  "round (rule {})\n"
                   "  rounds   {} of {} clients ({} asked, {} needed), {} steps "
                   "of {} examples each\n"
                   "  privacy  masking is not in this version: the coordinator "
                   "sees each update\n",
                   plan.name(), plan.model().name(),
                   FormatBytes(plan.model().parts(0).size()), plan.lora().rank(),
-                  coordinates, FormatBytes(bytes), rounds.count(),
-                  rounds.cohort(), CohortAsked(rounds), rounds.quorum(),
-                  plan.train().steps(), plan.train().batch()));
+                  coordinates, FormatBytes(bytes), SizesText(updates),
+                  plan.lora().rule(), rounds.count(), rounds.cohort(),
+                  CohortAsked(rounds), rounds.quorum(), plan.train().steps(),
+                  plan.train().batch()));
 }
 
 }  // namespace

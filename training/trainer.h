@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/factors.h"
 #include "base/parameters.h"
 #include "models/io/adapter_file.h"
 #include "training/example_source.h"
@@ -35,6 +36,9 @@ struct TrainConfig {
   uint64_t seed = 1;        // with `round` decides the order of examples
   int64_t round = 0;        // from 0
   int64_t rounds = 1;
+  // What is trained; the other factor stays and has neither gradient nor
+  // moments, so that grad_clip and weight_decay do not see it.
+  Factors factors = Factors::kBoth;
 };
 
 struct Evaluation {
@@ -50,7 +54,9 @@ struct TrainProgress {
 };
 
 struct TrainResult {
-  ParameterVector delta;  // final - incoming adapter
+  // Final - incoming adapter: the coordinates of LayoutOf(adapter's layout,
+  // config.factors), in that order.
+  ParameterVector delta;
   double first_loss = 0, last_loss = 0;
   int64_t steps = 0;  // done; fewer than asked when stopped
   int64_t tokens = 0;
@@ -74,10 +80,12 @@ class Trainer {
   virtual std::string precision() const = 0;
 
   // Scores up to max_examples of `examples` (all when 0), chosen by position:
-  // the first ones. InvalidArgument: layout mismatch.
+  // the first ones. `stop` is looked at between batches. InvalidArgument:
+  // layout mismatch. Cancelled: stopped; part of a score is none.
   virtual absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                               const ExampleSource& examples,
-                                              int64_t max_examples) = 0;
+                                              int64_t max_examples,
+                                              const StopToken& stop) = 0;
 
   // `stop` is looked at between optimiser steps: training then ends early
   // with what was done. `progress` may be empty. InvalidArgument: layout

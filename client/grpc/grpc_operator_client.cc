@@ -155,6 +155,13 @@ absl::StatusOr<v1::RunStatus> GrpcOperatorClient::Stop(
   return Unary(&Stub::Stop, KeyOf(run_id));
 }
 
+absl::StatusOr<v1::RunStatus> GrpcOperatorClient::Override(
+    const v1::Envelope& envelope) {
+  v1::OverrideRequest request;
+  *request.mutable_override() = envelope;
+  return Unary(&Stub::Override, request);
+}
+
 struct GrpcOperatorClient::Watching {
   const std::function<bool(const v1::RunStatus&)>& on_status;
   std::optional<v1::RunStatus> last;

@@ -31,6 +31,8 @@ class GrpcOperatorClient final : public OperatorClient {
   absl::StatusOr<std::vector<v1::RunStatus>> List() override;
   absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) override;
   absl::StatusOr<v1::RunStatus> Stop(const std::string& run_id) override;
+  absl::StatusOr<v1::RunStatus> Override(
+      const v1::Envelope& envelope) override;
   absl::StatusOr<v1::RunStatus> Watch(
       const std::string& run_id,
       const std::function<bool(const v1::RunStatus&)>& on_status) override;

@@ -34,6 +34,9 @@ class OperatorClient {
   virtual absl::StatusOr<std::vector<v1::RunStatus>> List() = 0;
   virtual absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) = 0;
   virtual absl::StatusOr<v1::RunStatus> Stop(const std::string& run_id) = 0;
+  // Hands in a SpentOverride, signed by the release key.
+  virtual absl::StatusOr<v1::RunStatus> Override(
+      const v1::Envelope& envelope) = 0;
   // Until the run has ended, `on_status` returns false, or the connection
   // stays broken for longer than 60 s (it reconnects with back-off meanwhile).
   virtual absl::StatusOr<v1::RunStatus> Watch(

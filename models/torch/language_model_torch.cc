@@ -34,7 +34,7 @@ class TorchLanguageModel final : public LanguageModel {
       }
       EDGETUNE_ASSIGN_OR_RETURN(lora_,
                                 LoraFactors::Make(file_->config(), *adapter,
-                                                  /*trainable=*/false));
+                                                  /*trained=*/std::nullopt));
       return absl::OkStatus();
     });
   }

@@ -26,35 +26,47 @@ absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter) {
       ErrorKind::kModel, "the adapter was trained on another base model");
 }
 
+std::map<std::string, at::Tensor> LoraFactors::TrainedLeaves(
+    const ParameterLayout& layout) const {
+  std::map<std::string, at::Tensor> leaves;
+  for (const auto& tensor : layout.tensors()) {
+    const auto cut = [&](const at::Tensor& flat) {
+      return flat
+          .narrow(0, static_cast<int64_t>(tensor.offset),
+                  static_cast<int64_t>(tensor.count))
+          .view(tensor.shape)
+          .detach();
+    };
+    at::Tensor& leaf = leaves[tensor.name];
+    leaf = cut(values_);
+    leaf.set_requires_grad(true);
+    leaf.mutable_grad() = cut(gradient_);
+  }
+  return leaves;
+}
+
 absl::StatusOr<LoraFactors> LoraFactors::Make(const ModelConfig& model,
                                               const Adapter& adapter,
-                                              bool trainable) {
+                                              std::optional<Factors> trained) {
   EDGETUNE_RETURN_IF_ERROR(CheckAdapter(model, adapter));
   LoraFactors factors;
   factors.scale_ = adapter.spec.alpha / static_cast<double>(adapter.spec.rank);
-  const auto n = static_cast<int64_t>(adapter.values.size());
-  factors.values_ = at::empty({n}, at::kFloat);
-  std::copy(adapter.values.begin(), adapter.values.end(), factors.values());
-  if (trainable) factors.gradient_ = at::zeros({n}, at::kFloat);
-
-  std::map<std::string, const ParameterLayout::Tensor*> by_name;
+  const ParameterLayout layout = trained.has_value()
+                                     ? LayoutOf(adapter.layout, *trained)
+                                     : ParameterLayout();
+  const auto n = static_cast<int64_t>(layout.size());
+  factors.values_ = at::zeros({n}, at::kFloat);
+  factors.gradient_ = at::zeros({n}, at::kFloat);
+  std::map<std::string, at::Tensor> leaves = factors.TrainedLeaves(layout);
   for (const auto& tensor : adapter.layout.tensors()) {
-    by_name[tensor.name] = &tensor;
+    at::Tensor& leaf = leaves[tensor.name];
+    if (!leaf.defined()) leaf = at::empty(tensor.shape, at::kFloat);
+    std::copy_n(adapter.values.data() + tensor.offset, tensor.count,
+                leaf.data_ptr<float>());
   }
-  const auto view = [&](const std::string& name) {
-    const auto found = by_name.find(name);
-    if (found == by_name.end()) return at::Tensor();
-    const auto offset = static_cast<int64_t>(found->second->offset);
-    const auto count = static_cast<int64_t>(found->second->count);
-    const auto cut = [&](const at::Tensor& flat) {
-      return flat.narrow(0, offset, count).view(found->second->shape).detach();
-    };
-    at::Tensor leaf = cut(factors.values_);
-    if (trainable) {
-      leaf.set_requires_grad(true);
-      leaf.mutable_grad() = cut(factors.gradient_);
-    }
-    return leaf;
+  const auto leaf = [&](const std::string& name) {
+    const auto found = leaves.find(name);
+    return found == leaves.end() ? at::Tensor() : found->second;
   };
   factors.factors_.resize(static_cast<size_t>(model.layers));
   for (size_t i = 0; i < factors.factors_.size(); ++i) {
@@ -62,7 +74,7 @@ absl::StatusOr<LoraFactors> LoraFactors::Make(const ModelConfig& model,
       const std::string name =
           fmt::format("layers.{}.{}.{}.lora_", i,
                       j < kGate ? "self_attn" : "mlp", LoraTargets()[j]);
-      factors.factors_[i][j] = {view(name + "A"), view(name + "B")};
+      factors.factors_[i][j] = {leaf(name + "A"), leaf(name + "B")};
     }
   }
   return factors;

@@ -7,10 +7,14 @@
 
 #include <array>
 #include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/factors.h"
 #include "models/io/adapter_file.h"
 #include "models/io/model_file.h"
 
@@ -24,19 +28,19 @@ enum Linear : size_t { kQ, kK, kV, kO, kGate, kUp, kDown, kLinears };
 absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter);
 
 // The low-rank factors of one adapter (Hu et al., 2021): W x becomes W x +
-// scale B A x. All factors are views of one flat buffer in layout order, and
-// so are their gradients: what autograd accumulates is the adapter's gradient
-// vector. r rank, n coordinates. Used by one thread at a time.
+// scale B A x. Those that are trained are views of one flat buffer in layout
+// order, and so are their gradients: what autograd accumulates is the gradient
+// vector. r rank, n trained coordinates. Used by one thread at a time.
 class LoraFactors {
  public:
   struct Factor {
     at::Tensor a, b;  // a [r,in], b [out,r] float32; undefined: no LoRA here
   };
 
-  // With `trainable` the factors require a gradient, which starts at zero.
+  // The `trained` factors require a gradient, which starts at zero.
   static absl::StatusOr<LoraFactors> Make(const ModelConfig& model,
                                           const Adapter& adapter,
-                                          bool trainable);
+                                          std::optional<Factors> trained);
 
   double scale() const { return scale_; }
   const Factor& at(size_t layer, Linear linear) const {
@@ -47,6 +51,10 @@ class LoraFactors {
   size_t size() const { return static_cast<size_t>(values_.numel()); }
 
  private:
+  // Views of values_ and gradient_ for the tensors of `layout`, by name.
+  std::map<std::string, at::Tensor> TrainedLeaves(
+      const ParameterLayout& layout) const;
+
   double scale_ = 0;
   at::Tensor values_, gradient_;  // [n] float32
   std::vector<std::array<Factor, kLinears>> factors_;

@@ -30,6 +30,9 @@ bool Publishes(const v1::RunStatus& run, const std::string& digest) {
   for (const v1::FilePart& part : run.plan().model().parts()) {
     if (part.sha256() == digest) return true;
   }
+  for (const std::string& receipt : run.receipts()) {
+    if (receipt == digest) return true;
+  }
   for (const v1::Envelope& envelope : run.cards()) {
     v1::ModelCard card;
     if (card.ParseFromString(envelope.payload()) &&
@@ -47,7 +50,7 @@ absl::Status CheckPublished(Coordinator* coordinator, const Digest& digest) {
     if (run.ok() && Publishes(*run, wanted)) return absl::OkStatus();
   }
   return absl::NotFoundError(
-      fmt::format("no run has published a base or adapter {}", ToHex(digest)));
+      fmt::format("no run has published a base, adapter or receipt {}", ToHex(digest)));
 }
 
 absl::StatusOr<BlobStream*> OpenFetch(Coordinator* coordinator,
@@ -112,6 +115,7 @@ grpc::ServerUnaryReactor* OperatorService::List(
     run.clear_plan();
     run.clear_events();
     run.clear_cards();
+    run.clear_receipts();
     *response->add_runs() = std::move(run);
   }
   return FinishUnary(context, absl::OkStatus());
@@ -139,6 +143,15 @@ grpc::ServerUnaryReactor* OperatorService::Stop(
   auto caller = OperatorOf(*context);
   if (!caller.ok()) return FinishUnary(context, caller.status());
   return AnswerUnary(context, coordinator_->StopRun(request->run_id()),
+                     response);
+}
+
+grpc::ServerUnaryReactor* OperatorService::Override(
+    grpc::CallbackServerContext* context, const v1::OverrideRequest* request,
+    v1::RunStatus* response) {
+  auto caller = OperatorOf(*context);
+  if (!caller.ok()) return FinishUnary(context, caller.status());
+  return AnswerUnary(context, coordinator_->Override(request->override()),
                      response);
 }
 

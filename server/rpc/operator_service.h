@@ -38,6 +38,9 @@ class OperatorService final : public v1::Operator::CallbackService {
   grpc::ServerUnaryReactor* Stop(grpc::CallbackServerContext* context,
                                  const v1::RunKey* request,
                                  v1::RunStatus* response) override;
+  grpc::ServerUnaryReactor* Override(grpc::CallbackServerContext* context,
+                                     const v1::OverrideRequest* request,
+                                     v1::RunStatus* response) override;
   grpc::ServerWriteReactor<v1::Chunk>* Fetch(
       grpc::CallbackServerContext* context,
       const v1::DownloadRequest* request) override;

@@ -1,8 +1,9 @@
-// Parameters, fixed point, units, clock.
+// Parameters and factors, fixed point, units, clock.
 #include <cmath>
 #include <limits>
 
 #include "base/clock.h"
+#include "base/factors.h"
 #include "base/fixed_point.h"
 #include "base/log.h"
 #include "base/parameters.h"
@@ -52,6 +53,46 @@ TEST(ParametersTest, RefusesAnotherLength) {
               absl::StatusCode::kDataLoss);
   }
   EXPECT_FALSE(ParseParameters(AsBytes(bytes.substr(1)), 3).ok());
+}
+
+ParameterLayout TwoLayers() {
+  return *ParameterLayout::Make({{"0.q.lora_A", {2, 3}},
+                                 {"0.q.lora_B", {4, 2}},
+                                 {"1.q.lora_A", {2, 1}},
+                                 {"1.q.lora_B", {1, 2}}});
+}
+
+TEST(FactorsTest, LayoutsAreTheFactorsInOrder) {
+  EXPECT_EQ(LayoutOf(TwoLayers(), Factors::kBoth), TwoLayers());
+  EXPECT_EQ(
+      LayoutOf(TwoLayers(), Factors::kA),
+      *ParameterLayout::Make({{"0.q.lora_A", {2, 3}}, {"1.q.lora_A", {2, 1}}}));
+  EXPECT_EQ(
+      LayoutOf(TwoLayers(), Factors::kB),
+      *ParameterLayout::Make({{"0.q.lora_B", {4, 2}}, {"1.q.lora_B", {1, 2}}}));
+}
+
+TEST(FactorsTest, RangesSayWhereTheyStand) {
+  using Ranges = std::vector<CoordinateRange>;
+  EXPECT_EQ(RangesOf(TwoLayers(), Factors::kBoth), (Ranges{{0, 0, 18}}));
+  EXPECT_EQ(RangesOf(TwoLayers(), Factors::kA),
+            (Ranges{{0, 0, 6}, {14, 6, 2}}));
+  EXPECT_EQ(RangesOf(TwoLayers(), Factors::kB),
+            (Ranges{{6, 0, 8}, {16, 8, 2}}));
+  EXPECT_TRUE(RangesOf(ParameterLayout(), Factors::kBoth).empty());
+}
+
+TEST(FactorsTest, GatherAndScatterAreInverse) {
+  ParameterVector adapter(18);
+  for (size_t i = 0; i < adapter.size(); ++i)
+    adapter[i] = static_cast<float>(i);
+  const auto ranges = RangesOf(TwoLayers(), Factors::kA);
+  EXPECT_EQ(Gather(adapter, ranges),
+            (ParameterVector{0, 1, 2, 3, 4, 5, 14, 15}));
+  ParameterVector changed = adapter;
+  Scatter(ParameterVector{-1, 1, 2, 3, 4, -5, 14, -15}, ranges, changed);
+  adapter[0] = -1, adapter[5] = -5, adapter[15] = -15;
+  EXPECT_EQ(changed, adapter);
 }
 
 TEST(FixedPointTest, RoundsToTheNearestUnit) {

@@ -5,11 +5,13 @@
 
 #include "absl/time/clock.h"
 #include "base/atomic_file.h"
+#include "base/factors.h"
 #include "base/parameters.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "models/io/adapter_file.h"
 #include "privacy/crypto/hash.h"
+#include "protos/masking.h"
 #include "protos/plan_check.h"
 #include "tests/testing/tiny_model.h"
 
@@ -98,7 +100,10 @@ class FakeTrainer final : public Trainer {
 
   absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                       const ExampleSource& examples,
-                                      int64_t max_examples) override {
+                                      int64_t max_examples,
+                                      const StopToken& stop) override {
+    if (engine_->on_evaluate) engine_->on_evaluate();
+    if (stop) return absl::CancelledError("the evaluation was stopped");
     Evaluation evaluation;
     const int64_t count = std::min(max_examples, examples.size());
     for (int64_t i = 0; i < count; ++i) {
@@ -116,7 +121,9 @@ class FakeTrainer final : public Trainer {
     const float target = Target(examples);
     Random jitter = Random(config.seed).Split("jitter", config.round);
     TrainResult result;
-    ParameterVector values = adapter.values;
+    const ParameterVector before =
+        Gather(adapter.values, RangesOf(adapter.layout, config.factors));
+    ParameterVector values = before;
     result.first_loss = Loss(values, target);
     for (int64_t step = 0; step < config.steps; ++step) {
       if (engine_->on_step) engine_->on_step(step);
@@ -135,7 +142,7 @@ class FakeTrainer final : public Trainer {
     }
     result.delta.resize(values.size());
     for (size_t i = 0; i < values.size(); ++i) {
-      result.delta[i] = values[i] - adapter.values[i];
+      result.delta[i] = values[i] - before[i];
     }
     return result;
   }
@@ -162,9 +169,11 @@ class FakeTrainer final : public Trainer {
 }  // namespace
 
 TestKeys MakeTestKeys() {
-  TestKeys keys{Get(SigningKey::Generate()), Get(SigningKey::Generate()), {}};
+  TestKeys keys{Get(SigningKey::Generate()), Get(SigningKey::Generate()),
+                Get(SigningKey::Generate()), {}};
   keys.trusted.release = {keys.release.public_key()};
   keys.trusted.round = {keys.round.public_key()};
+  keys.trusted.roster = {keys.authority.public_key()};
   return keys;
 }
 
@@ -188,6 +197,18 @@ TestRun MakeTestRun(const std::string& directory, uint32_t cohort) {
   return run;
 }
 
+void Mask(v1::TaskPlan& plan) {
+  v1::SecAggSpec& secagg = *plan.mutable_secagg();
+  secagg.set_enabled(true);
+  secagg.set_n_min(4);
+  secagg.set_bits(32);
+  secagg.set_bound(0.5);
+  secagg.set_group(300);
+  secagg.set_max_contributions(1);
+  plan.mutable_rounds()->set_quorum(
+      SecAggThreshold(CohortAsked(plan.rounds())));
+}
+
 v1::Envelope SignedPlan(const v1::TaskPlan& plan, const TestKeys& keys) {
   return Get(
       SignDocument(DocumentUse::kPlan, plan.SerializeAsString(), keys.release));
@@ -203,7 +224,7 @@ v1::RoundManifest MakeManifest(const v1::TaskPlan& plan,
   manifest.set_plan_digest(Sha256Bytes(signed_plan.payload()));
   manifest.set_round(round);
   manifest.set_adapter_digest(plan.lora().initial_digest());
-  if (train) manifest.set_coordinates(Get(AdapterLayout(plan)).size());
+  if (train) manifest.set_coordinates(Get(UpdateLayout(plan, round)).size());
   manifest.set_deadline_ms(manifest.header().expires_ms());
   return manifest;
 }

@@ -20,7 +20,7 @@
 namespace edgetune::testing {
 
 struct TestKeys {
-  SigningKey release, round;
+  SigningKey release, round, authority;
   TrustedKeys trusted;
 };
 TestKeys MakeTestKeys();
@@ -34,6 +34,10 @@ struct TestRun {
 // 3 rounds of 3 steps, rank 2 on q_proj and v_proj, cohort and quorum of
 // `cohort`; the tiny model is written into `directory`.
 TestRun MakeTestRun(const std::string& directory, uint32_t cohort);
+
+// Turns masking on in a plan of MakeTestRun: n_min 4 and a quorum that leaves
+// room for losses.
+void Mask(v1::TaskPlan& plan);
 
 v1::Envelope SignedPlan(const v1::TaskPlan& plan, const TestKeys& keys);
 // A manifest of `plan` in this round, in date now.
@@ -51,13 +55,14 @@ std::string WriteChatData(const std::string& directory,
 ClientFile MakeClientFile(const std::string& directory,
                           const std::string& topic, int examples);
 
-// Every step moves each coordinate by lr towards a target that depends on the
-// data, plus a seeded jitter, so a result shows which data, seed, round and
-// start it came from. The loss is the mean squared distance, hence falls.
+// Every step moves each trained coordinate by lr towards a target that depends
+// on the data, plus a seeded jitter, so a result shows which data, seed, round
+// and start it came from. The loss is the mean squared distance, hence falls.
 class FakeEngine final : public Engine {
  public:
   // Called before each training step, on the client's work thread.
   std::function<void(int64_t step)> on_step;
+  std::function<void()> on_evaluate;  // called before each evaluation, there
   std::atomic<int> trainings{0};
   std::atomic<int> trainers{0};
 

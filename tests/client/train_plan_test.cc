@@ -35,6 +35,15 @@ TEST_F(TrainPlanTest, SegmentHasThePlansSettings) {
   EXPECT_EQ(config.seed, ClientSeed(7, 2, "animal"));
 }
 
+TEST_F(TrainPlanTest, FactorsAreThoseThatTheRoundSends) {
+  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kBoth);
+  plan_.mutable_lora()->set_rule("ffa");
+  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kB);
+  plan_.mutable_lora()->set_rule("rolora");
+  EXPECT_EQ(TrainConfigOf(plan_, 0, "animal").factors, Factors::kB);
+  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kA);
+}
+
 TEST_F(TrainPlanTest, SeedIsTheDocumentedFunction) {
   EXPECT_EQ(ClientSeed(7, 2, "animal"),
             Random(7).Split("client/animal", 2).Next());

@@ -92,7 +92,7 @@ TEST_F(RunFileTest, CallsPlannedKeysNotInThisVersion) {
         "[device.policy]\nrequire = ['power']\n",
         "[device.policy]\nbattery = { start = 40, stop = 25 }\n",
         "[tracking]\ntensorboard = true\n", "[train]\nengine = 'fused'\n",
-        "[lora]\nrule = 'ffa'\n", "[privacy]\nmode = 'central'\n",
+        "[lora]\nrule = 'flora'\n", "[privacy]\nmode = 'central'\n",
         "[rounds]\naggregator = 'krum'\n"}) {
     EXPECT_THAT(ErrorOf(text), HasSubstr("not in this version")) << text;
     EXPECT_THAT(ErrorOf(text), StartsWith("run.toml:3:")) << text;

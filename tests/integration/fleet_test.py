@@ -28,6 +28,8 @@ count = 3
 cohort = 4
 deadline = "2m"
 reconnect_grace = "20s"
+[secagg]
+enabled = false
 """
 
 # Another shape: three clients, every target, another server step.
@@ -50,7 +52,13 @@ deadline = "2m"
 reconnect_grace = "20s"
 server_optimizer = "adam"
 server_lr = 0.01
+[secagg]
+enabled = false
 """
+
+
+# The default: masked. Four of the cohort are enough.
+MASKED = SMALL.replace("enabled = false", "n_min = 4")
 
 
 class FleetTest(unittest.TestCase):
@@ -79,7 +87,7 @@ class FleetTest(unittest.TestCase):
         server = fleet.start_server()
         self.start_clients(self.devices[:4])
         self.start_clients(self.devices[4:], "others")
-        small = fleet.submit(fleet.write_run("small", SMALL))
+        small = fleet.submit(fleet.write_run("small", MASKED))
         other = fleet.submit(fleet.write_run("other", OTHER))
         for run in (small, other):
             fleet.wait_for_run(run, lambda s: s["rounds_done"] >= 1 or s["phase"] == "training")
@@ -134,15 +142,16 @@ class FleetTest(unittest.TestCase):
         fleet.start_server()
         data = fleet.write_data("device-1", 30, seed=1)
         fleet.start_client("device-1", data)
-        run_file = fleet.write_run("run", SMALL.replace("cohort = 4", "cohort = 1"))
-        run = fleet.submit(run_file)
-        self.assert_finished(fleet.wait_ended(run), 3)
-        fleet.run_tool("run", "download", run, *fleet.operator(), "--out", fleet.folder / "deployed")
-        fleet.run_tool("train", run_file, "--data", data, "--threads", "1",
-                       "--out", fleet.folder / "local")
-        deployed, local = ((fleet.folder / where).rglob("adapter_model.safetensors")
-                           for where in ("deployed", "local"))
-        self.assertEqual(next(deployed).read_bytes(), next(local).read_bytes())
+        for rule in ("fedit", "ffa", "rolora"):
+            run_file = fleet.write_run(rule, SMALL.replace("cohort = 4", "cohort = 1").replace(
+                "[lora]", f'[lora]\nrule = "{rule}"'))
+            run = fleet.submit(run_file)
+            self.assert_finished(fleet.wait_ended(run), 3)
+            deployed, local = (fleet.folder / f"{rule}-{where}" for where in ("deployed", "local"))
+            fleet.run_tool("run", "download", run, *fleet.operator(), "--out", deployed)
+            fleet.run_tool("train", run_file, "--data", data, "--threads", "1", "--out", local)
+            files = [next(where.rglob("adapter_model.safetensors")) for where in (deployed, local)]
+            self.assertEqual(files[0].read_bytes(), files[1].read_bytes(), rule)
 
     def test_StoppedRunEndsAndFreesItsClients(self):
         fleet = self.fleet

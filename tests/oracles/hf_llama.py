@@ -77,14 +77,14 @@ def load_model(path):
     return model
 
 
-def factors(model):
-    """(name, parameter) of every LoRA factor, in edgetune's flat order."""
+def factors(model, sides="AB"):
+    """(name, parameter) of the LoRA factors, in edgetune's flat order."""
     named = dict(model.named_parameters())
     for layer in range(model.config.num_hidden_layers):
         for target in TARGETS:
             block = "self_attn" if target[:2] in ("q_", "k_", "v_", "o_") \
                 else "mlp"
-            for side in "AB":
+            for side in sides:
                 name = (f"base_model.model.model.layers.{layer}.{block}."
                         f"{target}.lora_{side}.default.weight")
                 if name in named:
@@ -112,10 +112,10 @@ def set_flat(model, values):
     assert at == len(values), (at, len(values))
 
 
-def flat(model, what=lambda parameter: parameter):
+def flat(model, what=lambda parameter: parameter, sides="AB"):
     return np.concatenate([
         what(p).detach().numpy().astype("<f4").ravel()
-        for _, p in factors(model)])
+        for _, p in factors(model, sides)])
 
 
 def to_float64(model):
@@ -158,9 +158,9 @@ def batch_loss(model, examples):
     return total / count
 
 
-def train(model, examples, settings):
+def train(model, examples, settings, sides="AB"):
     """The losses of each step; every step sees all examples."""
-    parameters = [p for _, p in factors(model)]
+    parameters = [p for _, p in factors(model, sides)]
     optimizer = torch.optim.AdamW(
         parameters, lr=settings["lr"], betas=(0.9, 0.999), eps=1e-8,
         weight_decay=settings["weight_decay"])

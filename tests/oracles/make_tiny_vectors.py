@@ -2,7 +2,8 @@
 """Makes the stored vectors of the tiny models with transformers and PEFT.
 
 For MODEL.gguf writes the directory OUT: case.json (adapter, examples, loss,
-log-probabilities, losses of training), adapter.f32, gradient.f32, delta.f32.
+log-probabilities, losses of training), adapter.f32, gradient.f32, delta.f32,
+and delta_a.f32 and delta_b.f32 when only A or only B is trained.
 The models come from `oracle_dump --tiny-models DIR`.
 """
 
@@ -61,6 +62,12 @@ def main():
     hf_llama.write_case(args.out, case, adapter)
     gradient.tofile(f"{args.out}/gradient.f32")
     (hf_llama.flat(model) - adapter).tofile(f"{args.out}/delta.f32")
+    for side in "AB":
+        hf_llama.set_flat(model, adapter)
+        before = hf_llama.flat(model, sides=side)
+        hf_llama.train(model, examples, SETTINGS, side)
+        (hf_llama.flat(model, sides=side) - before).tofile(
+            f"{args.out}/delta_{side.lower()}.f32")
 
 
 if __name__ == "__main__":

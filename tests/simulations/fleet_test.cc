@@ -3,10 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <map>
+#include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "base/status.h"
@@ -67,9 +71,14 @@ TEST(FleetTest, WeightsAreTheClientsTrainingExamples) {
   EXPECT_EQ(card->weight_sum(), 6 + 10 + 13 + 17);
 }
 
-TEST(FleetTest, OneClientEqualsLocalTrainingBitForBit) {
+class RuleTest : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
+                         ::testing::Values("fedit", "ffa", "rolora"));
+
+TEST_P(RuleTest, OneClientEqualsLocalTrainingBitForBit) {
   FakeEngine engine;
   World world(1);
+  world.run.plan.mutable_lora()->set_rule(GetParam());
   Device& device = world.AddDevice("animal", 20, &engine);
   const ClientFile file = device.file;
   device.Start();
@@ -78,7 +87,57 @@ TEST(FleetTest, OneClientEqualsLocalTrainingBitForBit) {
   const std::shared_ptr<const ModelFile> model =
       *ModelFile::Open(world.run.model_path);
   const auto trainer = *engine.MakeTrainer(model, {});
-  EXPECT_EQ(world.LastAdapter(), world.TrainLocally(file, *trainer, *model));
+  EXPECT_EQ(world.Adapters().back(),
+            world.TrainLocally(file, *trainer, *model));
+}
+
+// Of which factors a coordinate changed between two adapters: "A", "B", "AB".
+std::string Changed(const ParameterLayout& layout, const ParameterVector& a,
+                    const ParameterVector& b) {
+  std::set<char> factors;
+  for (const auto& tensor : layout.tensors()) {
+    const auto at = static_cast<ptrdiff_t>(tensor.offset);
+    const auto end = at + static_cast<ptrdiff_t>(tensor.count);
+    if (!std::equal(a.begin() + at, a.begin() + end, b.begin() + at)) {
+      factors.insert(tensor.name.back());
+    }
+  }
+  return {factors.begin(), factors.end()};
+}
+
+// What each round may move, from the papers' descriptions (plan_check.h).
+TEST_P(RuleTest, OnlyTheFactorsOfTheRuleMoveInAnyPublishedVersion) {
+  const std::map<std::string, std::vector<std::string>> wanted = {
+      {"fedit", {"AB", "AB", "AB"}},
+      {"ffa", {"B", "B", "B"}},
+      {"rolora", {"B", "A", "B"}}};
+  FakeEngine engine;
+  World world(4);
+  world.run.plan.mutable_lora()->set_rule(GetParam());
+  AddFour(world, engine);
+  world.Submit();
+  ExpectFinished(world.WaitEnded(), 4);
+  const auto adapters = world.Adapters();
+  ASSERT_EQ(adapters.size(), 4u);
+  const ParameterLayout layout = *AdapterLayout(world.run.plan);
+  for (size_t round = 0; round < 3; ++round) {
+    EXPECT_EQ(Changed(layout, adapters[round], adapters[round + 1]),
+              wanted.at(GetParam())[round]);
+  }
+}
+
+TEST(FleetTest, UplinkUnderFfaIsTheSizeOfB) {
+  FakeEngine engine;
+  World world(4);
+  world.run.plan.mutable_lora()->set_rule("ffa");
+  AddFour(world, engine);
+  world.Submit();
+  const v1::RunStatus status = world.WaitEnded();
+  uint64_t b = 0;  // coordinates
+  for (const v1::LayoutTensor& tensor : world.run.plan.lora().layout()) {
+    if (tensor.name().back() == 'B') b += tensor.shape(0) * tensor.shape(1);
+  }
+  EXPECT_EQ(status.bytes_up(), 4 * 3 * b * 4);
 }
 
 TEST(FleetTest, SecondRunMovesNoBaseModel) {

@@ -13,10 +13,15 @@ using testing::Device;
 using testing::World;
 
 // Decisions 14: the same machine, threads and precision give the same bits.
-TEST(TorchFleetTest, OneClientEqualsLocalTrainingBitForBit) {
+class TorchFleetTest : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Rules, TorchFleetTest,
+                         ::testing::Values("fedit", "ffa", "rolora"));
+
+TEST_P(TorchFleetTest, OneClientEqualsLocalTrainingBitForBit) {
   const auto engine = LoadTorchEngine();
   ASSERT_TRUE(engine.ok()) << engine.status();
   World world(1);
+  world.run.plan.mutable_lora()->set_rule(GetParam());
   Device& device = world.AddDevice("animal", 20, *engine);
   const ClientFile file = device.file;
   device.Start();
@@ -29,7 +34,8 @@ TEST(TorchFleetTest, OneClientEqualsLocalTrainingBitForBit) {
       *ModelFile::Open(world.run.model_path);
   const auto trainer =
       *(*engine)->MakeTrainer(model, EngineOptionsOf(world.run.plan, 1));
-  EXPECT_EQ(world.LastAdapter(), world.TrainLocally(file, *trainer, *model));
+  EXPECT_EQ(world.Adapters().back(),
+            world.TrainLocally(file, *trainer, *model));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "tests/simulations/world.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -32,6 +33,7 @@ bool HasEnded(const v1::RunStatus& status) {
 Device::Device(InProcessNetwork* network, const TestKeys* keys,
                std::string directory, std::string device, Engine* engine)
     : name(std::move(device)),
+      identity(Get(SigningKey::Generate())),
       network_(network),
       keys_(keys),
       directory_(std::move(directory)),
@@ -50,7 +52,9 @@ void Device::Start(bool once) {
        .cache = cache_.get(),
        .clock = &clock_,
        .engine = [this]() -> absl::StatusOr<Engine*> { return engine_; },
-       .trusted = keys_->trusted},
+       .trusted = keys_->trusted,
+       .device_id = name,
+       .identity = &identity},
       {.file = file, .once = once, .decline_pause = absl::Milliseconds(50)}));
   thread_ = std::thread([this] { result_ = client_->Run(); });
 }
@@ -87,7 +91,7 @@ void World::StartServer() {
                                         .clock = &clock_,
                                         .round_key = &keys.round,
                                         .trusted = keys.trusted,
-                                        .fatal = {}}));
+                                        .roster = roster_}));
   coordinator_->Start();
   network_.Attach(coordinator_.get(), blobs_.get());
 }
@@ -111,7 +115,62 @@ Device& World::AddDevice(const std::string& name, int examples,
   return *device;
 }
 
+void World::PublishRoster() {
+  std::vector<v1::RosterEntry> entries;
+  for (const auto& [name, device] : devices) {
+    v1::RosterEntry& entry = entries.emplace_back();
+    const ClientId id = ClientIdOf(name);
+    entry.set_name(name);
+    entry.set_client_id(id.data(), id.size());
+    entry.set_identity_key(device->identity.public_key().raw());
+    entry.set_enrolled_ms(1);
+    entry.set_status(v1::RosterEntry::ACTIVE);
+  }
+  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+    return a.client_id() < b.client_id();
+  });
+  Roster roster = Get(Roster::Make(std::move(entries)));
+  v1::RosterHead head;
+  head.mutable_header()->set_version(1);
+  head.mutable_header()->set_issued_ms(absl::ToUnixMillis(absl::Now()));
+  head.mutable_header()->set_expires_ms(
+      absl::ToUnixMillis(absl::Now() + absl::Hours(1)));
+  head.set_version(roster_ == nullptr ? 1 : roster_->head.version() + 1);
+  head.set_leaf_count(roster.entries().size());
+  head.set_root(DigestBytes(roster.root()));
+  roster_ = std::make_shared<PublishedRoster>(PublishedRoster{
+      Get(SignDocument(DocumentUse::kRoster, head.SerializeAsString(),
+                       keys.authority)),
+      head, std::move(roster)});
+  coordinator_->SetRoster(roster_);
+}
+
+v1::RunStatus World::Stop() { return Get(coordinator_->StopRun(run_id_)); }
+
+v1::RunStatus World::Override(uint32_t extra) {
+  v1::SpentOverride document;
+  document.mutable_header()->set_version(1);
+  document.mutable_header()->set_issued_ms(absl::ToUnixMillis(absl::Now()));
+  document.mutable_header()->set_expires_ms(
+      absl::ToUnixMillis(absl::Now() + absl::Hours(1)));
+  document.set_plan_digest(run_id_);
+  const v1::RunStatus status = Status();
+  document.set_adapter_digest(
+      Get(ParseCard(status.cards(status.cards_size() - 1).payload()))
+          .adapter_digest());
+  document.set_extra(extra);
+  return Get(coordinator_->Override(Get(
+      SignDocument(DocumentUse::kOverride, document.SerializeAsString(),
+                   keys.release))));
+}
+
+std::string World::Blob(const std::string& digest) {
+  const auto blob = Get(blobs_->Get(Get(DigestFromBytes(digest))));
+  return {blob->bytes().begin(), blob->bytes().end()};
+}
+
 void World::Submit() {
+  PublishRoster();
   Get(blobs_->PutFile(run.model_path));
   Get(blobs_->Put({reinterpret_cast<const uint8_t*>(run.adapter_blob.data()),
                    run.adapter_blob.size()}));
@@ -137,13 +196,17 @@ v1::RunStatus World::WaitUntil(
 
 v1::RunStatus World::WaitEnded() { return WaitUntil(HasEnded); }
 
-ParameterVector World::LastAdapter() {
+std::vector<ParameterVector> World::Adapters() {
   const v1::RunStatus status = Status();
-  const auto card = Get(ParseCard(status.cards().rbegin()->payload()));
-  const auto blob =
-      Get(blobs_->Get(Get(DigestFromBytes(card.adapter_digest()))));
-  return Get(
-      ParseParameters(blob->bytes(), Get(AdapterLayout(run.plan)).size()));
+  const size_t size = Get(AdapterLayout(run.plan)).size();
+  std::vector<ParameterVector> adapters;
+  for (const v1::Envelope& envelope : status.cards()) {
+    const auto card = Get(ParseCard(envelope.payload()));
+    const auto blob =
+        Get(blobs_->Get(Get(DigestFromBytes(card.adapter_digest()))));
+    adapters.push_back(Get(ParseParameters(blob->bytes(), size)));
+  }
+  return adapters;
 }
 
 ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
@@ -169,8 +232,10 @@ ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
     EXPECT_TRUE(
         mean->Accumulate(result->delta, WeightOf(plan, data.train->size()))
             .ok());
+    ParameterVector next = Gather(adapter.values, *UpdateRanges(plan, round));
     const ParameterVector step = mean->Finish()->mean;
-    for (size_t i = 0; i < step.size(); ++i) adapter.values[i] += step[i];
+    for (size_t i = 0; i < step.size(); ++i) next[i] += step[i];
+    Scatter(next, *UpdateRanges(plan, round), adapter.values);
   }
   return adapter.values;
 }

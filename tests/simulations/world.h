@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "client/client.h"
@@ -33,6 +34,7 @@ class Device {
 
   ClientFile file;
   std::string name;
+  const SigningKey identity;
   std::unique_ptr<InProcessTransport> transport;  // of the last Start
 
  private:
@@ -59,15 +61,22 @@ class World {
   // `examples` lines of data about the device's name.
   Device& AddDevice(const std::string& device, int examples, Engine* engine);
 
-  // Puts base and adapter on the server and submits run.plan.
+  // A signed roster of all devices, as the coordinator's newest.
+  void PublishRoster();
+  // Puts base and adapter on the server, publishes the roster, and submits
+  // run.plan.
   void Submit();
   v1::RunStatus Status();
+  v1::RunStatus Stop();
+  v1::RunStatus Override(uint32_t extra);
+  // The bytes of a blob on the server.
+  std::string Blob(const std::string& digest);
   // Polls until `condition` holds or the run has ended; the last status.
   v1::RunStatus WaitUntil(
       const std::function<bool(const v1::RunStatus&)>& condition);
   v1::RunStatus WaitEnded();
-  // The adapter of the newest card.
-  ParameterVector LastAdapter();
+  // The adapter of each card, oldest first.
+  std::vector<ParameterVector> Adapters();
   // What the verb `train` does with the same plan and data: each segment from
   // where the one before ended, through the same exact mean.
   ParameterVector TrainLocally(const ClientFile& file, Trainer& trainer,
@@ -85,6 +94,7 @@ class World {
   std::unique_ptr<BlobStore> blobs_;
   std::unique_ptr<Coordinator> coordinator_;
   std::string run_id_;
+  std::shared_ptr<const PublishedRoster> roster_;
 };
 
 }  // namespace edgetune::testing

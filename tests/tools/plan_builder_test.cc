@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "base/atomic_file.h"
 #include "base/status.h"
@@ -85,6 +86,26 @@ TEST_F(PlanBuilderTest, LayoutCountsAreThoseOfTheModel) {
   EXPECT_EQ(built->initial_blob.size(), 4 * built->initial.values.size());
   EXPECT_EQ(built->plan.lora().initial_digest(),
             Sha256Bytes(built->initial_blob));
+}
+
+// Under ffa A stays as it is built: zeros anywhere would never learn.
+TEST_F(PlanBuilderTest, InitialAIsRandomAndBIsZeroUnderEveryRule) {
+  for (const char* rule : {"fedit", "ffa", "rolora"}) {
+    PlanRequest request = Request();
+    request.run.lora.rule = rule;
+    auto built = BuildPlan(request);
+    ASSERT_TRUE(built.ok()) << built.status();
+    const Adapter& initial = built->initial;
+    for (const auto& tensor : initial.layout.tensors()) {
+      const float* values = initial.values.data() + tensor.offset;
+      const std::set<float> distinct(values, values + tensor.count);
+      if (tensor.name.ends_with("lora_A")) {
+        EXPECT_GT(distinct.size(), tensor.count / 2) << tensor.name;
+      } else {
+        EXPECT_EQ(distinct, std::set<float>{0}) << tensor.name;
+      }
+    }
+  }
 }
 
 TEST_F(PlanBuilderTest, SeedDecidesTheInitialAdapterAndTheNonceDoesNot) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/training_torch/vector_case.h"
@@ -95,6 +96,59 @@ TEST_P(LoraTrainerTest, TrainingEqualsTorchOptimAdamW) {
   EXPECT_LE(RelativeError(result->delta, Stored("delta.f32")), 1e-4);
 }
 
+// Stored: PEFT's model with the optimiser given that factor's parameters only,
+// so the other has no moments and no part in the clipped norm.
+TEST_P(LoraTrainerTest, TrainingOneFactorEqualsTorchOptimAdamWOnIt) {
+  for (const auto& [factors, file] : {std::pair(Factors::kA, "delta_a.f32"),
+                                      std::pair(Factors::kB, "delta_b.f32")}) {
+    TrainConfig config = given_.train;
+    config.factors = factors;
+    const auto result = Train(config);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->delta.size(),
+              LayoutOf(given_.adapter.layout, factors).size());
+    EXPECT_LE(RelativeError(result->delta, Stored(file)), 1e-4);
+  }
+}
+
+// In the first step both factors' gradients are taken at the incoming adapter;
+// only the norm that clipping sees differs. A frozen factor that moved, or a
+// gradient of it that leaked, would show.
+TEST_P(LoraTrainerTest, FirstStepOfOneFactorIsThatOfBothBitForBit) {
+  TrainConfig config = given_.train;
+  config.steps = 1;
+  config.grad_clip = 0;
+  const auto both = Train(config);
+  ASSERT_TRUE(both.ok()) << both.status();
+  for (const Factors factors : {Factors::kA, Factors::kB}) {
+    config.factors = factors;
+    const auto one = Train(config);
+    ASSERT_TRUE(one.ok()) << one.status();
+    EXPECT_EQ(one->first_loss, both->first_loss);
+    EXPECT_EQ(one->delta,
+              Gather(both->delta, RangesOf(given_.adapter.layout, factors)));
+  }
+}
+
+// With B = 0 the gradient of A is exactly 0: clipping sees the same norm too.
+TEST_P(LoraTrainerTest, FirstRoundFromAFreshAdapterMovesBAsUnderFedit) {
+  const auto b = RangesOf(given_.adapter.layout, Factors::kB);
+  given_.adapter.values = InitialAdapter(given_.adapter.layout, 3);
+  TrainConfig config = given_.train;
+  config.steps = 1;
+  config.weight_decay = 0;
+  config.grad_clip = 1e-3;
+  const auto both = Train(config);
+  config.factors = Factors::kB;
+  const auto one = Train(config);
+  config.factors = Factors::kA;
+  const auto other = Train(config);
+  ASSERT_TRUE(both.ok() && one.ok() && other.ok());
+  EXPECT_EQ(one->delta, Gather(both->delta, b));
+  EXPECT_NE(one->delta, ParameterVector(one->delta.size(), 0));
+  EXPECT_EQ(other->delta, ParameterVector(other->delta.size(), 0));
+}
+
 TEST_P(LoraTrainerTest, MicroBatchesChangeOnlyMemory) {
   const auto one =
       trainer_->ComputeGradient(given_.adapter, given_.examples, 1);
@@ -141,18 +195,46 @@ TEST_P(LoraTrainerTest, SeedAndRoundDecideTheExamples) {
 }
 
 TEST_P(LoraTrainerTest, EvaluationIsTheLossOfLabelledTokens) {
-  const auto all = trainer_->Evaluate(given_.adapter, given_.examples, 0);
+  const auto all =
+      trainer_->Evaluate(given_.adapter, given_.examples, 0, stop_);
   ASSERT_TRUE(all.ok()) << all.status();
   EXPECT_NEAR(all->nll_sum / static_cast<double>(all->tokens), given_.loss,
               1e-5);
   // The second example alone: its labels begin at token 1.
-  const auto two = trainer_->Evaluate(given_.adapter, given_.examples, 2);
-  const auto one = trainer_->Evaluate(given_.adapter, given_.examples, 1);
+  const auto two =
+      trainer_->Evaluate(given_.adapter, given_.examples, 2, stop_);
+  const auto one =
+      trainer_->Evaluate(given_.adapter, given_.examples, 1, stop_);
   ASSERT_TRUE(one.ok() && two.ok());
   const auto& scores = given_.log_probs[1];
   EXPECT_EQ(two->tokens - one->tokens, 4);
   EXPECT_NEAR(two->nll_sum - one->nll_sum,
               -std::accumulate(scores.begin(), scores.end(), 0.0), 1e-4);
+}
+
+// Asks to stop while its first example is read.
+class StoppingSource final : public ExampleSource {
+ public:
+  StoppingSource(const ExampleSource* real, StopToken* stop)
+      : real_(real), stop_(stop) {}
+  int64_t size() const override { return real_->size(); }
+  const LabelledTokens& Get(int64_t index) const override {
+    *stop_ = true;
+    return real_->Get(index);
+  }
+
+ private:
+  const ExampleSource* const real_;
+  StopToken* const stop_;
+};
+
+TEST_P(LoraTrainerTest, StoppedEvaluationGivesNoScore) {
+  const StoppingSource source(&given_.examples, &stop_);
+  EXPECT_EQ(trainer_->Evaluate(given_.adapter, source, 0, stop_).status(),
+            absl::CancelledError("the evaluation was stopped"));
+  stop_ = false;
+  EXPECT_TRUE(
+      trainer_->Evaluate(given_.adapter, given_.examples, 0, stop_).ok());
 }
 
 TEST_P(LoraTrainerTest, StopsBetweenSteps) {

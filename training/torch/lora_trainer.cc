@@ -175,7 +175,8 @@ struct LoraTrainer::Body {
 
   absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                       const ExampleSource& examples,
-                                      int64_t max_examples) const;
+                                      int64_t max_examples,
+                                      const StopToken& stop) const;
   absl::StatusOr<TrainResult> Train(
       const Adapter& adapter, const ExampleSource& examples,
       const TrainConfig& config, const StopToken& stop,
@@ -186,12 +187,12 @@ struct LoraTrainer::Body {
 };
 
 absl::StatusOr<Evaluation> LoraTrainer::Body::Evaluate(
-    const Adapter& adapter, const ExampleSource& examples,
-    int64_t max_examples) const {
+    const Adapter& adapter, const ExampleSource& examples, int64_t max_examples,
+    const StopToken& stop) const {
   const at::NoGradGuard no_grad;
   EDGETUNE_ASSIGN_OR_RETURN(
       const LoraFactors lora,
-      LoraFactors::Make(file->config(), adapter, /*trainable=*/false));
+      LoraFactors::Make(file->config(), adapter, /*trained=*/std::nullopt));
   int64_t count = examples.size();
   if (max_examples > 0) count = std::min(count, max_examples);
   if (count <= 0) return NoExamples("evaluate on");
@@ -200,6 +201,9 @@ absl::StatusOr<Evaluation> LoraTrainer::Body::Evaluate(
   Evaluation out;
   out.tokens = static_cast<int64_t>(TargetsOf(all).rows.size());
   for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    if (stop.load(std::memory_order_relaxed)) {
+      return absl::CancelledError("the evaluation was stopped");
+    }
     size_t tokens = 0;
     do {
       tokens += all[end++]->tokens.size();
@@ -219,7 +223,7 @@ absl::StatusOr<BatchGradient> LoraTrainer::Body::ComputeGradient(
   }
   EDGETUNE_ASSIGN_OR_RETURN(
       LoraFactors lora,
-      LoraFactors::Make(file->config(), adapter, /*trainable=*/true));
+      LoraFactors::Make(file->config(), adapter, Factors::kBoth));
   EDGETUNE_ASSIGN_OR_RETURN(const Batch batch, Gather(file->config(), examples,
                                                       First(examples.size())));
   if (batch.empty()) return NoExamples("train on");
@@ -236,12 +240,13 @@ absl::StatusOr<TrainResult> LoraTrainer::Body::Train(
   EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(config));
   EDGETUNE_ASSIGN_OR_RETURN(
       LoraFactors lora,
-      LoraFactors::Make(file->config(), adapter, /*trainable=*/true));
+      LoraFactors::Make(file->config(), adapter, config.factors));
   if (examples.size() <= 0) return NoExamples("train on");
   ExampleOrder order(config.seed, examples.size());
   AdamW optimizer(lora.size(), config.weight_decay);
   const std::span values(lora.values(), lora.size());
   const std::span gradient(lora.gradient(), lora.size());
+  const ParameterVector incoming(values.begin(), values.end());
   TrainResult result;
   const Stopwatch watch;
   while (result.steps < config.steps) {
@@ -276,7 +281,7 @@ absl::StatusOr<TrainResult> LoraTrainer::Body::Train(
   }
   result.delta.assign(values.begin(), values.end());
   for (size_t i = 0; i < result.delta.size(); ++i) {
-    result.delta[i] -= adapter.values[i];
+    result.delta[i] -= incoming[i];
   }
   return result;
 }
@@ -312,10 +317,11 @@ std::string LoraTrainer::precision() const {
 // the one that made this.
 absl::StatusOr<Evaluation> LoraTrainer::Evaluate(const Adapter& adapter,
                                                  const ExampleSource& examples,
-                                                 int64_t max_examples) {
+                                                 int64_t max_examples,
+                                                 const StopToken& stop) {
   return CatchExceptions([&] {
     at::set_num_threads(body_->threads);
-    return body_->Evaluate(adapter, examples, max_examples);
+    return body_->Evaluate(adapter, examples, max_examples, stop);
   });
 }
 
