@@ -191,7 +191,6 @@ TEST(SecAggRestoreTest, A28AnUploadDamagedBeforeTheFreezeIsADropout) {
   while (session.blobs.size() < 3) session.Step();
   while (session.batches.size() < 20) session.Step();
   ASSERT_EQ(session.server->phase(), Phase::kInput);
-  Flip(session.blobs.begin()->second);
   session.blobs.begin()->second.pop_back();
   session.Restart();
   session.Drain();
@@ -295,7 +294,9 @@ class SecAggBadRecordsTest : public testing::Test {
   bool IsDataLoss(const std::vector<Record>& records) {
     SecAggServer::Actions actions;
     const auto restored = Restored(session_, records, actions);
-    if (!restored.ok()) EXPECT_THAT(actions, IsEmpty());
+    if (!restored.ok()) {
+      EXPECT_THAT(actions, IsEmpty());
+    }
     return absl::IsDataLoss(restored.status());
   }
   // The first record of this kind and phase.
@@ -320,14 +321,10 @@ TEST_F(SecAggBadRecordsTest, OneMissing) {
   for (size_t missing = 0; missing < records_.size(); ++missing) {
     std::vector<Record> fewer = records_;
     fewer.erase(fewer.begin() + missing);
-    // Without its last answers to R5, acknowledgements and survivor signatures
-    // a history is still one; without the others it is not.
-    SecAggServer::Actions actions;
-    Restored(session_, fewer, actions).IgnoreError();
     const bool transition = records_[missing].kind == Record::Kind::kTransition;
     const bool last = missing + 1 == records_.size();
-    if (transition && !last) EXPECT_TRUE(IsDataLoss(fewer)) << missing;
-    if (records_[missing].phase == Phase::kShares) {
+    // Without one of the later messages a history may still be one.
+    if ((transition && !last) || records_[missing].phase == Phase::kShares) {
       EXPECT_TRUE(IsDataLoss(fewer)) << missing;
     }
   }

@@ -124,19 +124,28 @@ TEST(SecAggServerTest, AnotherAnswerThatNobodySignedIsNoEvidence) {
   EXPECT_THAT(session.refusals[0].document, IsEmpty());
 }
 
+// Asked twice for R2 while it waits for R2b: the shares once more; not after it
+// has acknowledged them.
 TEST(SecAggServerTest, TheSameAnswerAgainGetsWhatThePhaseSends) {
   Harness session(FleetOfFive(), Five());
+  Message shares;
   v1::SecAggServerMessage sent;
-  SecAggServer::Actions actions;
   session.to_client = [&](uint32_t index, v1::SecAggServerMessage& message) {
     if (index == kVictim) sent = message;
     return true;
   };
   session.to_server = [&](uint32_t index, Message& message) {
-    if (index != kVictim || !message.has_ack()) return true;
-    Message shares = session.clients[kVictim].party->Resend()[0].message;
-    EXPECT_TRUE(shares.has_ack());
-    return true;
+    if (index != kVictim) return true;
+    if (message.has_shares()) shares = message;
+    if (!message.has_ack()) return true;
+    const auto again = session.server->Handle(index, shares, session.now);
+    EXPECT_THAT(again, SizeIs(1));
+    EXPECT_EQ(again[0].message->SerializeAsString(), sent.SerializeAsString());
+    EXPECT_EQ(session.server->Resend(index)[0].message, again[0].message);
+    session.Inject(index, message);
+    EXPECT_THAT(session.server->Handle(index, shares, session.now), IsEmpty());
+    EXPECT_THAT(session.server->Resend(index), IsEmpty());
+    return false;
   };
   session.Run();
   EXPECT_TRUE(session.Committed());
