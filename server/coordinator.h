@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/identity/envelope.h"
+#include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "storage/blob_store.h"
@@ -68,8 +69,12 @@ class Coordinator {
   // Devices that are refused from now on (replaces the list; connected ones
   // are closed).
   virtual void SetDenied(std::vector<std::string> device_ids) = 0;
-  // PermissionDenied: denied. A second connection of a device replaces the
-  // first, which is closed with Aborted.
+  // Only active members of this roster are served from now on, newcomers and
+  // connected ones alike. Before the first call (tests, simulation) everybody
+  // whom the transport knows is.
+  virtual void SetRoster(std::shared_ptr<const PublishedRoster> roster) = 0;
+  // PermissionDenied: denied, or not active in the roster. A second connection
+  // of a device replaces the first, which is closed with Aborted.
   virtual absl::StatusOr<uint64_t> Connect(
       const std::string& device_id, std::shared_ptr<DeviceChannel> channel) = 0;
   virtual void Receive(uint64_t connection, v1::ClientMessage message) = 0;

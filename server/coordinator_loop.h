@@ -39,6 +39,7 @@ class CoordinatorLoop final : public Coordinator {
   absl::Time NextTimer() const override;
 
   void SetDenied(std::vector<std::string> device_ids) override;
+  void SetRoster(std::shared_ptr<const PublishedRoster> roster) override;
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
       std::shared_ptr<DeviceChannel> channel) override;
@@ -108,6 +109,7 @@ class CoordinatorLoop final : public Coordinator {
                    absl::Time now);
   void HandleDisconnected(uint64_t connection, absl::Time now);
   void CloseDevice(const std::string& id, absl::Status reason);
+  absl::Status CheckAdmitted(const std::string& device) const;
   void ApplyDenied(absl::Time now);
   void OfferIdle(absl::Time now);
   void OfferTo(Run& run, std::set<std::string>& reserved, absl::Time now);
@@ -131,6 +133,7 @@ class CoordinatorLoop final : public Coordinator {
   std::map<uint64_t, std::string> connections_;
   std::map<std::string, std::string> last_run_;  // device -> run id
   std::set<std::string> denied_;
+  std::shared_ptr<const PublishedRoster> roster_;  // null: none was set
   std::map<uint64_t, Watcher> watchers_;
   uint64_t next_id_ = 1;  // connections, watches, order of check-in
   int64_t next_turn_ = 1;

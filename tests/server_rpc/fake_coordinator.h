@@ -23,6 +23,7 @@ class FakeCoordinator final : public Coordinator {
   void Step() override {}
   absl::Time NextTimer() const override { return absl::InfiniteFuture(); }
   void SetDenied(std::vector<std::string> ids) override;
+  void SetRoster(std::shared_ptr<const PublishedRoster>) override {}
 
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
