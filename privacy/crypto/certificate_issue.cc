@@ -11,6 +11,7 @@
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/openssl_util.h"
 #include "privacy/crypto/secure_random.h"
+#include "privacy/crypto/signature.h"
 #include "privacy/crypto/signing_request.h"
 
 namespace edgetune {

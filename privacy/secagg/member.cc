@@ -45,11 +45,15 @@ v1::CohortEntry EntryOf(const RosterMember& member, const RosterProof& proof,
 }  // namespace
 
 absl::Status AbortError(v1::AbortCode code, std::string_view what) {
-  absl::Status status =
-      absl::AbortedError(fmt::format("{}: {}", v1::AbortCode_Name(code), what));
-  status.SetPayload(kPayload,
-                    absl::Cord(fmt::format("{}", static_cast<int>(code))));
-  return status;
+  return WithAbortCode(code, absl::AbortedError(std::string(what)));
+}
+
+absl::Status WithAbortCode(v1::AbortCode code, const absl::Status& status) {
+  if (status.ok()) return status;
+  absl::Status coded = Prefix(status, v1::AbortCode_Name(code));
+  coded.SetPayload(kPayload,
+                   absl::Cord(fmt::format("{}", static_cast<int>(code))));
+  return coded;
 }
 
 v1::AbortCode AbortCodeOf(const absl::Status& status) {

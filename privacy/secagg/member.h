@@ -33,6 +33,9 @@ struct RosterRoot {
 
 // A status that carries an abort code (an absl payload), and back.
 absl::Status AbortError(v1::AbortCode code, std::string_view what);
+// `status` with the code's name before its message; status code, kind and hint
+// stay. OK stays OK.
+absl::Status WithAbortCode(v1::AbortCode code, const absl::Status& status);
 // ABORT_UNSPECIFIED: the status carries none.
 v1::AbortCode AbortCodeOf(const absl::Status& status);
 // False for ABORT_UNSPECIFIED and for numbers that this version lacks.

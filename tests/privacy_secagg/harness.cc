@@ -131,7 +131,7 @@ void Harness::Drain() {
     queue_.erase(queue_.begin());
     Deliver(delivery);
   }
-  if (server && server->phase() == kDone) {
+  if (server && server->phase() == kDone && !keep_clients) {
     for (Client& client : clients) client.party->End();
   }
 }
@@ -191,7 +191,7 @@ void Harness::Perform(uint32_t index, SecAggClient::Actions actions) {
 }
 
 bool Harness::StopsAt(uint32_t index, Stage stage) {
-  if (member(index).stop != stage) return false;
+  if (stage == Stage::kNever || member(index).stop != stage) return false;
   Stop(index);
   return true;
 }

@@ -1,0 +1,100 @@
+#ifndef EDGETUNE_TESTS_PRIVACY_SECAGG_BEND_H_
+#define EDGETUNE_TESTS_PRIVACY_SECAGG_BEND_H_
+
+// Sessions in which one party lies once: what the other one does.
+
+#include <functional>
+#include <ostream>
+#include <set>
+#include <string>
+
+#include "privacy/secagg/encoding.h"
+#include "tests/privacy_secagg/harness.h"
+
+namespace edgetune::secagg {
+
+// The client whose coordinator lies. Not the first, so that it has peers on
+// both sides.
+inline constexpr uint32_t kVictim = 1;
+
+// A session of five (t = 4); member i is client i.
+inline Harness::Options Five(uint32_t seed = 1) {
+  Harness::Options options;
+  options.n = 5;
+  options.shape = ShapeWithLanes(20, 5, 4);
+  options.seed = seed;
+  return options;
+}
+inline const Fleet& FleetOfFive() {
+  static const auto* fleet = new Fleet({.size = 5});
+  return *fleet;
+}
+
+// How a client ended, and what left it.
+struct Fate {
+  v1::AbortCode code = v1::ABORT_UNSPECIFIED;
+  std::string detail;
+  std::set<v1::SecAggClientMessage::BodyCase> sent;
+  int spends = 0;
+  std::vector<v1::Contradiction> evidence;
+};
+
+// Runs a session in which the victim gets every message as `bend` leaves it.
+inline Fate FateOfVictim(
+    Harness& session,
+    const std::function<void(v1::SecAggServerMessage&)>& bend) {
+  Fate fate;
+  session.to_client = [&](uint32_t index, v1::SecAggServerMessage& message) {
+    if (index == kVictim) bend(message);
+    return true;
+  };
+  session.to_server = [&](uint32_t index, v1::SecAggClientMessage& message) {
+    if (index == kVictim) fate.sent.insert(message.body_case());
+    return true;
+  };
+  session.Run();
+  const Harness::Client& victim = session.clients[kVictim];
+  if (victim.aborted) fate.code = *victim.aborted;
+  fate.detail = victim.detail;
+  fate.spends = victim.spends;
+  fate.evidence = victim.evidence;
+  return fate;
+}
+
+// The keys of an entry, signed by its own member as if it had sent them.
+inline void SignEntry(const SigningKey& identity, const Digest& manifest,
+                      v1::CohortEntry& entry) {
+  v1::AdvertiseKeys keys;
+  keys.set_c_pk(entry.c_pk());
+  keys.set_s_pk(entry.s_pk());
+  keys.set_nonce(entry.nonce());
+  ClientId id;
+  std::copy(entry.client_id().begin(), entry.client_id().end(), id.begin());
+  entry.set_signature(
+      identity.Sign(AdvertiseBytes(manifest, id, keys)).value());
+}
+
+// Another value of the same length.
+inline void Flip(std::string& bytes) {
+  bytes[0] = static_cast<char>(bytes[0] ^ 1);
+}
+
+// One row of a table of lies: how it is told and what it must lead to.
+template <typename Message>
+struct Lie {
+  const char* name;
+  v1::AbortCode code;
+  std::function<void(Message&)> tell;
+
+  friend std::ostream& operator<<(std::ostream& out, const Lie& lie) {
+    return out << lie.name;
+  }
+};
+template <typename Message>
+std::string NameOf(const testing::TestParamInfo<Lie<Message>>& info) {
+  return info.param.name;
+}
+
+}  // namespace edgetune::secagg
+
+#endif  // EDGETUNE_TESTS_PRIVACY_SECAGG_BEND_H_
