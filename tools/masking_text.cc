@@ -18,13 +18,13 @@ std::string PrivacyText(const v1::TaskPlan& plan) {
   return fmt::format(
       "masked: the coordinator learns sums of updates, weights and held-out "
       "losses over {} or more devices, and who took part",
-      MaskingFactsOf(plan).fewest);
+      SecAggThreshold(plan.secagg().n_min()));
 }
 
 MaskingFacts MaskingFactsOf(const v1::TaskPlan& plan) {
   const v1::SecAggSpec& secagg = plan.secagg();
   const uint32_t asked = CohortAsked(plan.rounds());
-  const uint32_t group = std::max(1u, secagg.group());
+  const uint32_t group = secagg.group();
   MaskingFacts facts;
   facts.n_min = secagg.n_min();
   facts.groups = (asked + group - 1) / group;

@@ -12,9 +12,11 @@
 namespace edgetune {
 
 // What the coordinator sees or learns under this plan: one line, no full stop.
+// Of any plan, also one that came from a server.
 std::string PrivacyText(const v1::TaskPlan& plan);
 
-// Sizes of masking as they follow from a plan that CheckPlan accepted.
+// Sizes of masking as they follow from a plan. From here on: CheckPlan has
+// accepted it.
 struct MaskingFacts {
   uint32_t n_min = 0;      // smallest cohort that devices accept
   uint32_t groups = 1;     // when all that are asked come

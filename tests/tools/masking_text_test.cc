@@ -70,6 +70,12 @@ TEST(MaskingTextTest, GroupsAreAsEqualAsCanBe) {
               HasSubstr("3 groups of at most 9 devices, 7 of which"));
 }
 
+TEST(MaskingTextTest, APlanThatCannotBeIsPutIntoWordsToo) {
+  v1::TaskPlan plan;
+  plan.mutable_secagg()->set_enabled(true);
+  EXPECT_THAT(PrivacyText(plan), HasSubstr("over 1 or more"));
+}
+
 TEST(MaskingTextTest, NotesOfThePlanFollow) {
   v1::TaskPlan plan = MaskedPlan(4, 4, 300);
   plan.mutable_secagg()->set_bits(16);
