@@ -104,7 +104,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
             "enroll = 'e:7444'\npopulation = 'phones'\n"
             "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
             "[train]\nengine = 'reference'\nthreads = 2\n"
-            "[policy]\nwindow = '22:00-06:30'\n"));
+            "[policy]\nwindow = '22:00-06:30'\nmin_cohort = 10\n"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->server, "[::1]:7443");
   EXPECT_EQ(file->enroll, "e:7444");
@@ -116,6 +116,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
   ASSERT_TRUE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.window->start_minute, 22 * 60);
   EXPECT_EQ(file->policy.window->end_minute, 6 * 60 + 30);
+  EXPECT_EQ(file->policy.min_cohort, 10);
 }
 
 TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
@@ -126,6 +127,7 @@ TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
   EXPECT_EQ(file->cache, "");
   EXPECT_EQ(file->data.heldout, "");
   EXPECT_FALSE(file->policy.window.has_value());
+  EXPECT_EQ(file->policy.min_cohort, 0);
 }
 
 TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
@@ -137,6 +139,11 @@ TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
               HasSubstr("train.threads is number -1"));
   EXPECT_THAT(ClientError(data + "[policy]\nwindow = '9-17'\n"),
               HasSubstr("policy.window: time window is"));
+  for (const char* bad : {"-1", "301", "'ten'"}) {
+    EXPECT_THAT(ClientError(data + "[policy]\nmin_cohort = " + bad + "\n"),
+                HasSubstr("policy.min_cohort"))
+        << bad;
+  }
   EXPECT_THAT(ClientError(data + "[policy]\nrequire = ['power']\n"),
               HasSubstr("policy.require is not in this version"));
   EXPECT_THAT(ClientError("server = 'nowhere'\n" + data),
