@@ -12,6 +12,8 @@
 namespace edgetune {
 namespace {
 
+using secagg::WithAbortCode;
+
 // Digests are of no secret; people compare their beginnings.
 std::string Short(const std::string& digest) {
   return ToHex(std::string_view(digest)).substr(0, 8);
@@ -20,19 +22,26 @@ std::string Short(const std::string& digest) {
 absl::StatusOr<v1::TaskPlan> VerifyPlan(const v1::Envelope& envelope,
                                         const TrustedKeys& keys,
                                         absl::Time now) {
-  EDGETUNE_RETURN_IF_ERROR(VerifyDocument(DocumentUse::kPlan, envelope, keys));
-  EDGETUNE_ASSIGN_OR_RETURN(v1::TaskPlan plan, ParsePlan(envelope.payload()));
-  EDGETUNE_RETURN_IF_ERROR(CheckHeader(plan.header(), now, "plan"));
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(
+      v1::BAD_SIGNATURE, VerifyDocument(DocumentUse::kPlan, envelope, keys)));
+  absl::StatusOr<v1::TaskPlan> parsed = ParsePlan(envelope.payload());
+  EDGETUNE_RETURN_IF_ERROR(
+      WithAbortCode(v1::MANIFEST_POLICY, parsed.status()));
+  v1::TaskPlan& plan = *parsed;
+  EDGETUNE_RETURN_IF_ERROR(
+      WithAbortCode(v1::REPLAY, CheckHeader(plan.header(), now, "plan")));
   const auto& parts = plan.model().parts();
   const std::string digest =
       Sha256Bytes(CanonicalBaseEncoding({parts.begin(), parts.end()}));
   if (digest != plan.model().digest()) {
-    return absl::InvalidArgumentError(
-        fmt::format("plan: the parts of its base model have digest {}, "
-                    "model.digest is {}",
-                    Short(digest), Short(plan.model().digest())));
+    return WithAbortCode(
+        v1::MANIFEST_POLICY,
+        absl::InvalidArgumentError(
+            fmt::format("plan: the parts of its base model have digest {}, "
+                        "model.digest is {}",
+                        Short(digest), Short(plan.model().digest()))));
   }
-  return plan;
+  return parsed;
 }
 
 // What a manifest claims about its plan.
@@ -61,6 +70,25 @@ absl::Status CheckRound(const v1::RoundManifest& manifest,
                   manifest.coordinates(), layout.size()));
 }
 
+absl::Status VerifyManifest(const v1::Assignment& assignment,
+                            const TrustedKeys& keys, absl::Time now,
+                            VerifiedAssignment& verified) {
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(
+      v1::BAD_SIGNATURE,
+      VerifyDocument(DocumentUse::kManifest, assignment.manifest(), keys)));
+  auto manifest = ParseManifest(assignment.manifest().payload());
+  EDGETUNE_RETURN_IF_ERROR(
+      WithAbortCode(v1::MANIFEST_POLICY, manifest.status()));
+  verified.manifest = *std::move(manifest);
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(
+      v1::REPLAY,
+      CheckHeader(verified.manifest.header(), now, "round manifest")));
+  verified.id = ClaimedId(assignment);
+  return WithAbortCode(
+      v1::MANIFEST_POLICY,
+      CheckRound(verified.manifest, verified.id.run_id, verified.plan));
+}
+
 }  // namespace
 
 SessionId ClaimedId(const v1::Assignment& assignment) {
@@ -80,15 +108,7 @@ absl::StatusOr<VerifiedAssignment> VerifyAssignment(
   VerifiedAssignment verified;
   EDGETUNE_ASSIGN_OR_RETURN(verified.plan,
                             VerifyPlan(assignment.plan(), keys, now));
-  EDGETUNE_RETURN_IF_ERROR(
-      VerifyDocument(DocumentUse::kManifest, assignment.manifest(), keys));
-  EDGETUNE_ASSIGN_OR_RETURN(verified.manifest,
-                            ParseManifest(assignment.manifest().payload()));
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckHeader(verified.manifest.header(), now, "round manifest"));
-  verified.id = ClaimedId(assignment);
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckRound(verified.manifest, verified.id.run_id, verified.plan));
+  EDGETUNE_RETURN_IF_ERROR(VerifyManifest(assignment, keys, now, verified));
   const std::string& population = file.population;
   if (verified.plan.fleet().population() != population) {
     return absl::FailedPreconditionError(
@@ -103,10 +123,12 @@ absl::StatusOr<VerifiedAssignment> VerifyAssignment(
         VerifyMaskedTerms(assignment, verified.plan, keys,
                           static_cast<uint32_t>(file.policy.min_cohort), now));
   } else if (file.policy.min_cohort > 1) {
-    return absl::FailedPreconditionError(
-        fmt::format("the plan does not mask, and this device's policy wants "
-                    "its update among at least {}",
-                    file.policy.min_cohort));
+    return WithAbortCode(
+        v1::MANIFEST_POLICY,
+        absl::FailedPreconditionError(
+            fmt::format("the plan does not mask, and this device's policy "
+                        "wants its update among at least {}",
+                        file.policy.min_cohort)));
   }
   return verified;
 }

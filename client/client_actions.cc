@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "client/client_loop.h"
 #include "client/device_policy.h"
+#include "privacy/secagg/member.h"
 
 namespace edgetune {
 namespace {
@@ -20,6 +21,10 @@ constexpr absl::Duration kShortestWait = absl::Milliseconds(100);
 
 v1::Declined::Reason ReasonOf(const absl::Status& status, bool halted) {
   if (halted) return v1::Declined::POLICY;
+  const v1::AbortCode code = secagg::AbortCodeOf(status);
+  if (secagg::IsKnownAbort(code)) {
+    return code == v1::INTERNAL ? v1::Declined::UNABLE : v1::Declined::REFUSED;
+  }
   switch (KindOf(status)) {
     case ErrorKind::kConfig:
     case ErrorKind::kData:

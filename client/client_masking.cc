@@ -80,6 +80,9 @@ absl::Status ClientLoop::PerformMasking(SecAggClient::Action& action) {
       return masking_store_.Spend(participation_->assignment().masking->history,
                                   action.session, now);
     case Kind::kUpload:
+      // Asked for again while it is being sent: the work thread reads the same
+      // bytes.
+      if (session_.phase() == Phase::kSending) return absl::OkStatus();
       participation_->SetMasked(std::move(action.masked));
       follow_ups_.push_back({Event::Type::kMaskedReady});
       if (!feeding_) DrainEvents();

@@ -15,20 +15,16 @@ namespace edgetune {
 namespace {
 
 using secagg::AbortError;
-
-absl::Status Coded(v1::AbortCode code, const absl::Status& status) {
-  if (status.ok()) return status;
-  return AbortError(code, std::string(status.message()));
-}
+using secagg::WithAbortCode;
 
 absl::Status CheckRosterHead(const v1::Envelope& envelope,
                              const v1::MaskingTerms& terms,
                              const TrustedKeys& keys, absl::Time now) {
-  EDGETUNE_RETURN_IF_ERROR(Coded(
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(
       v1::BAD_ROSTER, VerifyDocument(DocumentUse::kRoster, envelope, keys)));
   auto head = ParseRosterHead(envelope.payload());
-  EDGETUNE_RETURN_IF_ERROR(Coded(v1::BAD_ROSTER, head.status()));
-  EDGETUNE_RETURN_IF_ERROR(Coded(
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(v1::BAD_ROSTER, head.status()));
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(
       v1::BAD_ROSTER, CheckHeader(head->header(), now, "roster")));
   if (head->version() != terms.roster_version() ||
       head->root() != terms.roster_root() ||
@@ -45,10 +41,10 @@ absl::Status ReadChain(const v1::Assignment& assignment,
                        const std::string& run_id, const TrustedKeys& keys,
                        std::vector<std::string>& digests) {
   for (const v1::Envelope& envelope : assignment.cards()) {
-    EDGETUNE_RETURN_IF_ERROR(Coded(
+    EDGETUNE_RETURN_IF_ERROR(WithAbortCode(
         v1::BAD_SIGNATURE, VerifyDocument(DocumentUse::kCard, envelope, keys)));
     auto card = ParseCard(envelope.payload());
-    EDGETUNE_RETURN_IF_ERROR(Coded(v1::REPLAY, card.status()));
+    EDGETUNE_RETURN_IF_ERROR(WithAbortCode(v1::REPLAY, card.status()));
     const bool linked =
         card->plan_digest() == run_id && card->version() == digests.size() &&
         card->prev_card_digest() == (digests.empty() ? "" : digests.back());
@@ -89,10 +85,10 @@ absl::StatusOr<uint32_t> ReadOverrides(const v1::Assignment& assignment,
   uint32_t extra = 0;
   for (const v1::Envelope& envelope : assignment.overrides()) {
     EDGETUNE_RETURN_IF_ERROR(
-        Coded(v1::BAD_SIGNATURE,
+        WithAbortCode(v1::BAD_SIGNATURE,
               VerifyDocument(DocumentUse::kOverride, envelope, keys)));
     auto document = ParseOverride(envelope.payload());
-    EDGETUNE_RETURN_IF_ERROR(Coded(v1::MANIFEST_POLICY, document.status()));
+    EDGETUNE_RETURN_IF_ERROR(WithAbortCode(v1::MANIFEST_POLICY, document.status()));
     if (document->plan_digest() == history.run_id &&
         document->adapter_digest() == history.adapter_digest &&
         CheckHeader(document->header(), now, "override").ok()) {
@@ -124,7 +120,7 @@ absl::StatusOr<MaskedTerms> VerifyMaskedTerms(const v1::Assignment& assignment,
   MaskedTerms terms;
   terms.manifest = secagg::ManifestDigest(assignment.manifest().payload());
   auto shape = MaskedShapeOf(plan, manifest.round(), manifest.kind());
-  EDGETUNE_RETURN_IF_ERROR(Coded(v1::MANIFEST_POLICY, shape.status()));
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(v1::MANIFEST_POLICY, shape.status()));
   terms.shape = *std::move(shape);
   EDGETUNE_RETURN_IF_ERROR(
       CheckRosterHead(assignment.roster(), manifest.masking(), keys, now));

@@ -57,10 +57,12 @@ absl::Status RaiseMark(Transaction& transaction, const SessionId& id) {
     }
     if (std::tuple<int64_t, int64_t>(id.round, id.attempt) <=
         std::tie(*round, *attempt)) {
-      return absl::FailedPreconditionError(fmt::format(
-          "round {} attempt {} was assigned, but this device was asked for "
-          "round {} attempt {} of the run before: a replay",
-          id.round, id.attempt, *round, *attempt));
+      return secagg::WithAbortCode(
+          v1::REPLAY,
+          absl::FailedPreconditionError(fmt::format(
+              "round {} attempt {} was assigned, but this device was asked for "
+              "round {} attempt {} of the run before: a replay",
+              id.round, id.attempt, *round, *attempt)));
     }
   }
   return transaction.Execute(

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "privacy/secagg/member.h"
 
 namespace edgetune {
 namespace {
@@ -75,7 +76,8 @@ absl::StatusOr<uint64_t> Transfer::Fetch(const Digest& digest, uint64_t size) {
   }
   if (absl::IsDataLoss(status)) {
     (void)store_->DropPartial(name);
-    return Annotate(status, ErrorKind::kDigestMismatch,
+    return Annotate(secagg::WithAbortCode(v1::MODEL_MISMATCH, status),
+                    ErrorKind::kDigestMismatch,
                     "the coordinator serves other bytes than the run was "
                     "signed for");
   }

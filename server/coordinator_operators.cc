@@ -107,7 +107,12 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Submit(
       [this, envelope, plan,
        run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
         if (Run* run = FindRun(run_id)) return run->Status();
-        auto run = Run::Admit({deps_.blobs, deps_.round_key}, envelope, plan,
+        if (plan.secagg().enabled() && roster_ == nullptr) {
+          return absl::FailedPreconditionError(
+              "the plan masks, but this server has no roster of its devices: "
+              "set `roster` in server.toml");
+        }
+        auto run = Run::Admit(Stores(), envelope, plan,
                               static_cast<int64_t>(runs_.size()), now, batch_);
         if (!run.ok()) {
           batch_.failure = run.status();

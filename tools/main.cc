@@ -25,6 +25,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddGenerateVerb(app, invocation);
   AddAdapterVerbs(app, invocation);
   AddProvisionVerb(app, invocation);
+  AddDeviceVerbs(app, invocation);
   AddRunVerbs(app, invocation);
   AddPlanVerbs(app, invocation);
   AddConfigVerbs(app, invocation);

@@ -40,6 +40,7 @@ void AddEvalVerb(CLI::App& app, Invocation& invocation);
 void AddGenerateVerb(CLI::App& app, Invocation& invocation);
 void AddAdapterVerbs(CLI::App& app, Invocation& invocation);
 void AddProvisionVerb(CLI::App& app, Invocation& invocation);
+void AddDeviceVerbs(CLI::App& app, Invocation& invocation);
 void AddRunVerbs(CLI::App& app, Invocation& invocation);
 void AddPlanVerbs(CLI::App& app, Invocation& invocation);
 void AddConfigVerbs(CLI::App& app, Invocation& invocation);

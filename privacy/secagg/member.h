@@ -33,6 +33,9 @@ struct RosterRoot {
 
 // A status that carries an abort code (an absl payload), and back.
 absl::Status AbortError(v1::AbortCode code, std::string_view what);
+// `status` with the code's name before its message; status code, kind and hint
+// stay. OK stays OK.
+absl::Status WithAbortCode(v1::AbortCode code, const absl::Status& status);
 // ABORT_UNSPECIFIED: the status carries none.
 v1::AbortCode AbortCodeOf(const absl::Status& status);
 // False for ABORT_UNSPECIFIED and for numbers that this version lacks.
@@ -52,6 +55,15 @@ std::string BytesOf(const Digest& digest);
 absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
     const Digest& manifest, const RosterMember& member,
     const RosterProof& proof, const v1::AdvertiseKeys& message);
+
+// What an entry of a cohort claims by itself. Lengths come first (LENGTH): the
+// others rely on them.
+absl::Status CheckEntrySizes(const v1::CohortEntry& entry);
+ClientId IdOf(const v1::CohortEntry& entry);
+// An enrolled and active member, by the entry's own proof.
+bool IsInRoster(const v1::CohortEntry& entry, const RosterRoot& roster);
+// Its identity key signed its two public keys for this manifest.
+bool HasSignedKeys(const v1::CohortEntry& entry, const Digest& manifest);
 
 }  // namespace edgetune::secagg
 

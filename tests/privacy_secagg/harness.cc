@@ -131,7 +131,7 @@ void Harness::Drain() {
     queue_.erase(queue_.begin());
     Deliver(delivery);
   }
-  if (server && server->phase() == kDone) {
+  if (server && server->phase() == kDone && !keep_clients) {
     for (Client& client : clients) client.party->End();
   }
 }

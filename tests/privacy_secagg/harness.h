@@ -80,6 +80,9 @@ class Harness {
   // The cohort before the server begins.
   std::function<void(std::vector<v1::CohortEntry>&)> cohort_made;
 
+  // Clients are not told that the session is over.
+  bool keep_clients = false;
+
   // R0, then everything until nobody has anything to do.
   void Run();
   // Between these two a test may act by itself.
