@@ -23,7 +23,8 @@ std::string PrivacyText(const v1::TaskPlan& plan) {
 
 MaskingFacts MaskingFactsOf(const v1::TaskPlan& plan) {
   const v1::SecAggSpec& secagg = plan.secagg();
-  const uint32_t asked = CohortAsked(plan.rounds());
+  // A status from a server may hold any plan.
+  const uint32_t asked = std::max(1u, CohortAsked(plan.rounds()));
   const uint32_t group = std::max(1u, secagg.group());
   MaskingFacts facts;
   facts.n_min = secagg.n_min();
