@@ -105,7 +105,7 @@ TEST_F(ReceiptsTest, ReceiptsOfAnotherRunAreRefused) {
 
 TEST_F(ReceiptsTest, EveryRoundStandsInItsPlace) {
   const auto blobs = TwoRounds();
-  ExpectRefused({blobs[1]}, "of round 2 stands where that of round 1 should");
+  ExpectRefused({blobs[1]}, "stands where that of round 1 should");
   ExpectRefused({blobs[0], blobs[0]}, "stands where that of round 2 should");
 }
 
