@@ -27,6 +27,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddProvisionVerb(app, invocation);
   AddDeviceVerbs(app, invocation);
   AddRunVerbs(app, invocation);
+  AddReceiptVerbs(app, invocation);
   AddPlanVerbs(app, invocation);
   AddConfigVerbs(app, invocation);
   AddVersionVerb(app, invocation);

@@ -42,6 +42,7 @@ void AddAdapterVerbs(CLI::App& app, Invocation& invocation);
 void AddProvisionVerb(CLI::App& app, Invocation& invocation);
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation);
 void AddRunVerbs(CLI::App& app, Invocation& invocation);
+void AddReceiptVerbs(CLI::App& app, Invocation& invocation);
 void AddPlanVerbs(CLI::App& app, Invocation& invocation);
 void AddConfigVerbs(CLI::App& app, Invocation& invocation);
 void AddVersionVerb(CLI::App& app, Invocation& invocation);

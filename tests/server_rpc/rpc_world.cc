@@ -45,9 +45,9 @@ void WriteKit(const std::string& directory, Kit* kit) {
   kit->directory = directory;
   EDGETUNE_CHECK(MakeDirectories(directory, 0700).ok());
   EDGETUNE_CHECK(WriteFileAtomically(CaPathOf(*kit), kit->ca_pem).ok());
-  EDGETUNE_CHECK(WriteFileAtomically(TlsPathOf(*kit),
-                                     kit->key_pem + kit->certificate_pem)
-                     .ok());
+  EDGETUNE_CHECK(
+      WriteFileAtomically(TlsPathOf(*kit), kit->key_pem + kit->certificate_pem)
+          .ok());
 }
 
 ScratchDirectory::ScratchDirectory() {
