@@ -188,10 +188,13 @@ TEST(SecAggRestoreTest, AMemberThatLeftIsNotWaitedFor) {
 TEST(SecAggRestoreTest, A28AnUploadDamagedBeforeTheFreezeIsADropout) {
   Harness session(FleetOfSeven(), Seven());
   session.Begin();
-  while (session.blobs.size() < 3) session.Step();
-  while (session.batches.size() < 20) session.Step();
-  ASSERT_EQ(session.server->phase(), Phase::kInput);
-  session.blobs.begin()->second.pop_back();
+  while (session.batches.back().back().phase != Phase::kInput ||
+         session.batches.back().back().kind != Record::Kind::kMessage) {
+    session.Step();
+  }
+  Message message;
+  ASSERT_TRUE(message.ParseFromString(session.batches.back().back().bytes));
+  session.blobs[message.input().digest()].pop_back();
   session.Restart();
   session.Drain();
   ASSERT_TRUE(session.Committed());

@@ -88,9 +88,9 @@ void LieAboutShares(Harness& session, const Wrong& wrong) {
     for (auto* shares : {m.mutable_unmask()->mutable_b_shares(),
                          m.mutable_unmask()->mutable_s_shares()}) {
       for (v1::IndexedShare& share : *shares) {
-        if (wrong.contains({index, share.index()})) {
-          Flip(*share.mutable_share());
-        }
+        if (!wrong.contains({index, share.index()})) continue;
+        // Another error for each liar: equal ones can cancel out.
+        share.mutable_share()->at(4) ^= static_cast<char>(index + 1);
       }
     }
     SignMessage(session, index, m);
@@ -122,6 +122,25 @@ TEST(SecAggServerTest, A16AWrongShareOfADroppedMembersKeyIsCorrected) {
   ASSERT_TRUE(session.Committed());
   EXPECT_EQ(session.BrokenInvariant(), "");
   EXPECT_THAT(session.blames, ElementsAre(Pair(5, 0)));
+}
+
+// X25519 ignores the lowest three bits of a key, so this lie about a dropped
+// member's key leads to one that works. Its teller must be named, not those
+// whose shares then do not fit. With t = 7 the points 1 to 7 and 0 are a group
+// of which every polynomial of degree 6 sums to 0, so the weights are 1.
+TEST(SecAggServerTest, A16ALieThatX25519IgnoresIsNamedToo) {
+  Harness session(FleetOf(10), Sized(10, 9));
+  session.clients[8].stop = Stage::kR3;
+  session.to_server = [&](uint32_t index, Message& m) {
+    if (index != 4 || !m.has_unmask()) return true;
+    m.mutable_unmask()->mutable_s_shares(0)->mutable_share()->at(0) ^= 1;
+    SignMessage(session, index, m);
+    return true;
+  };
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_EQ(session.BrokenInvariant(), "");
+  EXPECT_THAT(session.blames, ElementsAre(Pair(8, 4)));
 }
 
 // Nobody needs the share of the last member; it is found all the same.
@@ -179,7 +198,10 @@ Liars RunWithLiars(uint32_t seed, uint32_t extra) {
   const std::set<std::pair<uint32_t, uint32_t>> named(session.blames.begin(),
                                                       session.blames.end());
   if (session.Committed()) {
-    EXPECT_EQ(named, Swapped(wrong)) << seed;
+    // Beyond what can be corrected, lies that do no harm are not named.
+    if (extra == 0) {
+      EXPECT_EQ(named, Swapped(wrong)) << seed;
+    }
   } else {
     EXPECT_EQ(session.code(), v1::RECONSTRUCT) << seed;
     EXPECT_GT(extra, 0u) << seed;
