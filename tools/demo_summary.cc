@@ -114,6 +114,13 @@ std::string UseText(const DemoResult& result) {
       prompt);
 }
 
+std::string SignersText(const DemoReceipts& receipts) {
+  return receipts.fewest_signers == receipts.members
+             ? fmt::format("all {} devices", receipts.members)
+             : fmt::format("{} or more of {} devices", receipts.fewest_signers,
+                           receipts.members);
+}
+
 std::string SeenText(const DemoResult& result) {
   const std::string examples =
       "The examples themselves never left their client's process.\n";
@@ -121,13 +128,13 @@ std::string SeenText(const DemoResult& result) {
   const DemoReceipts& receipts = result.receipts;
   return fmt::format(
       "Privacy: the server saw {} masked vectors a round (looking like random "
-      "numbers) and\nlearned their sum: updates, weights, held-out losses; {} "
-      "or more of {} devices signed\nwhich ones were in it ({} needed), and {} "
-      "of {} entries in their own logs agree.\n{}Check a receipt\n"
+      "numbers) and\nlearned their sum: of updates, weights, held-out losses; "
+      "{} signed which ones\nwere in it ({} had to), and {} of {} entries of "
+      "their own logs agree with the receipts.\n{}Check a receipt\n"
       "  edgetune receipt verify {}/round-1.pb --kit {}\n",
-      receipts.fewest_in_sum, receipts.fewest_signers, receipts.members,
-      receipts.threshold, receipts.logs_agree, receipts.logs, examples,
-      result.receipt_directory(), result.receipt_directory());
+      receipts.fewest_in_sum, SignersText(receipts), receipts.threshold,
+      receipts.logs_agree, receipts.logs, examples, result.receipt_directory(),
+      result.receipt_directory());
 }
 
 }  // namespace

@@ -295,7 +295,7 @@ nlohmann::json ReceiptJson(const CheckedReceipt& checked,
   return {
       {"run_id", ToHex(checked.receipt.plan_digest())},
       {"round", checked.manifest.round() + 1},
-      {"attempt", checked.manifest.attempt()},
+      {"attempt", checked.manifest.attempt() + 1},
       {"kind", IsEvaluation(checked) ? "evaluation" : "train"},
       {"issued",
        TimeText(absl::FromUnixMillis(checked.receipt.header().issued_ms()))},

@@ -109,7 +109,14 @@ absl::Status Override(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
                             ConnectOperator(options.kit, options.server));
   EDGETUNE_ASSIGN_OR_RETURN(v1::RunStatus status, session.client->Show(id));
-  if (!IsPaused(status)) {
+  if (HasEnded(status)) {
+    return Annotate(
+        absl::FailedPreconditionError(fmt::format(
+            "run {} has ended: {}", ToHex(status.run_id()).substr(0, 12),
+            std::string(RunStateName(status.state())))),
+        ErrorKind::kFailed, "what was published stays");
+  }
+  if (!IsPaused(status) && status.plan().secagg().enabled()) {
     output.Note(fmt::format(
         "the run is {}, not paused: the override only matters if it pauses at "
         "the adapter where it stands now",

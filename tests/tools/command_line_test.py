@@ -344,7 +344,7 @@ class CommandLineTest(unittest.TestCase):
         result = self.verify("survivor", *self.state("state"), "--format", "json")
         data = json.loads(result.stdout)["data"]
         self.assertEqual(data["run_id"], self.run_id)
-        self.assertEqual((data["round"], data["survivors"]), (2, 8))
+        self.assertEqual((data["round"], data["attempt"], data["survivors"]), (2, 3, 8))
         self.assertEqual(data["device"]["own_log_agrees"], True)
         self.assertEqual([g["threshold"] for g in data["groups"]], [4, 3])
 
