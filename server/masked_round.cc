@@ -265,6 +265,9 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         break;
       case ActionKind::kFold:
         Fold(at, action, now, batch);
+        // A damaged upload ends a frozen session, its sum goes: what else was
+        // to be done is not true any more.
+        if (IsGroupOver(group)) return;
         break;
       case ActionKind::kLate:
         notes_.push_back({fmt::format("the masked update of {} came too late",
