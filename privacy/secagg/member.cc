@@ -40,7 +40,7 @@ v1::CohortEntry EntryOf(const RosterMember& member, const RosterProof& proof,
 }  // namespace
 
 absl::Status AbortError(v1::AbortCode code, std::string_view what) {
-  return WithAbortCode(code, absl::AbortedError(what));
+  return WithAbortCode(code, absl::AbortedError(std::string(what)));
 }
 
 absl::Status WithAbortCode(v1::AbortCode code, const absl::Status& status) {
