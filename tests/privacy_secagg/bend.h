@@ -74,6 +74,28 @@ inline void SignEntry(const SigningKey& identity, const Digest& manifest,
       identity.Sign(AdvertiseBytes(manifest, id, keys)).value());
 }
 
+// What member `index` of the session itself would sign.
+inline void SignMessage(const Harness& session, uint32_t index,
+                        v1::SecAggClientMessage& message) {
+  const Digest& s = session.server->session();
+  const ClientId& id = session.fleet.members[session.who()[index]].id;
+  const SigningKey& key = session.fleet.identities[session.who()[index]];
+  if (message.has_shares()) {
+    v1::ShareKeys& m = *message.mutable_shares();
+    m.set_signature(key.Sign(ShareKeysBytes(s, id, m)).value());
+  } else if (message.has_ack()) {
+    v1::ShareAck& m = *message.mutable_ack();
+    const std::vector<uint32_t> bad(m.bad().begin(), m.bad().end());
+    m.set_signature(key.Sign(AckBytes(s, id, bad)).value());
+  } else if (message.has_input()) {
+    v1::MaskedInput& m = *message.mutable_input();
+    m.set_signature(key.Sign(InputBytes(s, id, m)).value());
+  } else if (message.has_unmask()) {
+    v1::UnmaskShares& m = *message.mutable_unmask();
+    m.set_signature(key.Sign(UnmaskBytes(s, id, m)).value());
+  }
+}
+
 // Another value of the same length.
 inline void Flip(std::string& bytes) {
   bytes[0] = static_cast<char>(bytes[0] ^ 1);

@@ -117,21 +117,26 @@ void Harness::Begin() {
   Perform(std::move(actions));
 }
 
-void Harness::Drain() {
-  while (server.has_value()) {
-    const absl::Time timer = server->NextTimer();
-    if (queue_.empty() && timer == absl::InfiniteFuture()) break;
-    if (queue_.empty() || queue_.begin()->first.first >= timer) {
-      now = std::max(now, timer);
-      Perform(server->Timer(now));
-      continue;
-    }
-    now = std::max(now, queue_.begin()->first.first);
-    const Delivery delivery = std::move(queue_.begin()->second);
-    queue_.erase(queue_.begin());
-    Deliver(delivery);
+bool Harness::Step() {
+  if (!server) return false;
+  const absl::Time timer = server->NextTimer();
+  if (queue_.empty() && timer == absl::InfiniteFuture()) return false;
+  if (queue_.empty() || queue_.begin()->first.first >= timer) {
+    now = std::max(now, timer);
+    Perform(server->Timer(now));
+    return true;
   }
-  if (server && server->phase() == kDone) {
+  now = std::max(now, queue_.begin()->first.first);
+  const Delivery delivery = std::move(queue_.begin()->second);
+  queue_.erase(queue_.begin());
+  Deliver(delivery);
+  return true;
+}
+
+void Harness::Drain() {
+  while (Step()) {
+  }
+  if (server && server->phase() == kDone && !keep_clients) {
     for (Client& client : clients) client.party->End();
   }
 }

@@ -80,11 +80,18 @@ class Harness {
   // The cohort before the server begins.
   std::function<void(std::vector<v1::CohortEntry>&)> cohort_made;
 
+  // Clients are not told that the session is over.
+  bool keep_clients = false;
+
   // R0, then everything until nobody has anything to do.
   void Run();
   // Between these two a test may act by itself.
   void Begin();
+  // One delivery, or the next deadline. False: there is nothing to do.
+  bool Step();
   void Drain();
+  // As the server's shell does.
+  void Perform(SecAggServer::Actions actions);
   // One message as if it came from there, through no hook.
   void Inject(uint32_t index, const v1::SecAggClientMessage& message);
   SecAggClient::Actions Tell(uint32_t index,
@@ -132,7 +139,6 @@ class Harness {
 
   void MakeClient(uint32_t i);
   void Perform(uint32_t index, SecAggClient::Actions actions);
-  void Perform(SecAggServer::Actions actions);
   void PerformOne(SecAggServer::Action& action);
   void Take(SecAggServer::Action& action);
   void SendUp(uint32_t index, v1::SecAggClientMessage message);

@@ -1,0 +1,575 @@
+// The real coordinator against members that lie, vanish or repeat themselves.
+
+#include "privacy/secagg/server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "tests/privacy_secagg/bend.h"
+
+namespace edgetune::secagg {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Not;
+using testing::Pair;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+using Message = v1::SecAggClientMessage;
+using Kind = SecAggServer::Action::Kind;
+using Phase = SecAggServer::Phase;
+
+const Fleet& FleetOf(uint32_t n) {
+  static auto* fleets = new std::map<uint32_t, Fleet>();
+  return fleets->try_emplace(n, Fleet::Options{.size = n}).first->second;
+}
+
+Harness::Options Sized(uint32_t n, uint32_t seed) {
+  Harness::Options options;
+  options.n = n;
+  options.shape = ShapeWithLanes(32, n, 4);
+  options.seed = seed;
+  return options;
+}
+
+// ---- A15: shares that cannot be opened
+
+// Member `liar` seals something else for member `victim`.
+void SealGarbage(Harness& session, uint32_t liar, uint32_t victim) {
+  session.to_server = [&session, liar, victim](uint32_t index, Message& m) {
+    if (index != liar || !m.has_shares()) return true;
+    const int at = static_cast<int>(victim < liar ? victim : victim - 1);
+    m.mutable_shares()->mutable_ciphertexts(at)->back() ^= 1;
+    SignMessage(session, index, m);
+    return true;
+  };
+}
+
+TEST(SecAggServerTest, A15ABadCiphertextEndsTheAttemptAndNamesBoth) {
+  Harness session(FleetOf(10), Sized(10, 1));
+  SealGarbage(session, 7, 2);
+  session.Run();
+  EXPECT_EQ(session.code(), v1::BAD_SHARE);
+  EXPECT_THAT(session.blames, ElementsAre(Pair(2, 7)));
+  for (const Harness::Client& client : session.clients) {
+    EXPECT_EQ(client.spends, 0);
+    EXPECT_EQ(client.aborted, v1::BAD_SHARE);
+  }
+  // The next attempt, without the two.
+  Harness again(FleetOf(10), Sized(10, 2));
+  again.clients[2].stop = again.clients[7].stop = Stage::kR0;
+  again.Run();
+  EXPECT_TRUE(again.Committed());
+}
+
+// One that complains about everybody is in every pair.
+TEST(SecAggServerTest, A15EveryComplaintIsCollected) {
+  Harness session(FleetOfFive(), Five());
+  session.to_server = [&](uint32_t index, Message& m) {
+    if (!m.has_ack()) return true;
+    if (index == 0) m.mutable_ack()->add_bad(3);
+    if (index == 2) {
+      m.mutable_ack()->add_bad(0);
+      m.mutable_ack()->add_bad(4);
+    }
+    SignMessage(session, index, m);
+    return true;
+  };
+  session.Run();
+  EXPECT_EQ(session.code(), v1::BAD_SHARE);
+  EXPECT_THAT(session.blames, ElementsAre(Pair(0, 3), Pair(2, 0), Pair(2, 4)));
+}
+
+// ---- A16: shares that are wrong
+
+// One wrong share: `holder` about `dealer`.
+using Wrong = std::set<std::pair<uint32_t, uint32_t>>;
+
+void LieAboutShares(Harness& session, const Wrong& wrong) {
+  session.to_server = [&session, wrong](uint32_t index, Message& m) {
+    if (!m.has_unmask()) return true;
+    for (auto* shares : {m.mutable_unmask()->mutable_b_shares(),
+                         m.mutable_unmask()->mutable_s_shares()}) {
+      for (v1::IndexedShare& share : *shares) {
+        if (wrong.contains({index, share.index()})) {
+          Flip(*share.mutable_share());
+        }
+      }
+    }
+    SignMessage(session, index, m);
+    return true;
+  };
+}
+
+// As the coordinator names them: (dealer, holder).
+std::set<std::pair<uint32_t, uint32_t>> Swapped(const Wrong& wrong) {
+  std::set<std::pair<uint32_t, uint32_t>> pairs;
+  for (const auto& [holder, dealer] : wrong) pairs.insert({dealer, holder});
+  return pairs;
+}
+
+TEST(SecAggServerTest, A16AWrongSeedShareIsCorrectedAndNamed) {
+  Harness session(FleetOf(10), Sized(10, 3));
+  LieAboutShares(session, {{0, 5}});
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_EQ(session.BrokenInvariant(), "");
+  EXPECT_THAT(session.blames, ElementsAre(Pair(5, 0)));
+}
+
+TEST(SecAggServerTest, A16AWrongShareOfADroppedMembersKeyIsCorrected) {
+  Harness session(FleetOf(10), Sized(10, 4));
+  session.clients[5].stop = Stage::kR3;
+  LieAboutShares(session, {{0, 5}});
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_EQ(session.BrokenInvariant(), "");
+  EXPECT_THAT(session.blames, ElementsAre(Pair(5, 0)));
+}
+
+// Nobody needs the share of the last member; it is found all the same.
+TEST(SecAggServerTest, A16AWrongShareThatIsNotNeededIsNamed) {
+  Harness session(FleetOf(10), Sized(10, 5));
+  LieAboutShares(session, {{9, 5}});
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_THAT(session.blames, ElementsAre(Pair(5, 9)));
+}
+
+TEST(SecAggServerTest, A16TooManyWrongSharesEndTheSessionWithoutASum) {
+  Harness session(FleetOf(10), Sized(10, 6));
+  LieAboutShares(session, {{0, 5}, {1, 5}});
+  session.Run();
+  EXPECT_EQ(session.code(), v1::RECONSTRUCT);
+  EXPECT_THAT(session.sums, IsEmpty());
+}
+
+TEST(SecAggServerTest, A16WithoutSpareAnswersOneWrongShareIsTooMany) {
+  Harness session(FleetOf(10), Sized(10, 7));
+  for (const int i : {7, 8, 9}) session.clients[i].stop = Stage::kR5;
+  LieAboutShares(session, {{3, 5}});
+  session.Run();
+  EXPECT_EQ(session.code(), v1::RECONSTRUCT);
+  EXPECT_THAT(session.sums, IsEmpty());
+}
+
+struct Liars {
+  uint32_t n, dropped, liars;
+};
+
+// Liars tell wrong shares of some dealers each, any members drop at R3.
+Liars RunWithLiars(uint32_t seed, uint32_t extra) {
+  SeededRandom random = Seeded(seed + 7000);
+  const uint32_t n = 10 + 3 * (NextWord(random) % 3);
+  const uint32_t dropped = NextWord(random) % 2;
+  const uint32_t liars = (n - dropped - SecAggThreshold(n)) / 2 + extra;
+  Harness session(FleetOf(n), Sized(n, seed));
+  std::vector<uint32_t> members(n);
+  std::iota(members.begin(), members.end(), 0);
+  for (uint32_t i = n - 1; i > 0; --i) {
+    std::swap(members[i], members[NextWord(random) % (i + 1)]);
+  }
+  if (dropped == 1) session.clients[members[n - 1]].stop = Stage::kR3;
+  Wrong wrong;
+  for (uint32_t i = 0; i < liars; ++i) {
+    for (uint32_t k = 0; k < 1 + NextWord(random) % n; ++k) {
+      wrong.insert({members[i], NextWord(random) % n});
+    }
+  }
+  LieAboutShares(session, wrong);
+  session.Run();
+  EXPECT_EQ(session.BrokenInvariant(), "") << seed;
+  const std::set<std::pair<uint32_t, uint32_t>> named(session.blames.begin(),
+                                                      session.blames.end());
+  if (session.Committed()) {
+    EXPECT_EQ(named, Swapped(wrong)) << seed;
+  } else {
+    EXPECT_EQ(session.code(), v1::RECONSTRUCT) << seed;
+    EXPECT_GT(extra, 0u) << seed;
+    EXPECT_THAT(session.sums, IsEmpty());
+  }
+  return {n, dropped, session.Committed() ? 0 : liars};
+}
+
+TEST(SecAggServerTest, A16AsManyLiarsAsCanBeCorrectedSpoilNothing) {
+  for (uint32_t seed = 1; seed <= Runs(60, 1000); ++seed) RunWithLiars(seed, 0);
+}
+
+TEST(SecAggServerTest, A16MoreLiarsNeverLeadToAWrongSum) {
+  size_t ended = 0;
+  const size_t runs = Runs(60, 1000);
+  for (uint32_t seed = 1; seed <= runs; ++seed) {
+    ended += RunWithLiars(seed, 1 + seed % 3).liars > 0 ? 1 : 0;
+  }
+  EXPECT_GT(ended, runs / 4);
+}
+
+// ---- what comes twice, late or never
+
+// The victim's message of this kind once more, changed and signed by itself.
+SecAggServer::Actions SecondAnswer(Message::BodyCase kind,
+                                   const std::function<void(Message&)>& change,
+                                   Harness& session) {
+  SecAggServer::Actions actions;
+  session.to_server = [&](uint32_t index, Message& message) {
+    if (index != kVictim || message.body_case() != kind) return true;
+    session.Inject(index, message);
+    Message second = message;
+    change(second);
+    SignMessage(session, index, second);
+    actions = session.server->Handle(index, second, session.now);
+    return false;
+  };
+  session.Run();
+  return actions;
+}
+
+struct Second {
+  const char* name;
+  Message::BodyCase kind;
+  std::function<void(Message&)> change;
+  friend std::ostream& operator<<(std::ostream& out, const Second& second) {
+    return out << second.name;
+  }
+};
+class SecAggReplayTest : public testing::TestWithParam<Second> {};
+
+TEST_P(SecAggReplayTest, AnotherAnswerIsRefusedAndKeptAsEvidence) {
+  Harness session(FleetOfFive(), Five());
+  const auto actions =
+      SecondAnswer(GetParam().kind, GetParam().change, session);
+  ASSERT_THAT(actions, SizeIs(1));
+  EXPECT_EQ(actions[0].kind, Kind::kRefuse);
+  EXPECT_EQ(actions[0].code, v1::REPLAY);
+  v1::Contradiction evidence;
+  ASSERT_TRUE(evidence.ParseFromString(actions[0].document));
+  ASSERT_EQ(evidence.statements_size(), 2);
+  EXPECT_NE(evidence.statements(0).statement(),
+            evidence.statements(1).statement());
+  const PublicKey& key = session.fleet.identities[kVictim].public_key();
+  for (const v1::SignedStatement& s : evidence.statements()) {
+    EXPECT_TRUE(key.Verify(s.statement(), s.signature()));
+    EXPECT_EQ(s.signer(), key.raw());
+  }
+  EXPECT_TRUE(session.Committed());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Phases, SecAggReplayTest,
+    testing::Values(Second{"Shares", Message::kShares,
+                           [](Message& m) {
+                             Flip(*m.mutable_shares()->mutable_ciphertexts(0));
+                           }},
+                    Second{"Ack", Message::kAck,
+                           [](Message& m) { m.mutable_ack()->add_bad(3); }},
+                    Second{"Input", Message::kInput,
+                           [](Message& m) {
+                             Flip(*m.mutable_input()->mutable_digest());
+                           }}),
+    [](const auto& info) { return info.param.name; });
+
+// Two answers to R5 hold shares: they are refused, not kept.
+TEST(SecAggServerTest, AnotherAnswerToR5IsRefusedWithoutADocument) {
+  Harness session(FleetOfFive(), Five());
+  const auto actions = SecondAnswer(
+      Message::kUnmask,
+      [](Message& m) {
+        Flip(*m.mutable_unmask()->mutable_b_shares(0)->mutable_share());
+      },
+      session);
+  ASSERT_THAT(actions, SizeIs(1));
+  EXPECT_EQ(actions[0].code, v1::REPLAY);
+  EXPECT_THAT(actions[0].document, IsEmpty());
+}
+
+TEST(SecAggServerTest, AnotherAnswerThatNobodySignedIsNoEvidence) {
+  Harness session(FleetOfFive(), Five());
+  session.to_server = [&](uint32_t index, Message& message) {
+    if (index != kVictim || !message.has_shares()) return true;
+    session.Inject(index, message);
+    Flip(*message.mutable_shares()->mutable_ciphertexts(0));
+    return true;
+  };
+  session.Run();
+  ASSERT_THAT(session.refusals, SizeIs(1));
+  EXPECT_EQ(session.refusals[0].code, v1::BAD_SIGNATURE);
+  EXPECT_THAT(session.refusals[0].document, IsEmpty());
+}
+
+TEST(SecAggServerTest, TheSameAnswerAgainGetsWhatThePhaseSends) {
+  Harness session(FleetOfFive(), Five());
+  v1::SecAggServerMessage sent;
+  SecAggServer::Actions actions;
+  session.to_client = [&](uint32_t index, v1::SecAggServerMessage& message) {
+    if (index == kVictim) sent = message;
+    return true;
+  };
+  session.to_server = [&](uint32_t index, Message& message) {
+    if (index != kVictim || !message.has_ack()) return true;
+    Message shares = session.clients[kVictim].party->Resend()[0].message;
+    EXPECT_TRUE(shares.has_ack());
+    return true;
+  };
+  session.Run();
+  EXPECT_TRUE(session.Committed());
+}
+
+TEST(SecAggServerTest, AnAnswerAfterItsPhaseIsTooLate) {
+  for (const auto kind : {Message::kShares, Message::kAck, Message::kSurvivors,
+                          Message::kUnmask}) {
+    Harness session(FleetOfFive(), Five());
+    session.keep_clients = true;
+    Message held;
+    session.to_server = [&](uint32_t index, Message& message) {
+      if (index != kVictim || message.body_case() != kind) return true;
+      held = message;
+      return false;
+    };
+    session.Begin();
+    while (held.body_case() != kind) session.Step();
+    const absl::Time closing = session.server->NextTimer();
+    const auto actions = session.server->Handle(kVictim, held, closing);
+    EXPECT_THAT(actions,
+                Contains(testing::AllOf(
+                    testing::Field(&SecAggServer::Action::kind, Kind::kRefuse),
+                    testing::Field(&SecAggServer::Action::code, v1::DEADLINE))))
+        << kind;
+  }
+}
+
+TEST(SecAggServerTest, WhoWasNotAskedIsRefused) {
+  Harness session(FleetOfFive(), Five());
+  Message survivors;
+  // Member 4 uploaded nothing; it signs U3 all the same.
+  session.clients[4].stop = Stage::kR3;
+  session.to_server = [&](uint32_t index, Message& message) {
+    if (index == kVictim && message.has_survivors()) {
+      session.Inject(4, message);
+    }
+    return true;
+  };
+  session.Run();
+  ASSERT_THAT(session.refusals, SizeIs(1));
+  EXPECT_EQ(session.refusals[0].index, 4u);
+  EXPECT_EQ(session.refusals[0].code, v1::REPLAY);
+  EXPECT_TRUE(session.Committed());
+}
+
+TEST(SecAggServerTest, AMemberThatWasLostIsRefused) {
+  Harness session(FleetOfFive(), Five());
+  session.to_server = [&](uint32_t index, Message& message) {
+    if (index == kVictim && message.has_shares()) {
+      session.Perform(session.server->Lost(kVictim, session.now));
+    }
+    return true;
+  };
+  session.Run();
+  ASSERT_THAT(session.refusals, SizeIs(1));
+  EXPECT_EQ(session.refusals[0].code, v1::DEADLINE);
+  ASSERT_TRUE(session.Committed());
+  EXPECT_FALSE(session.server->survivors()[kVictim]);
+}
+
+TEST(SecAggServerTest, AMemberThatAbortsIsLostWithItsCode) {
+  for (const auto kind : {Message::kShares, Message::kAck, Message::kInput,
+                          Message::kSurvivors, Message::kUnmask}) {
+    Harness session(FleetOfFive(), Five());
+    session.to_server = [&](uint32_t index, Message& message) {
+      if (index == kVictim && message.body_case() == kind) {
+        message.set_abort(v1::SPENT);
+      }
+      return true;
+    };
+    session.Run();
+    EXPECT_THAT(session.left, ElementsAre(Pair(kVictim, v1::SPENT)));
+    ASSERT_TRUE(session.Committed()) << kind;
+    EXPECT_EQ(session.server->survivors()[kVictim],
+              kind == Message::kSurvivors || kind == Message::kUnmask);
+    EXPECT_EQ(session.BrokenInvariant(), "");
+  }
+}
+
+TEST(SecAggServerTest, AnUnknownAbortCodeOfAMemberIsALengthError) {
+  Harness session(FleetOfFive(), Five());
+  session.Begin();
+  Message message;
+  message.set_abort(static_cast<v1::AbortCode>(77));
+  session.Inject(kVictim, message);
+  session.Inject(kVictim, message);
+  EXPECT_THAT(session.left, ElementsAre(Pair(kVictim, v1::LENGTH)));
+}
+
+// Five members, t = 4: with two gone nobody has to wait for the deadline.
+TEST(SecAggServerTest, ASessionThatCannotSucceedEndsAtOnce) {
+  Harness session(FleetOfFive(), Five());
+  session.Begin();
+  session.Perform(session.server->Lost(0, session.now));
+  EXPECT_EQ(session.server->phase(), Phase::kShares);
+  session.Perform(session.server->Lost(1, session.now));
+  EXPECT_EQ(session.server->phase(), Phase::kAborted);
+  EXPECT_EQ(session.code(), v1::NOT_ENOUGH);
+}
+
+// ---- uploads
+
+TEST(SecAggServerTest, ADamagedUploadMakesADropoutBeforeTheFreeze) {
+  Harness session(FleetOfFive(), Five());
+  session.upload = [](uint32_t index, std::string& bytes) {
+    if (index == kVictim) Flip(bytes);
+  };
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_FALSE(session.server->survivors()[kVictim]);
+  EXPECT_EQ(session.BrokenInvariant(), "");
+}
+
+TEST(SecAggServerTest, ADamagedUploadEndsTheSessionAfterTheFreeze) {
+  Harness session(FleetOfFive(), Five());
+  session.to_client = [&](uint32_t index, v1::SecAggServerMessage& message) {
+    if (index == kVictim && message.has_freeze()) {
+      session.Perform(session.server->Unusable(kVictim, session.now));
+    }
+    return true;
+  };
+  session.Run();
+  EXPECT_EQ(session.code(), v1::INTERNAL);
+  EXPECT_THAT(session.sums, IsEmpty());
+}
+
+// Replaces the victim's vector by this one, which it signs.
+void UploadInstead(const std::function<void(std::string&)>& change,
+                   Harness& session) {
+  auto digest = std::make_shared<std::string>();
+  session.upload = [=](uint32_t index, std::string& bytes) {
+    if (index != kVictim) return;
+    change(bytes);
+    *digest = Sha256Bytes(bytes);
+  };
+  session.to_server = [=, &session](uint32_t index, Message& message) {
+    if (index != kVictim || !message.has_input()) return true;
+    message.mutable_input()->set_digest(*digest);
+    SignMessage(session, index, message);
+    return true;
+  };
+}
+
+TEST(SecAggServerTest, AVectorWithPaddingBitsSetMakesADropout) {
+  Harness::Options options = Five();
+  options.shape.coordinates = 5;
+  ASSERT_NE(options.shape.size() * options.shape.bits % 8, 0u);
+  Harness session(FleetOfFive(), options);
+  UploadInstead([](std::string& bytes) { bytes.back() |= '\x80'; }, session);
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_FALSE(session.server->survivors()[kVictim]);
+}
+
+TEST(SecAggServerTest, AMemberCanSpoilTheSumButNotUnseen) {
+  Harness session(FleetOfFive(), Five());
+  UploadInstead([](std::string& bytes) { Flip(bytes); }, session);
+  session.Run();
+  EXPECT_TRUE(session.mismatch);
+  EXPECT_EQ(session.code(), v1::MASK_MISMATCH);
+  EXPECT_THAT(session.sums, IsEmpty());
+}
+
+// ---- the rest of the interface
+
+TEST(SecAggServerTest, ACohortThatCannotBeIsRefused) {
+  const auto begins =
+      [](const std::function<void(std::vector<v1::CohortEntry>&)>& change) {
+        Harness session(FleetOfFive(), Five());
+        session.cohort_made = change;
+        session.Begin();
+        return session.server.has_value();
+      };
+  EXPECT_TRUE(begins([](auto&) {}));
+  EXPECT_FALSE(begins([](auto& cohort) { std::swap(cohort[0], cohort[1]); }));
+  EXPECT_FALSE(begins([](auto& cohort) { cohort[0] = cohort[1]; }));
+  EXPECT_FALSE(begins([](auto& cohort) { cohort.resize(3); }));
+  EXPECT_FALSE(begins([](auto& cohort) { cohort.push_back(cohort[0]); }));
+  EXPECT_FALSE(begins([](auto& c) { c[2].mutable_client_id()->pop_back(); }));
+  EXPECT_FALSE(begins([](auto& c) { c[2].mutable_c_pk()->pop_back(); }));
+  EXPECT_FALSE(begins([](auto& c) { c[2].mutable_s_pk()->push_back(0); }));
+  EXPECT_FALSE(begins([](auto& c) { c[2].clear_identity_key(); }));
+}
+
+TEST(SecAggServerTest, MembersAreFoundByTheirId) {
+  Harness session(FleetOfFive(), Five());
+  session.Begin();
+  for (uint32_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(session.server->IndexOf(session.fleet.members[i].id), i);
+    EXPECT_TRUE(session.server->Awaits(i));
+  }
+  EXPECT_FALSE(session.server->Awaits(5));
+  EXPECT_EQ(session.server->IndexOf(ClientId{}), std::nullopt);
+  ClientId last;
+  last.fill(0xFF);
+  EXPECT_EQ(session.server->IndexOf(last), std::nullopt);
+}
+
+TEST(SecAggServerTest, AReceiptShowsThatTheSurvivorsSignedOneSet) {
+  Harness session(FleetOf(10), Sized(10, 8));
+  session.clients[3].stop = Stage::kR3;
+  session.clients[5].stop = Stage::kR4;
+  session.Run();
+  const v1::GroupReceipt receipt = session.server->Receipt();
+  EXPECT_EQ(receipt.threshold(), 7u);
+  EXPECT_THAT(receipt.cohort(), SizeIs(10));
+  EXPECT_THAT(receipt.signatures(), SizeIs(8));
+  const std::string statement =
+      U3Bytes(session.server->session(), receipt.u2(), receipt.u3());
+  for (const v1::IndexedSignature& entry : receipt.signatures()) {
+    EXPECT_NE(entry.index(), 3u);
+    EXPECT_TRUE(session.fleet.identities[entry.index()].public_key().Verify(
+        statement, entry.signature()));
+  }
+  EXPECT_EQ(receipt.u2(), "\xff\x03");
+  EXPECT_EQ(receipt.u3(), "\xf7\x03");
+}
+
+TEST(SecAggServerTest, PhasesHaveNamesAndDeadlinesInOrder) {
+  Harness session(FleetOfFive(), Five());
+  session.Begin();
+  EXPECT_EQ(PhaseName(session.server->phase()), "shares");
+  EXPECT_EQ(session.server->NextTimer(), session.now + absl::Seconds(20));
+  session.Drain();
+  EXPECT_EQ(PhaseName(session.server->phase()), "done");
+  EXPECT_EQ(session.server->NextTimer(), absl::InfiniteFuture());
+}
+
+// What the caller cannot do any more ends the session in every phase.
+TEST(SecAggServerTest, TheShellCanEndTheSessionOnce) {
+  Harness session(FleetOfFive(), Five());
+  session.Begin();
+  session.Perform(session.server->Fail(v1::INTERNAL, "disk"));
+  EXPECT_EQ(session.server->phase(), Phase::kAborted);
+  EXPECT_EQ(session.code(), v1::INTERNAL);
+  EXPECT_THAT(session.server->Fail(v1::REPLAY, ""), IsEmpty());
+  EXPECT_THAT(session.server->Finished(), IsEmpty());
+  session.Drain();
+  for (const Harness::Client& client : session.clients) {
+    EXPECT_EQ(client.aborted, v1::INTERNAL);
+  }
+}
+
+TEST(SecAggServerTest, RowsComeBeforeWhatTheyAllow) {
+  Harness session(FleetOfFive(), Five());
+  session.to_server = [&](uint32_t index, Message& message) {
+    const auto actions = session.server->Handle(index, message, session.now);
+    bool effects = false;
+    for (const auto& action : actions) {
+      EXPECT_FALSE(effects && action.kind == Kind::kRecord);
+      effects |= action.kind != Kind::kRecord;
+    }
+    return false;
+  };
+  session.Run();
+}
+
+}  // namespace
+}  // namespace edgetune::secagg
