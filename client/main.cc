@@ -80,14 +80,24 @@ void PrepareProcess() {
   setenv("GOMP_SPINCOUNT", "0", /*overwrite=*/0);
 }
 
+// Signs what this device says in masked rounds. Null: a kit from before them.
+absl::StatusOr<std::unique_ptr<SigningKey>> IdentityKeyOf(Kit& kit) {
+  if (!kit.identity_key_pem.has_value()) return nullptr;
+  auto key = SigningKey::FromPem(*kit.identity_key_pem);
+  WipeString(*kit.identity_key_pem);
+  if (!key.ok()) return Annotate(key.status(), ErrorKind::kIdentity);
+  return std::make_unique<SigningKey>(*std::move(key));
+}
+
 absl::Status RunClient(const Arguments& arguments, bool once) {
   EDGETUNE_ASSIGN_OR_RETURN(const ClientFile file, Resolve(arguments));
   LogLevel level;
   if (ParseLogLevel(file.log, &level)) SetLogLevel(level);
   PrepareProcess();
   const RealClock clock;
-  EDGETUNE_ASSIGN_OR_RETURN(const Kit kit,
+  EDGETUNE_ASSIGN_OR_RETURN(Kit kit,
                             LoadKit(file.kit, PartyRole::kDevice, clock.Now()));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto identity, IdentityKeyOf(kit));
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.state, 0700));
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.cache));
   EDGETUNE_ASSIGN_OR_RETURN(
@@ -102,7 +112,9 @@ absl::Status RunClient(const Arguments& arguments, bool once) {
                                           .cache = cache.get(),
                                           .clock = &clock,
                                           .engine = LoadTorchEngine,
-                                          .trusted = kit.trusted},
+                                          .trusted = kit.trusted,
+                                          .device_id = kit.identity.id,
+                                          .identity = identity.get()},
                                          {.file = file, .once = once}));
   LogInfo(fmt::format("edgetune-client {} as {}, data \"{}\"", EDGETUNE_VERSION,
                       kit.identity.id, file.data.train));

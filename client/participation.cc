@@ -125,7 +125,8 @@ absl::Status Participation::Evaluate() {
   EDGETUNE_ASSIGN_OR_RETURN(
       const Evaluation evaluation,
       workshop_.models->trainer().Evaluate(
-          adapter_, *heldout, assignment_.plan.rounds().eval_examples()));
+          adapter_, *heldout, assignment_.plan.rounds().eval_examples(),
+          *workshop_.stop));
   if (!std::isfinite(evaluation.nll_sum)) {
     return absl::DataLossError("the incoming adapter's loss is not finite");
   }

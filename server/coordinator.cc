@@ -55,9 +55,22 @@ absl::Status CoordinatorLoop::Recover() {
                                            batch_));
   }
   batch_.unneeded = std::move(unneeded);
+  EDGETUNE_RETURN_IF_ERROR(AddStrayPartials());
   EDGETUNE_RETURN_IF_ERROR(Commit());
   RemoveUnneeded();
   batch_ = Batch();
+  return absl::OkStatus();
+}
+
+// Uploads that a crash, or the end of their round, left unfinished.
+absl::Status CoordinatorLoop::AddStrayPartials() {
+  EDGETUNE_ASSIGN_OR_RETURN(const auto names, deps_.blobs->ListPartials());
+  for (const std::string& name : names) {
+    const bool awaited =
+        std::any_of(runs_.begin(), runs_.end(),
+                    [&](const auto& run) { return run->AwaitsPartial(name); });
+    if (Run::IsUpdatePartial(name) && !awaited) batch_.partials.push_back(name);
+  }
   return absl::OkStatus();
 }
 
@@ -71,19 +84,14 @@ bool CoordinatorLoop::Push(Item item) {
   return true;
 }
 
-absl::StatusOr<v1::RunStatus> CoordinatorLoop::Call(
-    std::function<absl::StatusOr<v1::RunStatus>(absl::Time)> body) {
-  const auto stopping = absl::UnavailableError("the server is stopping");
-  auto result = std::make_shared<absl::StatusOr<v1::RunStatus>>(stopping);
+bool CoordinatorLoop::Await(std::function<void(absl::Time)> handle) {
   auto done = std::make_shared<std::promise<bool>>();
   std::future<bool> committed = done->get_future();
   const bool queued =
-      Push({[result, body](absl::Time now) { *result = body(now); },
-            [done](bool ok) { done->set_value(ok); }});
-  if (!queued) return stopping;
+      Push({std::move(handle), [done](bool ok) { done->set_value(ok); }});
+  if (!queued) return false;
   if (!threaded_) Step();
-  if (!committed.get()) return stopping;
-  return *result;
+  return committed.get();
 }
 
 void CoordinatorLoop::Start() {

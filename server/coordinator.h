@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/identity/envelope.h"
+#include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
-#include "server/published_roster.h"
 #include "storage/blob_store.h"
 #include "storage/database.h"
 
@@ -77,7 +77,13 @@ class Coordinator {
   // first, which is closed with Aborted.
   virtual absl::StatusOr<uint64_t> Connect(
       const std::string& device_id, std::shared_ptr<DeviceChannel> channel) = 0;
-  virtual void Receive(uint64_t connection, v1::ClientMessage message) = 0;
+  // `handled` is called once: when the batch with the message is committed and
+  // its answers are sent, or when it never will be. Whoever reads a device's
+  // stream reads on only then, so that no device fills the queue. It may
+  // come before Receive returns and must not call the coordinator; one that is
+  // destroyed without Stop may keep it to itself.
+  virtual void Receive(uint64_t connection, v1::ClientMessage message,
+                       std::function<void()> handled) = 0;
   virtual void Disconnect(uint64_t connection) = 0;
 
   // --- data plane: checked here, moved elsewhere (bytes bypass the loop)
@@ -86,7 +92,8 @@ class Coordinator {
                                          const Digest& digest) = 0;
   // FailedPrecondition: no such session of this device is open (then "late");
   // InvalidArgument: the size is not that of the run's update. Returns the
-  // BlobStore partial's name.
+  // BlobStore partial's name. An upload that is new waits for the batch that
+  // records it, so that it is found again after a crash.
   virtual absl::StatusOr<std::string> AuthorizeUpload(
       const std::string& device_id, const v1::UploadKey& key) = 0;
   // Bytes that crossed the wire, for the run of the device's assignment.

@@ -53,11 +53,14 @@ absl::StatusOr<uint64_t> CoordinatorLoop::Connect(
   return connection;
 }
 
-void CoordinatorLoop::Receive(uint64_t connection, v1::ClientMessage message) {
-  Push({[this, connection, message = std::move(message)](absl::Time now) {
-          HandleMessage(connection, message, now);
-        },
-        nullptr});
+void CoordinatorLoop::Receive(uint64_t connection, v1::ClientMessage message,
+                              std::function<void()> handled) {
+  const bool queued =
+      Push({[this, connection, message = std::move(message)](absl::Time now) {
+              HandleMessage(connection, message, now);
+            },
+            [handled](bool) { handled(); }});
+  if (!queued) handled();
 }
 
 void CoordinatorLoop::Disconnect(uint64_t connection) {
@@ -296,14 +299,21 @@ absl::Status CoordinatorLoop::AuthorizeDownload(const std::string& device_id,
 
 absl::StatusOr<std::string> CoordinatorLoop::AuthorizeUpload(
     const std::string& device_id, const v1::UploadKey& key) {
-  std::lock_guard<std::mutex> lock(mu_);
-  if (denied_.count(device_id)) return DeniedError(device_id);
   EDGETUNE_RETURN_IF_ERROR(CheckSessionKey(key.session()));
-  Run* run = FindRun(key.session().run_id());
-  if (run == nullptr) {
-    return absl::FailedPreconditionError("late: this server has no such run");
+  Run* run;  // stays as long as the coordinator
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (denied_.count(device_id)) return DeniedError(device_id);
+    run = FindRun(key.session().run_id());
+    if (run == nullptr) {
+      return absl::FailedPreconditionError("late: this server has no such run");
+    }
+    EDGETUNE_RETURN_IF_ERROR(run->CheckUpload(device_id, key));
+    if (run->IsAnnounced(device_id, key)) return run->PartialName(device_id);
   }
-  return run->AuthorizeUpload(device_id, key);
+  return Call<std::string>([this, run, device_id, key](absl::Time) {
+    return run->Announce(device_id, key, batch_);
+  });
 }
 
 void CoordinatorLoop::CountDownload(const std::string& device_id,

@@ -43,7 +43,8 @@ class CoordinatorLoop final : public Coordinator {
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
       std::shared_ptr<DeviceChannel> channel) override;
-  void Receive(uint64_t connection, v1::ClientMessage message) override;
+  void Receive(uint64_t connection, v1::ClientMessage message,
+               std::function<void()> handled) override;
   void Disconnect(uint64_t connection) override;
 
   absl::Status AuthorizeDownload(const std::string& device_id,
@@ -91,8 +92,10 @@ class CoordinatorLoop final : public Coordinator {
   // coordinator.cc: the loop
   Run::Stores Stores();
   bool Push(Item item);
-  absl::StatusOr<v1::RunStatus> Call(
-      std::function<absl::StatusOr<v1::RunStatus>(absl::Time)> body);
+  // Waits until the batch with `body` is committed. Unavailable: it is not.
+  template <typename T>
+  absl::StatusOr<T> Call(std::function<absl::StatusOr<T>(absl::Time)> body);
+  bool Await(std::function<void(absl::Time)> handle);
   void ThreadBody();
   bool StepOnce();
   absl::Status Commit();
@@ -100,6 +103,7 @@ class CoordinatorLoop final : public Coordinator {
   Effects TakeEffects(const std::vector<Item>& items);
   void AddWatchEffects(Effects& effects);
   void RemoveUnneeded();
+  absl::Status AddStrayPartials();
 
   // coordinator_devices.cc; all with mu_ held
   void HandleConnected(const std::string& id, uint64_t connection,
@@ -153,6 +157,17 @@ class CoordinatorLoop final : public Coordinator {
   std::atomic<bool> threaded_{false};
   std::thread thread_;
 };
+
+template <typename T>
+absl::StatusOr<T> CoordinatorLoop::Call(
+    std::function<absl::StatusOr<T>(absl::Time)> body) {
+  const auto stopping = absl::UnavailableError("the server is stopping");
+  // Shared: the queue may outlive a caller that was told to give up.
+  const auto result = std::make_shared<absl::StatusOr<T>>(stopping);
+  const bool committed = Await([result, body = std::move(body)](
+                                   absl::Time now) { *result = body(now); });
+  return committed ? *result : absl::StatusOr<T>(stopping);
+}
 
 }  // namespace edgetune
 

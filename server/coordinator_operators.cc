@@ -103,23 +103,24 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Submit(
   EDGETUNE_RETURN_IF_ERROR(
       CheckHeader(plan.header(), deps_.clock->Now(), "the plan"));
   EDGETUNE_RETURN_IF_ERROR(CheckBlobs(plan));
-  return Call([this, envelope, plan,
-               run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
-    if (Run* run = FindRun(run_id)) return run->Status();
-    if (plan.secagg().enabled() && roster_ == nullptr) {
-      return absl::FailedPreconditionError(
-          "the plan masks, but this server has no roster of its devices: set "
-          "`roster` in server.toml");
-    }
-    auto run = Run::Admit(Stores(), envelope, plan,
-                          static_cast<int64_t>(runs_.size()), now, batch_);
-    if (!run.ok()) {
-      batch_.failure = run.status();
-      return run.status();
-    }
-    runs_.push_back(*std::move(run));
-    return runs_.back()->Status();
-  });
+  return Call<v1::RunStatus>(
+      [this, envelope, plan,
+       run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+        if (Run* run = FindRun(run_id)) return run->Status();
+        if (plan.secagg().enabled() && roster_ == nullptr) {
+          return absl::FailedPreconditionError(
+              "the plan masks, but this server has no roster of its devices: "
+              "set `roster` in server.toml");
+        }
+        auto run = Run::Admit(Stores(), envelope, plan,
+                              static_cast<int64_t>(runs_.size()), now, batch_);
+        if (!run.ok()) {
+          batch_.failure = run.status();
+          return run.status();
+        }
+        runs_.push_back(*std::move(run));
+        return runs_.back()->Status();
+      });
 }
 
 std::vector<v1::RunStatus> CoordinatorLoop::List() {
@@ -157,11 +158,12 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Show(const std::string& run_id) {
 
 absl::StatusOr<v1::RunStatus> CoordinatorLoop::StopRun(
     const std::string& run_id) {
-  return Call([this, run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
-    EDGETUNE_ASSIGN_OR_RETURN(Run * run, FindByPrefix(run_id));
-    run->Stop(now, batch_);
-    return run->Status();
-  });
+  return Call<v1::RunStatus>(
+      [this, run_id](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+        EDGETUNE_ASSIGN_OR_RETURN(Run * run, FindByPrefix(run_id));
+        run->Stop(now, batch_);
+        return run->Status();
+      });
 }
 
 absl::StatusOr<v1::RunStatus> CoordinatorLoop::Override(
@@ -172,7 +174,7 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Override(
                             ParseOverride(envelope.payload()));
   EDGETUNE_RETURN_IF_ERROR(
       CheckHeader(document.header(), deps_.clock->Now(), "the override"));
-  return Call([this, envelope,
+  return Call<v1::RunStatus>([this, envelope,
                document](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
     Run* run = FindRun(document.plan_digest());
     if (run == nullptr) {

@@ -22,6 +22,7 @@
 #include "base/status.h"
 #include "config/daemon_files.h"
 #include "privacy/identity/kit.h"
+#include "privacy/identity/roster_file.h"
 #include "server/coordinator.h"
 #include "server/rpc/rpc_server.h"
 #include "storage/blob_store.h"
@@ -139,6 +140,17 @@ absl::StatusOr<SigningKey> RoundKeyOf(Kit& kit) {
   return key;
 }
 
+// Masked runs need it; without one they are refused when submitted.
+absl::StatusOr<std::shared_ptr<const PublishedRoster>> ReadRoster(
+    const Kit& kit, const std::string& path, absl::Time now) {
+  auto bytes = ReadFile(path);
+  if (absl::IsNotFound(bytes.status())) return nullptr;
+  EDGETUNE_RETURN_IF_ERROR(bytes.status());
+  EDGETUNE_ASSIGN_OR_RETURN(PublishedRoster roster,
+                            ParseRosterFile(*bytes, kit.trusted, now));
+  return std::make_shared<PublishedRoster>(std::move(roster));
+}
+
 std::string HostOf(const std::string& listen) {
   return listen.substr(0, listen.rfind(':'));
 }
@@ -163,9 +175,12 @@ absl::Status Serve(const Flags& flags) {
       const auto database,
       Database::Open(file.state + "/server.db", Coordinator::Migrations()));
   EDGETUNE_ASSIGN_OR_RETURN(const auto blobs, BlobStore::Open(file.state));
-  Coordinator::Dependencies dependencies{database.get(), blobs.get(),
-                                         &clock,         &round_key,
-                                         kit.trusted,    ExitAfterFailedCommit};
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto roster,
+      ReadRoster(kit, file.kit + "/roster.pb", clock.Now()));
+  Coordinator::Dependencies dependencies{
+      database.get(), blobs.get(), &clock, &round_key, kit.trusted,
+      roster,         ExitAfterFailedCommit};
   EDGETUNE_ASSIGN_OR_RETURN(const auto coordinator,
                             Coordinator::Make(std::move(dependencies)));
   coordinator->SetDenied(std::move(denied));

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -375,29 +374,6 @@ void Run::End(v1::RunStatus::State state, std::string detail, absl::Time now,
                     state == v1::RunStatus::FAILED ? "failed" : "stopped",
                     row_.detail),
         batch, true);
-  }
-}
-
-void Run::CleanUp(Batch& batch) {
-  row_.manifest.clear();
-  dirty_ = true;
-  const size_t update_bytes = UpdateBytes();
-  for (const auto& [key, session] : sessions_) {
-    const auto& [round, attempt, device] = key;
-    if (round != row_.round || attempt != row_.attempt) continue;
-    batch.partials.push_back(PartialName(device));
-    std::set<std::string> sent(session.replaced.begin(),
-                               session.replaced.end());
-    sent.insert({session.announced, session.update_digest});
-    for (const std::string& bytes : sent) {
-      const auto digest = DigestFromBytes(bytes);
-      if (!digest.ok()) continue;
-      // Peers choose these: only what has an update's size may go.
-      const auto size = blobs_->Size(*digest);
-      if (!size.ok() || *size != update_bytes) continue;
-      batch.unneeded.push_back(*digest);
-      SaveUnneeded(*digest, batch);
-    }
   }
 }
 

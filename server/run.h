@@ -17,12 +17,12 @@
 #include "absl/time/time.h"
 #include "aggregation/aggregator.h"
 #include "base/parameters.h"
+#include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
-#include "server/masked_round.h"
 #include "server/batch.h"
+#include "server/masked_round.h"
 #include "server/model_store.h"
-#include "server/published_roster.h"
 #include "server/round.h"
 #include "server/run_rows.h"
 
@@ -106,8 +106,21 @@ class Run {
   bool Serves(const Digest& digest) const;
   // Whether removing the blob would take something from this run.
   bool Refers(const Digest& digest) const;
-  absl::StatusOr<std::string> AuthorizeUpload(const std::string& device,
-                                              const v1::UploadKey& key);
+  // FailedPrecondition: late. InvalidArgument: no update of this run.
+  absl::Status CheckUpload(const std::string& device,
+                           const v1::UploadKey& key) const;
+  // Whether that is the upload which the session announced last; it was
+  // checked.
+  bool IsAnnounced(const std::string& device, const v1::UploadKey& key) const;
+  // Checks, and records that the upload begins; the name of its partial, once
+  // the batch is committed. ResourceExhausted: too many for one session.
+  absl::StatusOr<std::string> Announce(const std::string& device,
+                                       const v1::UploadKey& key, Batch& batch);
+  std::string PartialName(const std::string& device) const;
+  // Whether a partial of this name is some run's; whether an open session of
+  // this run may go on with it.
+  static bool IsUpdatePartial(std::string_view name);
+  bool AwaitsPartial(const std::string& name) const;
   void CountDownload(const Digest& digest, uint64_t bytes);
   void CountUpload(uint64_t bytes);
   // Adds the run's row when it differs from the last one written.
@@ -139,7 +152,7 @@ class Run {
            Batch& batch);
   // Records what the round's reports say of the incoming adapter.
   std::string RecordMeasure(Batch& batch);
-  void CleanUp(Batch& batch);
+  void CleanUp(Batch& batch);  // run_blobs.cc
 
   // run_masking.cc: plans that mask
   bool Masks() const;
@@ -181,7 +194,8 @@ class Run {
   v1::SessionKey CurrentKey() const;
   SessionId IdOf(const std::string& device) const;
   Session* Find(const std::string& device, const v1::SessionKey& key);
-  std::string PartialName(const std::string& device) const;
+  // run_blobs.cc
+  static std::string_view CurrentUpload(const Session& session);
 
   void Say(absl::Time now, std::string text, Batch& batch,
            bool warning = false);

@@ -145,7 +145,7 @@ absl::Status Run::AddMaskingTerms(v1::RoundManifest& manifest) {
   roster_ = stores_.roster();
   v1::MaskingTerms& terms = *manifest.mutable_masking();
   terms.set_protocol_version(1);
-  terms.set_roster_version(roster_->version);
+  terms.set_roster_version(roster_->head.version());
   terms.set_roster_root(DigestBytes(roster_->roster.root()));
   terms.set_roster_leaves(roster_->roster.entries().size());
   EDGETUNE_ASSIGN_OR_RETURN(*terms.mutable_nonce(), SecureRandom(32));
@@ -250,9 +250,9 @@ void Run::HandleAdvertise(const std::string& device,
 bool Run::HasUpload(const std::string& device, const v1::MaskedInput& input,
                     absl::Time now, Batch& batch) {
   const auto digest = DigestFromBytes(input.digest());
-  absl::StatusOr<uint64_t> size = digest.status();
-  if (digest.ok()) size = blobs_->Size(*digest);
-  if (!size.ok() || *size != UpdateBytes()) {
+  const bool here = digest.ok() && blobs_->Size(*digest).value_or(0) ==
+                                       UpdateBytes();
+  if (!here) {
     Say(now,
         fmt::format("{}: refused the masked update of {}: no upload of {} "
                     "bytes with the reported digest",
@@ -414,7 +414,7 @@ absl::Status Run::PublishReceipt(absl::Time now, Batch& batch) {
   receipt.set_bound(shape.bound);
   receipt.set_scale(shape.ScaleOf(shape.bound));
   receipt.set_n_max(shape.n_max);
-  if (roster_ != nullptr) *receipt.mutable_roster() = roster_->head;
+  if (roster_ != nullptr) *receipt.mutable_roster() = roster_->envelope;
   EDGETUNE_ASSIGN_OR_RETURN(
       const v1::Envelope envelope,
       SignDocument(DocumentUse::kReceipt, receipt.SerializeAsString(),

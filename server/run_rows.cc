@@ -40,11 +40,30 @@ absl::StatusOr<RunRow> ReadRun(const Row& row) {
   return run;
 }
 
+constexpr size_t kDigestBytes = 32;
+
+std::vector<std::string> SplitDigests(RowReader& in) {
+  const std::string bytes = in.Bytes();
+  std::vector<std::string> digests;
+  if (bytes.size() % kDigestBytes != 0) in.Fail();
+  for (size_t at = 0; at < bytes.size(); at += kDigestBytes) {
+    digests.push_back(bytes.substr(at, kDigestBytes));
+  }
+  return digests;
+}
+
+std::string JoinDigests(const std::vector<std::string>& digests) {
+  std::string bytes;
+  for (const std::string& digest : digests) bytes += digest;
+  return bytes;
+}
+
 absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto rows,
       transaction.Query("SELECT round, attempt, device, state, fingerprint,"
-                        " update_digest, weight, nll_sum, tokens, detail"
+                        " update_digest, weight, nll_sum, tokens, detail,"
+                        " announced"
                         " FROM sessions WHERE run_id = ?",
                         {Bytes(run.row.run_id)}));
   for (const Row& row : rows) {
@@ -60,6 +79,7 @@ absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
     session.nll_sum = in.Real();
     session.tokens = in.Integer();
     session.detail = in.Text();
+    session.announced = SplitDigests(in);
     EDGETUNE_RETURN_IF_ERROR(in.status());
     run.sessions.emplace(std::move(id), std::move(session));
   }
@@ -162,7 +182,11 @@ CREATE TABLE events (
 -- Update blobs of ended rounds that are still to be removed.
 CREATE TABLE unneeded (digest BLOB PRIMARY KEY) WITHOUT ROWID;
 )sql",
-                                                               kMaskedTables};
+                                                               kMaskedTables,
+                                                                     R"sql(
+-- Digests of the uploads that a session began, 32 bytes each, the newest last.
+ALTER TABLE sessions ADD COLUMN announced BLOB NOT NULL DEFAULT x'';
+)sql"};
   return *migrations;
 }
 
@@ -180,12 +204,12 @@ void SaveSession(const std::string& run_id, const SessionId& id,
                  const Session& session, Batch& batch) {
   const auto& [round, attempt, device] = id;
   batch.writes.push_back(
-      {"INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+      {"INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
        {Bytes(run_id), Integer(round), Integer(attempt), device,
         Integer(static_cast<uint64_t>(session.state)),
         Bytes(session.fingerprint), Bytes(session.update_digest),
         session.weight, session.nll_sum, Integer(session.tokens),
-        session.detail}});
+        session.detail, Bytes(JoinDigests(session.announced))}});
 }
 
 void SaveVersion(const std::string& run_id, const ModelVersion& version,

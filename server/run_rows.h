@@ -31,6 +31,9 @@ struct Session {
   double nll_sum = 0;
   uint64_t tokens = 0;
   std::string detail;  // why refused, lost, declined or cancelled
+  // Digests of the updates that were begun to be uploaded, the current last:
+  // durable before their first byte, so that no crash leaves a blob behind.
+  std::vector<std::string> announced;
 
   // For people, or cheap to learn again: not durable.
   std::string activity = "assigned";
@@ -38,9 +41,7 @@ struct Session {
   uint32_t steps = 0;
   double loss = 0;
   bool late = false;
-  bool equivocated = false;           // told once
-  std::string announced;              // digest of the upload under way
-  std::vector<std::string> replaced;  // those announced before it
+  bool equivocated = false;  // told once
 };
 // Round, attempt, device.
 using SessionId = std::tuple<uint32_t, uint32_t, std::string>;

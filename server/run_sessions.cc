@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/status.h"
-#include "base/units.h"
 #include "protos/plan_check.h"
 #include "server/message_check.h"
 #include "server/run.h"
@@ -18,10 +17,6 @@ using EventKind = Round::Event::Kind;
 using ClientState = Round::ClientState;
 
 namespace {
-
-// Updates that one session may begin anew: enough for a client that trained
-// again after a crash, too few to fill a disk.
-constexpr size_t kMostReplaced = 8;
 
 std::string_view ActivityName(v1::Progress::Phase phase) {
   switch (phase) {
@@ -124,7 +119,7 @@ void Run::SendAssignment(const std::string& device, Batch& batch) const {
   *message.mutable_assignment()->mutable_manifest() = manifest_;
   if (Masks()) {
     v1::Assignment& assignment = *message.mutable_assignment();
-    if (roster_ != nullptr) *assignment.mutable_roster() = roster_->head;
+    if (roster_ != nullptr) *assignment.mutable_roster() = roster_->envelope;
     for (const ModelVersion& version : models_.versions()) {
       *assignment.add_cards() = version.card;
     }
@@ -185,11 +180,8 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
     return;
   }
   session->fingerprint = ReportFingerprint(report);
-  // A refused report may name anybody's blob: only what this device sent is
-  // its own to be cleaned up.
-  if (status.ok() || report.update_digest() == session->announced) {
-    session->update_digest = report.update_digest();
-  }
+  // A refused report may name anybody's blob: not its own to be cleaned up.
+  if (status.ok()) session->update_digest = report.update_digest();
   session->weight = report.weight();
   session->nll_sum = report.nll_sum();
   session->tokens = report.tokens();
@@ -282,88 +274,6 @@ void Run::AnswerEnded(const std::string& device, const v1::SessionKey& key,
                        "this device has no such session", batch);
   }
   SendOutcome(device, key, ResultOf(session->state), session->detail, batch);
-}
-
-bool Run::Serves(const Digest& digest) const {
-  if (models_.current().adapter == digest) return true;
-  const std::string bytes = DigestBytes(digest);
-  return std::any_of(plan_.model().parts().begin(), plan_.model().parts().end(),
-                     [&](const auto& part) { return part.sha256() == bytes; });
-}
-
-bool Run::Refers(const Digest& digest) const {
-  if (Serves(digest)) return true;
-  if (std::find(masking_.receipts.begin(), masking_.receipts.end(), digest) !=
-      masking_.receipts.end()) {
-    return true;
-  }
-  for (const ModelVersion& version : models_.versions()) {
-    if (version.adapter == digest) return true;
-  }
-  if (row_.manifest.empty()) return false;
-  const std::string bytes = DigestBytes(digest);
-  for (const auto& [key, session] : sessions_) {
-    if (std::get<0>(key) != row_.round || std::get<1>(key) != row_.attempt) {
-      continue;
-    }
-    if (session.update_digest == bytes || session.announced == bytes) {
-      return true;
-    }
-  }
-  return false;
-}
-
-std::string Run::PartialName(const std::string& device) const {
-  return fmt::format("u-{}-{}-{}-{}", ToHex(id().substr(0, 8)), row_.round,
-                     row_.attempt, device);
-}
-
-absl::StatusOr<std::string> Run::AuthorizeUpload(const std::string& device,
-                                                 const v1::UploadKey& key) {
-  const bool expected =
-      Masks() ? masked_ != nullptr && masked_->ExpectsInput(device)
-              : HasOpen(device) && !IsEvaluation();
-  if (!IsCurrent(key.session()) || !expected) {
-    return absl::FailedPreconditionError(
-        "late: no upload is expected for this session");
-  }
-  if (key.sha256().size() != 32) {
-    return absl::InvalidArgumentError(fmt::format(
-        "upload: sha256 has {} bytes, wanted 32", key.sha256().size()));
-  }
-  if (key.size() != UpdateBytes()) {
-    return absl::InvalidArgumentError(fmt::format(
-        "upload: announced {} bytes, an update of this round has {}",
-        key.size(), UpdateBytes()));
-  }
-  Session& session = sessions_[IdOf(device)];
-  const std::string name = PartialName(device);
-  // A client that trained again after a crash has other bytes to send.
-  if (!session.announced.empty() && session.announced != key.sha256()) {
-    if (session.replaced.size() >= kMostReplaced) {
-      return absl::ResourceExhaustedError(fmt::format(
-          "upload: this session announced {} different updates already",
-          kMostReplaced + 1));
-    }
-    session.replaced.push_back(session.announced);
-    EDGETUNE_RETURN_IF_ERROR(blobs_->DropPartial(name));
-  }
-  session.announced = key.sha256();
-  return name;
-}
-
-void Run::CountDownload(const Digest& digest, uint64_t bytes) {
-  row_.bytes_down += bytes;
-  const std::string key = DigestBytes(digest);
-  for (const v1::FilePart& part : plan_.model().parts()) {
-    if (part.sha256() == key) row_.base_bytes_down += bytes;
-  }
-  changed_ = dirty_ = true;
-}
-
-void Run::CountUpload(uint64_t bytes) {
-  row_.bytes_up += bytes;
-  changed_ = dirty_ = true;
 }
 
 v1::RunStatus Run::Status() const {

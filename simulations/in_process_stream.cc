@@ -8,7 +8,24 @@ void InProcessStream::Send(const v1::ServerMessage& message) {
   {
     std::lock_guard<std::mutex> lock(mu_);
     if (closed_.has_value()) return;
-    messages_.push_back(message);
+    sent_.push_back(message);
+  }
+  changed_.notify_one();
+}
+
+void InProcessStream::Say(const v1::ClientMessage& message) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    if (closed_.has_value()) return;
+    said_.push_back(message);
+  }
+  changed_.notify_one();
+}
+
+void InProcessStream::Handled() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    in_hand_ = false;
   }
   changed_.notify_one();
 }
@@ -18,17 +35,27 @@ void InProcessStream::Close(const absl::Status& reason) {
     std::lock_guard<std::mutex> lock(mu_);
     if (closed_.has_value()) return;
     closed_ = reason.ok() ? absl::UnavailableError("the stream ended") : reason;
+    said_.clear();
   }
   changed_.notify_one();
 }
 
-absl::StatusOr<v1::ServerMessage> InProcessStream::Take() {
+absl::StatusOr<InProcessStream::Message> InProcessStream::Take() {
   std::unique_lock<std::mutex> lock(mu_);
-  changed_.wait(lock,
-                [this] { return closed_.has_value() || !messages_.empty(); });
-  if (messages_.empty()) return *closed_;
-  v1::ServerMessage message = std::move(messages_.front());
-  messages_.pop_front();
+  changed_.wait(lock, [this] {
+    return closed_.has_value() || !sent_.empty() || MaySay();
+  });
+  Message message;
+  if (!sent_.empty()) {
+    message = std::move(sent_.front());
+    sent_.pop_front();
+  } else if (MaySay()) {
+    message = std::move(said_.front());
+    said_.pop_front();
+    in_hand_ = true;
+  } else {
+    return *closed_;
+  }
   return message;
 }
 

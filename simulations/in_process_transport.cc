@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <utility>
+#include <variant>
 
 #include "absl/time/clock.h"
 #include "base/status.h"
@@ -136,20 +137,10 @@ absl::Status InProcessTransport::Serve() {
   {
     std::lock_guard<std::mutex> lock(mu_);
     stream_ = stream;
-    connection_ = connection;
     if (closing_) stream->Close(absl::CancelledError("closed"));
   }
   listener_->OnUp();
-  absl::Status ended;
-  while (true) {
-    auto message = stream->Take();
-    if (!message.ok()) {
-      ended = message.status();
-      break;
-    }
-    if (closing()) break;
-    listener_->OnMessage(*message);
-  }
+  absl::Status ended = Carry(stream, connection);
   {
     std::lock_guard<std::mutex> lock(mu_);
     stream_ = nullptr;
@@ -161,20 +152,30 @@ absl::Status InProcessTransport::Serve() {
   return ended;
 }
 
-void InProcessTransport::Send(const v1::ClientMessage& message) {
-  std::shared_ptr<InProcessStream> stream;
-  uint64_t connection;
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    stream = stream_;
-    connection = connection_;
+absl::Status InProcessTransport::Carry(
+    const std::shared_ptr<InProcessStream>& stream, uint64_t connection) {
+  while (true) {
+    EDGETUNE_ASSIGN_OR_RETURN(const InProcessStream::Message message,
+                              stream->Take());
+    if (closing()) return absl::CancelledError("closed");
+    if (const auto* sent = std::get_if<v1::ServerMessage>(&message)) {
+      listener_->OnMessage(*sent);
+      continue;
+    }
+    (void)network_->Call([&](Coordinator& coordinator, BlobStore&) {
+      // Under the call's lock: a closed stream may be another coordinator's.
+      if (!stream->closed()) {
+        coordinator.Receive(connection, std::get<v1::ClientMessage>(message),
+                            [stream] { stream->Handled(); });
+      }
+      return absl::OkStatus();
+    });
   }
-  if (stream == nullptr) return;
-  (void)network_->Call([&](Coordinator& coordinator, BlobStore&) {
-    // Under the call's lock: a closed stream may be another coordinator's.
-    if (!stream->closed()) coordinator.Receive(connection, message);
-    return absl::OkStatus();
-  });
+}
+
+void InProcessTransport::Send(const v1::ClientMessage& message) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (stream_ != nullptr) stream_->Say(message);
 }
 
 void InProcessTransport::FailTransfer(uint64_t nth, uint64_t bytes) {

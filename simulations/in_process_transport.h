@@ -45,9 +45,9 @@ class InProcessNetwork {
   std::vector<std::weak_ptr<InProcessStream>> streams_;
 };
 
-// Transport to the coordinator of an InProcessNetwork: what the coordinator
-// sends waits in a queue and reaches the listener on this transport's own
-// thread, so that no callback ever runs inside the coordinator. Bulk bytes go
+// Transport to the coordinator of an InProcessNetwork: messages of both sides
+// wait in queues and are carried by this transport's own thread, so that no
+// callback ever runs inside the coordinator. Bulk bytes go
 // between the blob stores in chunks of 256 KiB, as on the wire. Reconnects
 // every few milliseconds. Borrows the network.
 //
@@ -82,6 +82,9 @@ class InProcessTransport final : public Transport {
   void Loop();
   // One connection's life; how it ended.
   absl::Status Serve();
+  // Carries messages both ways until the stream is closed; why it was.
+  absl::Status Carry(const std::shared_ptr<InProcessStream>& stream,
+                     uint64_t connection);
   bool closing() const;
   // How many bytes the transfer that begins may move.
   uint64_t TakeAllowance();
@@ -95,7 +98,6 @@ class InProcessTransport final : public Transport {
   mutable std::mutex mu_;
   bool closing_ = false;                     // guarded by mu_
   std::shared_ptr<InProcessStream> stream_;  // guarded by mu_; null: down
-  uint64_t connection_ = 0;                  // guarded by mu_; of stream_
   uint64_t transfers_ = 0;                   // guarded by mu_
   std::map<uint64_t, uint64_t> failures_;    // guarded by mu_
   uint64_t bytes_moved_ = 0;                 // guarded by mu_

@@ -210,6 +210,13 @@ absl::StatusOr<std::vector<Digest>> BlobStore::List() const {
   return digests;
 }
 
+absl::StatusOr<std::vector<std::string>> BlobStore::ListPartials() const {
+  EDGETUNE_ASSIGN_OR_RETURN(auto names,
+                            FileNames(PartialDirectory(directory_)));
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 absl::StatusOr<Digest> HashFile(const std::string& path) {
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return ErrnoStatus(errno, "cannot open", path);

@@ -61,6 +61,8 @@ class BlobStore {
                              uint64_t announced_size);
   // OK when there is none.
   absl::Status DropPartial(const std::string& name);
+  // The names of all, in order.
+  absl::StatusOr<std::vector<std::string>> ListPartials() const;
 
  private:
   explicit BlobStore(std::string directory)

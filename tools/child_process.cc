@@ -25,7 +25,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-volatile std::sig_atomic_t interrupted = 0;
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free);  // for the handler
 
 // Everything a new process needs, made before fork: between fork and exec only
 // async-signal-safe calls are allowed.
@@ -75,7 +76,7 @@ Prepared Prepare(const ChildProcess::Command& command) {
   _exit(127);
 }
 
-void OnInterrupt(int) { interrupted = 1; }
+void OnInterrupt(int) { interrupted = true; }
 
 }  // namespace
 
@@ -188,6 +189,8 @@ void CatchInterrupts() {
   sigaction(SIGHUP, &action, nullptr);
 }
 
-bool Interrupted() { return interrupted != 0; }
+const std::atomic<bool>& InterruptFlag() { return interrupted; }
+
+bool Interrupted() { return interrupted; }
 
 }  // namespace edgetune

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -82,9 +83,11 @@ class TemporaryDirectory {
   bool keep_ = false;
 };
 
-// From now on SIGINT and SIGTERM only set what Interrupted() tells.
+// From now on SIGINT and SIGTERM only set what Interrupted() tells, and what
+// stands in the flag.
 void CatchInterrupts();
 bool Interrupted();
+const std::atomic<bool>& InterruptFlag();
 
 }  // namespace edgetune
 

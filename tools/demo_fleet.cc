@@ -10,7 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/atomic_file.h"
 #include "base/status.h"
-#include "privacy/identity/kit.h"
+#include "privacy/identity/provision.h"
 
 namespace edgetune {
 namespace {

@@ -153,10 +153,7 @@ void AddEvalVerb(CLI::App& app, Invocation& invocation) {
       AddVerb(app, invocation, "eval",
               "Perplexity over the labelled tokens, base against tuned",
               [options, &output] { return Evaluate(*options, output); });
-  verb->add_option("--model", options->scoring.model, "Name or GGUF file")
-      ->required();
-  verb->add_option("--adapter", options->scoring.adapter,
-                   "PEFT directory or LoRA GGUF");
+  AddScoringOptions(*verb, options->scoring);
   verb->add_option("--data", options->data, "Examples (JSONL)")->required();
   verb->add_option("--per-token", options->per_token,
                    "File for one JSON line a token; - is stdout");
@@ -166,11 +163,6 @@ void AddEvalVerb(CLI::App& app, Invocation& invocation) {
                    "Longest example in tokens (at most the context)")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  verb->add_option("--precision", options->scoring.precision,
-                   "auto, fp32 or bf16")
-      ->capture_default_str();
-  verb->add_option("--threads", options->scoring.threads, "0: all cores")
-      ->check(CLI::NonNegativeNumber);
 }
 
 }  // namespace edgetune

@@ -101,10 +101,7 @@ void AddGenerateVerb(CLI::App& app, Invocation& invocation) {
       AddVerb(app, invocation, "generate",
               "Let the model answer, with and without an adapter",
               [options, &output] { return Run(*options, output); });
-  verb->add_option("--model", options->scoring.model, "Name or GGUF file")
-      ->required();
-  verb->add_option("--adapter", options->scoring.adapter,
-                   "PEFT directory or LoRA GGUF");
+  AddScoringOptions(*verb, options->scoring);
   verb->add_option("--prompt", options->prompt, "What the user says")
       ->required();
   verb->add_option("--system", options->system,
@@ -114,11 +111,6 @@ void AddGenerateVerb(CLI::App& app, Invocation& invocation) {
   verb->add_flag("--compare", options->compare,
                  "Base and tuned beside each other (default on a terminal)");
   AddSamplingOptions(*verb, options->generate);
-  verb->add_option("--precision", options->scoring.precision,
-                   "auto, fp32 or bf16")
-      ->capture_default_str();
-  verb->add_option("--threads", options->scoring.threads, "0: all cores")
-      ->check(CLI::NonNegativeNumber);
 }
 
 }  // namespace edgetune

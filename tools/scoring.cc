@@ -1,5 +1,6 @@
 #include "tools/scoring.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 
@@ -10,6 +11,15 @@
 #include "training/parse.h"
 
 namespace edgetune {
+
+void AddScoringOptions(CLI::App& verb, ScoringOptions& options) {
+  verb.add_option("--model", options.model, "Name or GGUF file")->required();
+  verb.add_option("--adapter", options.adapter, "PEFT directory or LoRA GGUF");
+  verb.add_option("--precision", options.precision, "auto, fp32 or bf16")
+      ->capture_default_str();
+  verb.add_option("--threads", options.threads, "0: all cores")
+      ->check(CLI::NonNegativeNumber);
+}
 
 absl::StatusOr<ScoringModel> OpenForScoring(const ScoringOptions& options) {
   ScoringModel opened;

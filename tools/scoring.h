@@ -17,6 +17,10 @@
 #include "training/example_source.h"
 #include "training/trainer.h"
 
+namespace CLI {
+class App;
+}
+
 namespace edgetune {
 
 struct ScoringOptions {
@@ -25,6 +29,10 @@ struct ScoringOptions {
   std::string precision = "auto";
   int64_t threads = 0;  // 0: all cores
 };
+
+// --model, --adapter, --precision and --threads. `options` must live as long as
+// the verb.
+void AddScoringOptions(CLI::App& verb, ScoringOptions& options);
 
 // A model; the adapter read but not set yet. Life: OpenForScoring,
 // StartEngine, then UseAdapter and calls of `model`. One thread.

@@ -28,6 +28,11 @@ std::string When(size_t version) {
                       : fmt::format("after round {}", version);
 }
 
+absl::Status InterruptedError() {
+  return Annotate(absl::CancelledError("interrupted: nothing was written"),
+                  ErrorKind::kFailed);
+}
+
 struct Options {
   std::string run_file, data, heldout, out;
   std::vector<std::string> sets;
@@ -103,11 +108,12 @@ class LocalRun {
     if (data_.heldout == nullptr || plan().rounds().eval_examples() == 0) {
       return absl::OkStatus();
     }
-    EDGETUNE_ASSIGN_OR_RETURN(
-        Evaluation measured,
+    const auto measured =
         trainer_->Evaluate(adapter_, *data_.heldout,
-                           plan().rounds().eval_examples()));
-    perplexity_.push_back(std::exp(measured.nll_sum / measured.tokens));
+                           plan().rounds().eval_examples(), InterruptFlag());
+    if (absl::IsCancelled(measured.status())) return InterruptedError();
+    EDGETUNE_RETURN_IF_ERROR(measured.status());
+    perplexity_.push_back(std::exp(measured->nll_sum / measured->tokens));
     output_.Note(fmt::format("held-out perplexity {}: {:.2f}", When(version),
                              perplexity_.back()));
     return absl::OkStatus();
@@ -116,21 +122,17 @@ class LocalRun {
   absl::Status Train(uint32_t round) {
     const TrainConfig config = TrainConfigOf(plan(), round, DataName(files_));
     TrainerState state;
-    StopToken stop = false;
     auto on_progress = [&](const TrainProgress& at) {
-      if (Interrupted()) stop = true;
       progress_->Update(
           uint64_t{round} * plan().train().steps() + at.step,
           fmt::format("round {} of {}, loss {:.3f}, {:.0f} tokens/s", round + 1,
                       config.rounds, at.loss, at.tokens_a_second));
     };
-    EDGETUNE_ASSIGN_OR_RETURN(TrainResult result,
-                              trainer_->Train(adapter_, *data_.train, config,
-                                              state, stop, on_progress));
-    if (result.stopped) {
-      return Annotate(absl::CancelledError("interrupted: nothing was written"),
-                      ErrorKind::kFailed);
-    }
+    EDGETUNE_ASSIGN_OR_RETURN(
+        TrainResult result,
+        trainer_->Train(adapter_, *data_.train, config, state, InterruptFlag(),
+                        on_progress));
+    if (result.stopped) return InterruptedError();
     loss_ = result.last_loss;
     return Step(round, result.delta);
   }

@@ -80,10 +80,12 @@ class Trainer {
   virtual std::string precision() const = 0;
 
   // Scores up to max_examples of `examples` (all when 0), chosen by position:
-  // the first ones. InvalidArgument: layout mismatch.
+  // the first ones. `stop` is looked at between batches. InvalidArgument:
+  // layout mismatch. Cancelled: stopped; part of a score is none.
   virtual absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                               const ExampleSource& examples,
-                                              int64_t max_examples) = 0;
+                                              int64_t max_examples,
+                                              const StopToken& stop) = 0;
 
   // `stop` is looked at between optimiser steps: training then ends early
   // with what was done. `progress` may be empty. InvalidArgument: layout

@@ -43,6 +43,21 @@ absl::StatusOr<CertificateAndKey> MakeCertificateAuthority(
 // A fresh key and a leaf certificate signed by `ca`.
 absl::StatusOr<CertificateAndKey> IssueCertificate(
     const CertificateAndKey& ca, const CertificateRequest& request);
+
+// A fresh key and a request (PKCS #10, DER) to certify it, signed with it.
+struct SigningRequest {
+  std::string request_der;
+  std::string key_pem;
+};
+absl::StatusOr<SigningRequest> MakeSigningRequest(
+    const std::string& common_name);
+// A certificate (PEM) for the key of a request that somebody else sent; of the
+// request nothing but the key counts. InvalidArgument: larger than 4 KiB,
+// malformed, a key that is not of P-256, or not signed by that key.
+absl::StatusOr<std::string> CertifyRequest(const CertificateAndKey& ca,
+                                           const CertificateRequest& request,
+                                           std::string_view request_der);
+
 // First certificate of a PEM text. InvalidArgument.
 absl::StatusOr<CertificateFacts> ReadCertificate(std::string_view pem);
 // Whether the private key belongs to the certificate; InvalidArgument names

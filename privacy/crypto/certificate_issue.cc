@@ -11,6 +11,8 @@
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/openssl_util.h"
 #include "privacy/crypto/secure_random.h"
+#include "privacy/crypto/signature.h"
+#include "privacy/crypto/signing_request.h"
 
 namespace edgetune {
 namespace {
@@ -159,24 +161,14 @@ absl::StatusOr<X509Ptr> NewCertificate(const std::string& common_name,
   return certificate;
 }
 
-absl::StatusOr<CertificateAndKey> SignAndWrite(X509* certificate,
-                                               EVP_PKEY* issuer_key,
-                                               const EVP_PKEY* key) {
+absl::StatusOr<std::string> SignAndWrite(X509* certificate,
+                                         EVP_PKEY* issuer_key) {
   BioPtr bio(BIO_new(BIO_s_mem()));
   if (bio == nullptr || X509_sign(certificate, issuer_key, EVP_sha256()) == 0 ||
       PEM_write_bio_X509(bio.get(), certificate) != 1) {
     return OpensslError("cannot sign a certificate");
   }
-  CertificateAndKey result;
-  result.certificate_pem = BioText(bio.get());
-  EDGETUNE_ASSIGN_OR_RETURN(result.key_pem, WritePrivateKey(key));
-  return result;
-}
-
-absl::StatusOr<PkeyPtr> NewKey() {
-  PkeyPtr key(EVP_EC_gen("P-256"));
-  if (key == nullptr) return OpensslError("cannot make a key");
-  return key;
+  return BioText(bio.get());
 }
 
 absl::Status CheckRequest(const CertificateAndKey& ca,
@@ -218,12 +210,42 @@ absl::Status AddLeafExtensions(X509* certificate, X509* issuer,
   return AddAlternativeNames(certificate, request);
 }
 
+// A leaf certificate for the public part of `key`, signed by `ca`.
+absl::StatusOr<std::string> Certify(const CertificateAndKey& ca,
+                                    const CertificateRequest& request,
+                                    EVP_PKEY* key) {
+  EDGETUNE_RETURN_IF_ERROR(CheckRequest(ca, request));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      X509Ptr issuer, ReadX509(ca.certificate_pem, "the CA's certificate"));
+  EDGETUNE_ASSIGN_OR_RETURN(PkeyPtr issuer_key,
+                            ReadPrivateKey(ca.key_pem, "the CA's key"));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      X509Ptr certificate,
+      NewCertificate(request.common_name, request.not_before, request.not_after,
+                     key));
+  if (X509_set_issuer_name(certificate.get(),
+                           X509_get_subject_name(issuer.get())) != 1) {
+    return OpensslError("cannot set a certificate's issuer");
+  }
+  EDGETUNE_RETURN_IF_ERROR(
+      AddLeafExtensions(certificate.get(), issuer.get(), request));
+  return SignAndWrite(certificate.get(), issuer_key.get());
+}
+
+absl::StatusOr<CertificateAndKey> WithKey(
+    absl::StatusOr<std::string> certificate_pem, const EVP_PKEY* key) {
+  CertificateAndKey result;
+  EDGETUNE_ASSIGN_OR_RETURN(result.certificate_pem, std::move(certificate_pem));
+  EDGETUNE_ASSIGN_OR_RETURN(result.key_pem, WritePrivateKey(key));
+  return result;
+}
+
 }  // namespace
 
 absl::StatusOr<CertificateAndKey> MakeCertificateAuthority(
     const std::string& common_name, absl::Time not_before,
     absl::Time not_after) {
-  EDGETUNE_ASSIGN_OR_RETURN(PkeyPtr key, NewKey());
+  EDGETUNE_ASSIGN_OR_RETURN(PkeyPtr key, NewP256Key());
   EDGETUNE_ASSIGN_OR_RETURN(
       X509Ptr certificate,
       NewCertificate(common_name, not_before, not_after, key.get()));
@@ -237,28 +259,20 @@ absl::StatusOr<CertificateAndKey> MakeCertificateAuthority(
       AddExtension(ca, ca, NID_key_usage, "critical,keyCertSign"));
   EDGETUNE_RETURN_IF_ERROR(
       AddExtension(ca, ca, NID_subject_key_identifier, "hash"));
-  return SignAndWrite(ca, key.get(), key.get());
+  return WithKey(SignAndWrite(ca, key.get()), key.get());
 }
 
 absl::StatusOr<CertificateAndKey> IssueCertificate(
     const CertificateAndKey& ca, const CertificateRequest& request) {
-  EDGETUNE_RETURN_IF_ERROR(CheckRequest(ca, request));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      X509Ptr issuer, ReadX509(ca.certificate_pem, "the CA's certificate"));
-  EDGETUNE_ASSIGN_OR_RETURN(PkeyPtr issuer_key,
-                            ReadPrivateKey(ca.key_pem, "the CA's key"));
-  EDGETUNE_ASSIGN_OR_RETURN(PkeyPtr key, NewKey());
-  EDGETUNE_ASSIGN_OR_RETURN(
-      X509Ptr certificate,
-      NewCertificate(request.common_name, request.not_before, request.not_after,
-                     key.get()));
-  if (X509_set_issuer_name(certificate.get(),
-                           X509_get_subject_name(issuer.get())) != 1) {
-    return OpensslError("cannot set a certificate's issuer");
-  }
-  EDGETUNE_RETURN_IF_ERROR(
-      AddLeafExtensions(certificate.get(), issuer.get(), request));
-  return SignAndWrite(certificate.get(), issuer_key.get(), key.get());
+  EDGETUNE_ASSIGN_OR_RETURN(PkeyPtr key, NewP256Key());
+  return WithKey(Certify(ca, request, key.get()), key.get());
+}
+
+absl::StatusOr<std::string> CertifyRequest(const CertificateAndKey& ca,
+                                           const CertificateRequest& request,
+                                           std::string_view request_der) {
+  EDGETUNE_ASSIGN_OR_RETURN(PkeyPtr key, KeyOfSigningRequest(request_der));
+  return Certify(ca, request, key.get());
 }
 
 }  // namespace edgetune

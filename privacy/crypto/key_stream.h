@@ -4,8 +4,11 @@
 // The AES-256-CTR key stream under a zero IV; for the sources of this room only
 // (SeededRandom, MaskStream).
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "privacy/crypto/openssl_util.h"

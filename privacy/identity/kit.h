@@ -1,66 +1,56 @@
 #ifndef EDGETUNE_PRIVACY_IDENTITY_KIT_H_
 #define EDGETUNE_PRIVACY_IDENTITY_KIT_H_
 
-// Kits: what provisioning hands to each party, as a directory of PEM files and
-// one kit.json (formats below). Kits of this version hold the party's private
-// key and say so; enrolment with tokens will replace that.
+// Kits: what each party knows and holds, as a directory of PEM files and one
+// kit.json. Provisioning makes them; a device may also make its own from an
+// invitation (invitation.h).
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "privacy/identity/envelope.h"
+#include "privacy/identity/party.h"
 
 namespace edgetune {
 
-enum class PartyRole { kServer, kOperator, kDevice };
-
-// Who a verified certificate says its holder is.
-struct Identity {
-  PartyRole role;
-  std::string id;  // [a-z0-9._-]{1,64}
-};
-
-std::string_view PartyRoleName(PartyRole role);     // "device"
-std::string IdentityUri(const Identity& identity);  // edgetune://device/d1
-// PermissionDenied: no, malformed or more than one edgetune:// URI.
-absl::StatusOr<Identity> IdentityFromUris(const std::vector<std::string>& uris);
-
-// A loaded kit. Holds a private key: never log it.
+// A loaded kit. Holds private keys: never log it.
 struct Kit {
   Identity identity;
+  std::string directory;       // it was read from there; "": made in memory
   std::string server_address;  // host:port that clients dial
+  std::string enroll_address;  // of the enrolment service; "": none is known
   std::string ca_pem;
   std::string certificate_pem;
   std::string key_pem;
   TrustedKeys trusted;
+  // A device's: its identity key (Ed25519), which signs its words in masked
+  // rounds and is bound to its name by the roster.
+  std::optional<std::string> identity_key_pem;
   // Only in the server's kit: the round key. Only in the operator's: where the
   // release key lies (a path; it is read when a plan is signed).
   std::optional<std::string> round_key_pem;
   std::optional<std::string> release_key_path;
 };
 
-struct ProvisionOptions {
-  std::string directory;  // made; must not hold kits already
-  std::string server_address = "localhost:7443";
-  std::vector<std::string> device_ids;
-  absl::Time now;
-  absl::Duration server_life = absl::Hours(24 * 365);
-  absl::Duration device_life = absl::Hours(24 * 30);
-};
-
-// Writes <directory>/{ca,server,operator,devices/<id>}/ with mode 0600 files
-// in 0700 directories; the whole directory appears or none of it. ca/ holds
-// the CA key and belongs off-line. AlreadyExists.
-absl::Status Provision(const ProvisionOptions& options);
-
-// Reads and checks a kit: files present, key fits certificate, certificate
+// Reads and checks a kit: files present, keys readable and fitting, certificate
 // issued by the CA, in date at `now`, URI of the role wanted. kIdentity.
 absl::StatusOr<Kit> LoadKit(const std::string& directory, PartyRole role,
                             absl::Time now);
+
+// Name of the file with key and certificate inside a kit's directory, for TLS
+// libraries that follow its changes, and of the CA's certificate.
+std::string TlsPathOf(const Kit& kit);
+std::string CaPathOf(const Kit& kit);
+
+// Puts a new key and certificate into a kit on disk and into `kit`; a reader
+// sees the old pair or the new. PermissionDenied (kIdentity), and nothing
+// changes, unless they fit each other, the CA, the date and the kit's identity.
+absl::Status ReplaceCertificate(const std::string& key_pem,
+                                const std::string& certificate_pem,
+                                absl::Time now, Kit* kit);
 
 }  // namespace edgetune
 

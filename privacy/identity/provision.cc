@@ -1,20 +1,19 @@
+#include "privacy/identity/provision.h"
+
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
-#include "absl/strings/escaping.h"
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "privacy/crypto/certificate.h"
-#include "privacy/identity/kit.h"
+#include "privacy/identity/kit_description.h"
 #include "privacy/identity/kit_files.h"
 
 namespace edgetune {
@@ -25,85 +24,60 @@ namespace fs = std::filesystem;
 // Devices with a slow clock accept the certificates at once.
 constexpr absl::Duration kClockSkew = absl::Minutes(5);
 constexpr absl::Duration kAuthorityLife = absl::Hours(24 * 3650);
-
-// A directory beside the one wanted: renamed to it when complete, removed
-// otherwise.
-class NewDirectory {
- public:
-  static absl::StatusOr<NewDirectory> Create(const std::string& target) {
-    std::string path = target + ".partXXXXXX";
-    if (mkdtemp(path.data()) == nullptr) {
-      return ErrnoStatus(errno, "cannot create", target);
-    }
-    return NewDirectory(std::move(path));
-  }
-  NewDirectory(NewDirectory&& other) noexcept : path_(std::move(other.path_)) {
-    other.path_.clear();
-  }
-  ~NewDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-
-  const std::string& path() const { return path_; }
-  absl::Status Publish(const std::string& target) {
-    // Replaces an empty directory; any other is refused by the kernel.
-    if (rename(path_.c_str(), target.c_str()) != 0) {
-      if (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR) {
-        return absl::AlreadyExistsError(
-            fmt::format("{} already exists", target));
-      }
-      return ErrnoStatus(errno, "cannot create", target);
-    }
-    path_.clear();
-    return FsyncDirectory(fs::path(target).parent_path());
-  }
-
- private:
-  explicit NewDirectory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
+constexpr int kEnrollPort = 7444;
 
 // Everything made once for all kits.
 struct Authority {
   CertificateAndKey ca;
   SigningKey release;
   SigningKey round;
+  SigningKey roster;
+
+  TrustedKeys trusted() const {
+    return {
+        {release.public_key()}, {round.public_key()}, {roster.public_key()}};
+  }
 };
 
-struct NewKit {
-  Identity identity;
-  std::string server_address;
-  CertificateAndKey certificate;
-};
+absl::Status Refuse(std::string message) {
+  return Annotate(absl::InvalidArgumentError(message), ErrorKind::kUsage);
+}
 
-absl::Status CheckOptions(const ProvisionOptions& options) {
-  const auto refuse = [](std::string message) {
-    return Annotate(absl::InvalidArgumentError(message), ErrorKind::kUsage);
-  };
-  if (options.directory.empty()) {
-    return refuse("no directory is named for the kits");
-  }
-  if (!HostOf(options.server_address).has_value()) {
-    return refuse(fmt::format("server address '{}' is not host:port",
-                              options.server_address));
-  }
+absl::Status CheckNames(const ProvisionOptions& options) {
   std::set<std::string> seen;
-  for (const std::string& id : options.device_ids) {
-    if (!IsPartyId(id)) {
-      return refuse(
-          fmt::format("device id '{}': wanted 1 to 64 of a-z 0-9 . _ -", id));
+  for (const auto* names : {&options.device_ids, &options.invited_ids}) {
+    for (const std::string& id : *names) {
+      if (!IsPartyId(id)) {
+        return Refuse(
+            fmt::format("device id '{}': wanted 1 to 64 of a-z 0-9 . _ -", id));
+      }
+      if (!seen.insert(id).second) {
+        return Refuse(fmt::format("device id '{}' is named twice", id));
+      }
     }
-    if (!seen.insert(id).second) {
-      return refuse(fmt::format("device id '{}' is named twice", id));
-    }
-  }
-  if (options.server_life <= absl::ZeroDuration() ||
-      options.device_life <= absl::ZeroDuration() ||
-      std::max(options.server_life, options.device_life) > kAuthorityLife) {
-    return refuse("a certificate's life must be above 0 and at most 10 years");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const ProvisionOptions& options) {
+  if (options.directory.empty()) {
+    return Refuse("no directory is named for the kits");
+  }
+  for (const std::string& address :
+       {options.server_address, options.enroll_address}) {
+    if (!HostOf(address).has_value()) {
+      return Refuse(fmt::format("address '{}' is not host:port", address));
+    }
+  }
+  for (const absl::Duration life :
+       {options.server_life, options.device_life, options.token_life}) {
+    if (life <= absl::ZeroDuration() || life > kAuthorityLife) {
+      return Refuse(
+          "the life of certificates and tokens must be above 0 and "
+          "at most 10 years");
+    }
+  }
+  return CheckNames(options);
 }
 
 absl::Status CheckTarget(const std::string& target) {
@@ -131,7 +105,9 @@ absl::StatusOr<Authority> MakeAuthority(const ProvisionOptions& options) {
                                options.now + kAuthorityLife));
   EDGETUNE_ASSIGN_OR_RETURN(SigningKey release, SigningKey::Generate());
   EDGETUNE_ASSIGN_OR_RETURN(SigningKey round, SigningKey::Generate());
-  return Authority{std::move(ca), std::move(release), std::move(round)};
+  EDGETUNE_ASSIGN_OR_RETURN(SigningKey roster, SigningKey::Generate());
+  return Authority{std::move(ca), std::move(release), std::move(round),
+                   std::move(roster)};
 }
 
 bool IsAddress(const std::string& host) {
@@ -149,110 +125,157 @@ void AddServerNames(const std::string& host, CertificateRequest* request) {
   }
 }
 
-absl::StatusOr<NewKit> MakeKit(const ProvisionOptions& options,
-                               const Authority& authority, Identity identity) {
+// Makes the kits below one directory that nobody sees yet.
+class KitMaker {
+ public:
+  KitMaker(const ProvisionOptions& options, const Authority& authority,
+           std::string root)
+      : options_(options), authority_(authority), root_(std::move(root)) {}
+
+  absl::Status MakeAll();
+
+ private:
+  absl::Status MakeKit(const Identity& identity, const std::string& directory);
+  absl::Status WriteTls(const Identity& identity, const std::string& directory);
+  absl::Status MakeDevices();
+  absl::Status MakeEnrollmentKit();
+  absl::Status Invite(const EnrollmentKit& kit);
+  std::string PathOf(std::string_view name) const {
+    return fmt::format("{}/{}", root_, name);
+  }
+
+  const ProvisionOptions& options_;
+  const Authority& authority_;
+  const std::string root_;
+  std::vector<v1::RosterEntry> entries_;  // of the devices made here
+};
+
+absl::Status KitMaker::WriteTls(const Identity& identity,
+                                const std::string& directory) {
   CertificateRequest request;
   request.common_name = identity.id;
   request.uri = IdentityUri(identity);
-  request.not_before = options.now - kClockSkew;
-  request.not_after =
-      options.now + (identity.role == PartyRole::kDevice ? options.device_life
-                                                         : options.server_life);
-  request.server_auth = identity.role == PartyRole::kServer;
+  request.not_before = options_.now - kClockSkew;
+  request.not_after = options_.now + (identity.role == PartyRole::kDevice
+                                          ? options_.device_life
+                                          : options_.server_life);
+  request.server_auth = identity.role == PartyRole::kServer ||
+                        identity.role == PartyRole::kEnrollment;
   request.client_auth = !request.server_auth;
   if (request.server_auth) {
-    AddServerNames(*HostOf(options.server_address), &request);
+    const bool server = identity.role == PartyRole::kServer;
+    AddServerNames(
+        *HostOf(server ? options_.server_address : options_.enroll_address),
+        &request);
   }
-  EDGETUNE_ASSIGN_OR_RETURN(CertificateAndKey certificate,
-                            IssueCertificate(authority.ca, request));
-  return NewKit{std::move(identity), options.server_address,
-                std::move(certificate)};
-}
-
-absl::Status WritePrivate(const std::string& directory, const char* name,
-                          const std::string& text) {
-  return WriteFileAtomically(fmt::format("{}/{}", directory, name), text, 0600);
-}
-
-absl::Status WriteSigningKey(const std::string& directory, const char* name,
-                             const SigningKey& key) {
-  EDGETUNE_ASSIGN_OR_RETURN(std::string pem, key.ToPem());
-  const absl::Status status = WritePrivate(directory, name, pem);
-  WipeString(pem);
+  EDGETUNE_ASSIGN_OR_RETURN(CertificateAndKey made,
+                            IssueCertificate(authority_.ca, request));
+  std::string both = made.key_pem + made.certificate_pem;
+  const absl::Status status = WriteKitFile(directory, kTlsFile, both);
+  WipeString(both);
+  WipeString(made.key_pem);
   return status;
 }
 
-std::string Description(const NewKit& kit, const Authority& authority) {
-  const auto base64 = [](const SigningKey& key) {
-    return absl::Base64Escape(key.public_key().raw());
-  };
-  using Json = nlohmann::ordered_json;
-  Json json;
-  json["schema_version"] = kKitVersion;
-  json["role"] = std::string(PartyRoleName(kit.identity.role));
-  json["id"] = kit.identity.id;
-  json["server"] = kit.server_address;
-  json["release_keys"] = Json::array({base64(authority.release)});
-  json["round_keys"] = Json::array({base64(authority.round)});
-  return json.dump(2) + "\n";
-}
-
-absl::Status WriteKit(const std::string& directory, const Authority& authority,
-                      const NewKit& kit) {
+absl::Status KitMaker::MakeKit(const Identity& identity,
+                               const std::string& directory) {
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(directory, 0700));
   EDGETUNE_RETURN_IF_ERROR(
-      WritePrivate(directory, kCaFile, authority.ca.certificate_pem));
-  EDGETUNE_RETURN_IF_ERROR(WritePrivate(directory, kCertificateFile,
-                                        kit.certificate.certificate_pem));
-  EDGETUNE_RETURN_IF_ERROR(
-      WritePrivate(directory, kKeyFile, kit.certificate.key_pem));
-  EDGETUNE_RETURN_IF_ERROR(
-      WritePrivate(directory, kKitFile, Description(kit, authority)));
-  if (kit.identity.role == PartyRole::kServer) {
-    return WriteSigningKey(directory, kRoundKeyFile, authority.round);
-  }
-  if (kit.identity.role == PartyRole::kOperator) {
-    return WriteSigningKey(directory, kReleaseKeyFile, authority.release);
-  }
-  return absl::OkStatus();
+      WriteKitFile(directory, kCaFile, authority_.ca.certificate_pem));
+  EDGETUNE_RETURN_IF_ERROR(WriteTls(identity, directory));
+  return WriteKitFile(
+      directory, kKitFile,
+      ToJson(KitDescription{identity, options_.server_address,
+                            options_.enroll_address, authority_.trusted()})
+              .dump(2) +
+          "\n");
 }
 
-absl::Status MakeAndWriteKit(const ProvisionOptions& options,
-                             const Authority& authority, Identity identity,
-                             const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(NewKit kit,
-                            MakeKit(options, authority, std::move(identity)));
-  const absl::Status status = WriteKit(directory, authority, kit);
-  WipeString(kit.certificate.key_pem);
-  return status;
+absl::Status KitMaker::MakeDevices() {
+  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(PathOf("devices"), 0700));
+  for (const std::string& id : options_.device_ids) {
+    const std::string directory = PathOf("devices/" + id);
+    EDGETUNE_RETURN_IF_ERROR(MakeKit({PartyRole::kDevice, id}, directory));
+    EDGETUNE_ASSIGN_OR_RETURN(const SigningKey identity,
+                              SigningKey::Generate());
+    EDGETUNE_RETURN_IF_ERROR(
+        WriteSigningKey(directory, kIdentityKeyFile, identity));
+    entries_.push_back(
+        MakeRosterEntry(id, identity.public_key().raw(), options_.now));
+  }
+  return FsyncDirectory(PathOf("devices"));
 }
 
-absl::Status WriteAll(const ProvisionOptions& options,
-                      const Authority& authority, const std::string& root) {
-  const std::string ca = root + "/ca";
-  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(ca, 0700));
-  EDGETUNE_RETURN_IF_ERROR(
-      WritePrivate(ca, kCaFile, authority.ca.certificate_pem));
-  EDGETUNE_RETURN_IF_ERROR(
-      WritePrivate(ca, "ca.key.pem", authority.ca.key_pem));
-  EDGETUNE_RETURN_IF_ERROR(MakeAndWriteKit(
-      options, authority, {PartyRole::kServer, "server"}, root + "/server"));
-  EDGETUNE_RETURN_IF_ERROR(MakeAndWriteKit(options, authority,
-                                           {PartyRole::kOperator, "operator"},
-                                           root + "/operator"));
-  const std::string devices = root + "/devices";
-  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(devices, 0700));
-  for (const std::string& id : options.device_ids) {
-    EDGETUNE_RETURN_IF_ERROR(MakeAndWriteKit(
-        options, authority, {PartyRole::kDevice, id}, devices + "/" + id));
+absl::Status KitMaker::Invite(const EnrollmentKit& kit) {
+  if (options_.invited_ids.empty()) return absl::OkStatus();
+  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(PathOf("invitations"), 0700));
+  std::vector<TokenRecord> records;
+  for (const std::string& id : options_.invited_ids) {
+    EDGETUNE_ASSIGN_OR_RETURN(
+        NewInvitation made,
+        MakeInvitation(kit.kit(), id, options_.now + options_.token_life));
+    const absl::Status written =
+        WriteInvitation(PathOf("invitations/" + id), made.invitation);
+    WipeString(made.invitation.token);
+    EDGETUNE_RETURN_IF_ERROR(written);
+    records.push_back(std::move(made.record));
   }
-  EDGETUNE_RETURN_IF_ERROR(FsyncDirectory(devices));
-  return FsyncDirectory(root);
+  return kit.AddTokens(records);
+}
+
+absl::Status KitMaker::MakeEnrollmentKit() {
+  const std::string directory = PathOf("enroll");
+  EDGETUNE_RETURN_IF_ERROR(
+      MakeKit({PartyRole::kEnrollment, "enroll"}, directory));
+  EDGETUNE_RETURN_IF_ERROR(
+      WriteKitFile(directory, kCaKeyFile, authority_.ca.key_pem));
+  EDGETUNE_RETURN_IF_ERROR(
+      WriteSigningKey(directory, kRosterKeyFile, authority_.roster));
+  EDGETUNE_ASSIGN_OR_RETURN(const EnrollmentKit kit,
+                            EnrollmentKit::Load(directory, options_.now));
+  EDGETUNE_RETURN_IF_ERROR(
+      kit.ChangeRoster(options_.now, [this](auto& entries) {
+        entries = entries_;
+        return absl::OkStatus();
+      }));
+  EnrollmentKit::Expiries expiries;
+  for (const std::string& id : options_.device_ids) {
+    expiries[id] = options_.now + options_.device_life;
+  }
+  EDGETUNE_RETURN_IF_ERROR(kit.RecordExpiries(expiries));
+  return Invite(kit);
+}
+
+absl::Status KitMaker::MakeAll() {
+  EDGETUNE_RETURN_IF_ERROR(MakeDevices());
+  EDGETUNE_RETURN_IF_ERROR(MakeEnrollmentKit());
+  const std::string server = PathOf("server");
+  EDGETUNE_RETURN_IF_ERROR(MakeKit({PartyRole::kServer, "server"}, server));
+  EDGETUNE_RETURN_IF_ERROR(
+      WriteSigningKey(server, kRoundKeyFile, authority_.round));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string roster,
+                            ReadKitFile(PathOf("enroll"), kRosterFile));
+  EDGETUNE_RETURN_IF_ERROR(WriteKitFile(server, kRosterFile, roster));
+  const std::string op = PathOf("operator");
+  EDGETUNE_RETURN_IF_ERROR(MakeKit({PartyRole::kOperator, "operator"}, op));
+  EDGETUNE_RETURN_IF_ERROR(
+      WriteSigningKey(op, kReleaseKeyFile, authority_.release));
+  return FsyncDirectory(root_);
+}
+
+std::string DefaultEnrollAddress(const std::string& server_address) {
+  return fmt::format("{}:{}",
+                     server_address.substr(0, server_address.rfind(':')),
+                     kEnrollPort);
 }
 
 }  // namespace
 
-absl::Status Provision(const ProvisionOptions& options) {
+absl::Status Provision(const ProvisionOptions& wish) {
+  ProvisionOptions options = wish;
+  if (options.enroll_address.empty()) {
+    options.enroll_address = DefaultEnrollAddress(options.server_address);
+  }
   EDGETUNE_RETURN_IF_ERROR(CheckOptions(options));
   std::string target = fs::absolute(options.directory).lexically_normal();
   while (target.size() > 1 && target.back() == '/') target.pop_back();
@@ -263,7 +286,9 @@ absl::Status Provision(const ProvisionOptions& options) {
   {
     auto directory = NewDirectory::Create(target);
     status = directory.status();
-    if (status.ok()) status = WriteAll(options, authority, directory->path());
+    if (status.ok()) {
+      status = KitMaker(options, authority, directory->path()).MakeAll();
+    }
     if (status.ok()) status = directory->Publish(target);
   }
   WipeString(authority.ca.key_pem);

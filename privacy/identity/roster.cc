@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/status.h"
-#include "privacy/identity/kit_files.h"
 #include "privacy/identity/length_prefix.h"
+#include "privacy/identity/party.h"
 
 namespace edgetune {
 namespace {
@@ -66,6 +66,18 @@ ClientId ClientIdOf(std::string_view device_name) {
   ClientId id;
   std::copy_n(digest.begin(), id.size(), id.begin());
   return id;
+}
+
+v1::RosterEntry MakeRosterEntry(const std::string& device_name,
+                                const std::string& identity_key,
+                                absl::Time now) {
+  v1::RosterEntry entry;
+  entry.set_name(device_name);
+  entry.set_client_id(std::string(BytesOf(ClientIdOf(device_name))));
+  entry.set_identity_key(identity_key);
+  entry.set_enrolled_ms(absl::ToUnixMillis(now));
+  entry.set_status(v1::RosterEntry::ACTIVE);
+  return entry;
 }
 
 Digest RosterLeafHash(const RosterMember& member) {

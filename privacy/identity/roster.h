@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/identity/merkle_tree.h"
 #include "protos/edgetune/v1/roster.pb.h"
@@ -23,6 +24,11 @@ using ClientId = std::array<uint8_t, 16>;
 // First 16 bytes of SHA-256(lp("edgetune/identity/1/client") + lp(name)), name
 // as in the device's certificate.
 ClientId ClientIdOf(std::string_view device_name);
+
+// The entry of a device that enrols at `now`.
+v1::RosterEntry MakeRosterEntry(const std::string& device_name,
+                                const std::string& identity_key,
+                                absl::Time now);
 
 // What a leaf says about one client.
 struct RosterMember {

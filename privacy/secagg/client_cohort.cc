@@ -11,35 +11,6 @@
 namespace edgetune::secagg {
 namespace {
 
-// A tree of 2^64 leaves has no longer path.
-constexpr int kLongestProof = 64;
-
-absl::Status CheckEntrySizes(const v1::CohortEntry& entry) {
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckSize(entry.client_id(), ClientId().size(), "client id"));
-  EDGETUNE_RETURN_IF_ERROR(CheckSize(entry.c_pk(), kKeyBytes, "c_pk"));
-  EDGETUNE_RETURN_IF_ERROR(CheckSize(entry.s_pk(), kKeyBytes, "s_pk"));
-  EDGETUNE_RETURN_IF_ERROR(CheckSize(entry.nonce(), kNonceBytes, "nonce"));
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckSize(entry.signature(), kSignatureBytes, "signature"));
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckSize(entry.identity_key(), kKeyBytes, "identity key"));
-  if (entry.proof_size() > kLongestProof) {
-    return AbortError(v1::LENGTH, "a membership proof is too long");
-  }
-  for (const std::string& sibling : entry.proof()) {
-    EDGETUNE_RETURN_IF_ERROR(CheckSize(sibling, kDigestBytes, "proof"));
-  }
-  return absl::OkStatus();
-}
-
-// Bytes were counted before.
-ClientId IdOf(const v1::CohortEntry& entry) {
-  ClientId id;
-  std::ranges::copy(ByteSpan(entry.client_id()), id.begin());
-  return id;
-}
-
 absl::Status CheckOrder(const v1::Cohort& cohort) {
   for (int i = 1; i < cohort.entries_size(); ++i) {
     if (IdOf(cohort.entries(i - 1)) >= IdOf(cohort.entries(i))) {
@@ -56,33 +27,6 @@ bool KeysAreDistinct(const v1::Cohort& cohort) {
     keys.insert(entry.s_pk());
   }
   return keys.size() == 2 * static_cast<size_t>(cohort.entries_size());
-}
-
-// An entry of a revoked client has another leaf, so no proof fits.
-bool IsInRoster(const v1::CohortEntry& entry, const RosterRoot& roster) {
-  RosterMember member;
-  member.id = IdOf(entry);
-  member.identity_key = entry.identity_key();
-  member.enrolled_ms = entry.enrolled_ms();
-  member.active = true;
-  RosterProof proof;
-  proof.index = entry.leaf_index();
-  for (const std::string& sibling : entry.proof()) {
-    std::ranges::copy(ByteSpan(sibling), proof.path.emplace_back().begin());
-  }
-  return VerifyRosterProof(proof, RosterLeafHash(member), roster.root,
-                           roster.leaves);
-}
-
-bool IsSigned(const v1::CohortEntry& entry, const Digest& manifest) {
-  v1::AdvertiseKeys keys;
-  keys.set_c_pk(entry.c_pk());
-  keys.set_s_pk(entry.s_pk());
-  keys.set_nonce(entry.nonce());
-  const auto identity = PublicKey::FromRaw(entry.identity_key());
-  return identity.ok() &&
-         identity->Verify(AdvertiseBytes(manifest, IdOf(entry), keys),
-                          entry.signature());
 }
 
 bool IsOwn(const v1::CohortEntry& entry, const v1::AdvertiseKeys& advertised,
@@ -161,7 +105,7 @@ absl::Status SecAggClient::State::CheckMembers(
     }
   }
   for (const v1::CohortEntry& entry : message.entries()) {
-    if (!IsSigned(entry, options.manifest)) {
+    if (!HasSignedKeys(entry, options.manifest)) {
       return AbortError(v1::BAD_SIGNATURE, "a member's keys");
     }
   }

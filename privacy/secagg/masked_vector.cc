@@ -106,6 +106,7 @@ absl::Status MaskWithThreads(std::span<const MaskTerm> terms, size_t threads,
     worst.Update(status);
   };
   std::vector<std::thread> others;
+  others.reserve(threads - 1);
   try {
     while (others.size() + 1 < threads) others.emplace_back(work);
   } catch (const std::system_error&) {

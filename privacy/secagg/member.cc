@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "base/status.h"
@@ -12,6 +14,9 @@ namespace edgetune::secagg {
 namespace {
 
 constexpr absl::string_view kPayload = "edgetune/secagg/abort";
+
+// A tree of 2^64 leaves has no longer path.
+constexpr int kLongestProof = 64;
 
 absl::Status CheckLengths(const v1::AdvertiseKeys& message) {
   EDGETUNE_RETURN_IF_ERROR(
@@ -96,6 +101,58 @@ absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
     return AbortError(v1::BAD_SIGNATURE, "advertised keys");
   }
   return EntryOf(member, proof, message);
+}
+
+absl::Status CheckEntrySizes(const v1::CohortEntry& entry) {
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckSize(entry.client_id(), ClientId().size(), "client id"));
+  EDGETUNE_RETURN_IF_ERROR(CheckSize(entry.c_pk(), kKeyBytes, "c_pk"));
+  EDGETUNE_RETURN_IF_ERROR(CheckSize(entry.s_pk(), kKeyBytes, "s_pk"));
+  EDGETUNE_RETURN_IF_ERROR(CheckSize(entry.nonce(), kNonceBytes, "nonce"));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckSize(entry.signature(), kSignatureBytes, "signature"));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckSize(entry.identity_key(), kKeyBytes, "identity key"));
+  if (entry.proof_size() > kLongestProof) {
+    return AbortError(v1::LENGTH, "a membership proof is too long");
+  }
+  for (const std::string& sibling : entry.proof()) {
+    EDGETUNE_RETURN_IF_ERROR(CheckSize(sibling, kDigestBytes, "proof"));
+  }
+  return absl::OkStatus();
+}
+
+ClientId IdOf(const v1::CohortEntry& entry) {
+  ClientId id = {};
+  std::ranges::copy(ByteSpan(entry.client_id()), id.begin());
+  return id;
+}
+
+// An entry of a revoked client has another leaf, so no proof fits.
+bool IsInRoster(const v1::CohortEntry& entry, const RosterRoot& roster) {
+  RosterMember member;
+  member.id = IdOf(entry);
+  member.identity_key = entry.identity_key();
+  member.enrolled_ms = entry.enrolled_ms();
+  member.active = true;
+  RosterProof proof;
+  proof.index = entry.leaf_index();
+  for (const std::string& sibling : entry.proof()) {
+    std::ranges::copy(ByteSpan(sibling), proof.path.emplace_back().begin());
+  }
+  return VerifyRosterProof(proof, RosterLeafHash(member), roster.root,
+                           roster.leaves);
+}
+
+bool HasSignedKeys(const v1::CohortEntry& entry, const Digest& manifest) {
+  v1::AdvertiseKeys keys;
+  keys.set_c_pk(entry.c_pk());
+  keys.set_s_pk(entry.s_pk());
+  keys.set_nonce(entry.nonce());
+  const auto identity = PublicKey::FromRaw(entry.identity_key());
+  return identity.ok() &&
+         identity->Verify(AdvertiseBytes(manifest, IdOf(entry), keys),
+                          entry.signature());
 }
 
 }  // namespace edgetune::secagg

@@ -56,6 +56,15 @@ absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
     const Digest& manifest, const RosterMember& member,
     const RosterProof& proof, const v1::AdvertiseKeys& message);
 
+// What an entry of a cohort claims by itself. Lengths come first (LENGTH): the
+// others rely on them.
+absl::Status CheckEntrySizes(const v1::CohortEntry& entry);
+ClientId IdOf(const v1::CohortEntry& entry);
+// An enrolled and active member, by the entry's own proof.
+bool IsInRoster(const v1::CohortEntry& entry, const RosterRoot& roster);
+// Its identity key signed its two public keys for this manifest.
+bool HasSignedKeys(const v1::CohortEntry& entry, const Digest& manifest);
+
 }  // namespace edgetune::secagg
 
 #endif  // EDGETUNE_PRIVACY_SECAGG_MEMBER_H_

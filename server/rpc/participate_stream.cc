@@ -118,10 +118,15 @@ void ParticipateStream::OnReadDone(bool ok) {
   absl::Status size =
       CheckControlSize(incoming_.ByteSizeLong(), "the device's message");
   if (!size.ok()) return Close(size);
-  coordinator_->Receive(*connection_, std::move(incoming_));
-  incoming_.Clear();
+  v1::ClientMessage message;
+  message.Swap(&incoming_);  // first: the next read may begin at once
+  coordinator_->Receive(*connection_, std::move(message),
+                        [self = shared_from_this()] { self->ReadNext(); });
+}
+
+void ParticipateStream::ReadNext() {
   std::lock_guard<std::mutex> lock(mu_);
-  if (!finished_) StartRead(&incoming_);
+  if (!closing_.has_value()) StartRead(&incoming_);
 }
 
 void ParticipateStream::OnDone() {

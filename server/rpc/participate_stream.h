@@ -18,9 +18,10 @@ namespace edgetune {
 
 // One device's stream, and the channel through which the coordinator writes to
 // it. Outgoing messages wait in a queue of at most 8 MiB and 1,024 messages;
-// a device that lets it overflow is closed with ResourceExhausted. Life: Open;
-// it then keeps itself alive until gRPC is done with it, and the coordinator's
-// shared pointer may outlive that (Send and Close do nothing then).
+// a device that lets it overflow is closed with ResourceExhausted. Incoming
+// ones are read one at a time, each when the one before was handled. Life:
+// Open; it then keeps itself alive until gRPC is done with it, and the
+// coordinator's shared pointers may outlive that (nothing happens then).
 // Thread-safe; the lock is never held while the coordinator is called.
 class ParticipateStream final
     : public grpc::ServerBidiReactor<v1::ClientMessage, v1::ServerMessage>,
@@ -49,6 +50,7 @@ class ParticipateStream final
 
   void CloseLocked(const absl::Status& reason);
   void Advance();
+  void ReadNext();
 
   grpc::CallbackServerContext* const context_;
   Coordinator* const coordinator_;

@@ -1,5 +1,3 @@
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -10,6 +8,7 @@
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/small_disk.h"
 
 namespace edgetune {
 namespace {
@@ -71,30 +70,10 @@ TEST_F(FilesTest, NamesAMissingDirectory) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(Path("none/such")));
 }
 
-// Lowers the largest file the process may write: a full disk, in effect.
-class SmallDisk {
- public:
-  explicit SmallDisk(rlim_t bytes) {
-    previous_ = signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &saved_);
-    rlimit limit = saved_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~SmallDisk() {
-    setrlimit(RLIMIT_FSIZE, &saved_);
-    signal(SIGXFSZ, previous_);
-  }
-
- private:
-  rlimit saved_;
-  sighandler_t previous_;
-};
-
 TEST_F(FilesTest, SaysThatTheDiskIsFullAndLeavesNothing) {
   absl::Status status;
   {
-    SmallDisk disk(4096);
+    testing::SmallDisk disk(4096);
     status = WriteFileAtomically(Path("big"), std::string(10000, 'x'));
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);

@@ -37,6 +37,17 @@ ClientSession At(Phase phase) {
   return session;
 }
 
+// A masked session that waits for the coordinator, or sends.
+ClientSession Masking(bool sending = false) {
+  ClientSession session;
+  session.Handle({.type = Type::kAssigned, .id = kOwn});
+  for (int step = 0; step < 4; ++step) {
+    session.Handle({.type = Type::kStepDone, .train = true, .masks = true});
+  }
+  if (sending) session.Handle({.type = Type::kMaskedReady});
+  return session;
+}
+
 std::string Name(Action::Type type) {
   static const auto& names = *new std::map<Action::Type, std::string>{
       {Action::Type::kSayHello, "hello"}, {Action::Type::kSayResume, "resume"},
@@ -45,6 +56,8 @@ std::string Name(Action::Type type) {
       {Action::Type::kFetch, "fetch"},    {Action::Type::kEvaluate, "evaluate"},
       {Action::Type::kTrain, "train"},    {Action::Type::kUpload, "upload"},
       {Action::Type::kReport, "report"},  {Action::Type::kStopWork, "stop"},
+      {Action::Type::kMask, "mask"},      {Action::Type::kMaskAgain, "again"},
+      {Action::Type::kSendMasked, "send"}, {Action::Type::kMaskedSent, "sent"},
       {Action::Type::kEnd, "end"}};
   return names.at(type);
 }
@@ -232,6 +245,60 @@ TEST(ClientSessionTest, ReplacedSessionAfterADismissedOneSaysHello) {
   session.Handle(
       {.type = Type::kOutcome, .id = kOther, .ending = Ending::kLate});
   EXPECT_EQ(Told(session, kFailed), "end late hello > waiting");
+}
+
+TEST(MaskedSessionTest, TrainingLeadsToMaskingAndSending) {
+  ClientSession session = Masking();
+  EXPECT_EQ(session.phase(), Phase::kMasking);
+  EXPECT_EQ(Told(session, {.type = Type::kMaskedReady}), "send > uploading");
+  EXPECT_EQ(Told(session, {.type = Type::kStepDone}), "sent > masking");
+  EXPECT_EQ(Told(session, {.type = Type::kOutcome,
+                           .id = kOwn,
+                           .ending = Ending::kAccepted}),
+            "end accepted hello > waiting");
+}
+
+TEST(MaskedSessionTest, AnEvaluationIsMaskedWithoutTraining) {
+  ClientSession session;
+  session.Handle({.type = Type::kAssigned, .id = kOwn});
+  for (int step = 0; step < 2; ++step) {
+    session.Handle({.type = Type::kStepDone, .masks = true});
+  }
+  EXPECT_EQ(Told(session, {.type = Type::kStepDone, .masks = true}),
+            "mask > masking");
+}
+
+TEST(MaskedSessionTest, ANewStreamRepeatsTheLastMessage) {
+  ClientSession session = Masking();
+  EXPECT_EQ(Told(session, {.type = Type::kConnected}),
+            "resume again > masking");
+  EXPECT_EQ(Told(session, {.type = Type::kAssigned, .id = kOwn}),
+            "again > masking");
+  ClientSession sending = Masking(true);
+  EXPECT_EQ(Told(sending, {.type = Type::kConnected}), "resume > uploading");
+}
+
+TEST(MaskedSessionTest, AFailureDeclines) {
+  ClientSession session = Masking();
+  EXPECT_EQ(Told(session, {.type = Type::kStepFailed}),
+            "decline end declined hello > waiting");
+  ClientSession sending = Masking(true);
+  EXPECT_EQ(Told(sending, {.type = Type::kStepFailed}),
+            "decline end declined hello > waiting");
+}
+
+TEST(MaskedSessionTest, AnotherAssignmentReplacesIt) {
+  ClientSession session = Masking();
+  EXPECT_EQ(Told(session, {.type = Type::kAssigned, .id = kOther}),
+            "end replaced verify > verifying");
+  ClientSession sending = Masking(true);
+  EXPECT_EQ(Told(sending, {.type = Type::kAssigned, .id = kOther}),
+            "stop > stopping");
+}
+
+TEST(MaskedSessionTest, TheDevicePolicyDoesNotBreakIt) {
+  ClientSession session = Masking();
+  EXPECT_EQ(Told(session, {.type = Type::kHalted}), "> masking");
 }
 
 }  // namespace

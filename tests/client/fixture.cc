@@ -100,7 +100,10 @@ class FakeTrainer final : public Trainer {
 
   absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                       const ExampleSource& examples,
-                                      int64_t max_examples) override {
+                                      int64_t max_examples,
+                                      const StopToken& stop) override {
+    if (engine_->on_evaluate) engine_->on_evaluate();
+    if (stop) return absl::CancelledError("the evaluation was stopped");
     Evaluation evaluation;
     const int64_t count = std::min(max_examples, examples.size());
     for (int64_t i = 0; i < count; ++i) {

@@ -62,6 +62,7 @@ class FakeEngine final : public Engine {
  public:
   // Called before each training step, on the client's work thread.
   std::function<void(int64_t step)> on_step;
+  std::function<void()> on_evaluate;  // called before each evaluation, there
   std::atomic<int> trainings{0};
   std::atomic<int> trainers{0};
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -159,23 +161,19 @@ TEST(Ed25519Test, ThreadsMaySignAtOnce) {
   }
 }
 
-TEST(SecureRandomTest, GivesAsManyBytesAsAskedAndOthersEachTime) {
-  auto first = SecureRandom(1000);
-  auto second = SecureRandom(1000);
-  ASSERT_TRUE(first.ok() && second.ok());
-  EXPECT_EQ(first->size(), 1000u);
-  EXPECT_NE(*first, *second);
-  EXPECT_TRUE(SecureRandom(0)->empty());
-}
-
-TEST(WipeStringTest, LeavesNothing) {
-  std::string secret(100, 's');
-  const char* const where = secret.data();
-  WipeString(secret);
-  EXPECT_TRUE(secret.empty());
-  // A string keeps its memory when cleared: look at it.
-  const volatile char* const memory = where;
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(memory[i], '\0') << i;
+// RFC 8032, section 7.1, test 1: the secret is what the source gives.
+TEST(Ed25519Test, KeysComeFromTheInjectedSource) {
+  class Published final : public RandomSource {
+    absl::Status Fill(std::span<uint8_t> out) override {
+      const std::string secret = Hex(kVectors[0].secret);
+      EXPECT_EQ(out.size(), secret.size());
+      std::copy_n(secret.begin(), out.size(), out.begin());
+      return absl::OkStatus();
+    }
+  } random;
+  auto key = SigningKey::Generate(random);
+  ASSERT_TRUE(key.ok()) << key.status();
+  EXPECT_EQ(ToHex(key->public_key().raw()), kVectors[0].public_key);
 }
 
 }  // namespace

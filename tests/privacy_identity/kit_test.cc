@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "privacy/crypto/certificate.h"
+#include "privacy/identity/provision.h"
 
 namespace edgetune {
 namespace {
@@ -44,6 +45,7 @@ class KitTest : public testing::Test {
     options.directory = root_ / name;
     options.server_address = "coordinator.example.org:7443";
     options.device_ids = {"d1", "d2"};
+    options.invited_ids = {"later"};
     options.now = kNow;
     return options;
   }
@@ -115,8 +117,8 @@ TEST_F(KitTest, FilesAndDirectoriesArePrivate) {
         << entry.path();
     files += entry.is_directory() ? 0 : 1;
   }
-  // ca 2, server and operator 5 each, two devices 4 each.
-  EXPECT_EQ(files, 20);
+  // enroll 10, server 5, operator 4, two devices 4 each, an invitation 2.
+  EXPECT_EQ(files, 29);
 }
 
 TEST_F(KitTest, AReleaseKeyKeptElsewhereIsNoError) {
@@ -132,9 +134,8 @@ TEST_F(KitTest, LivesAreAsAskedAndBeginEarlierForSlowClocks) {
   options.device_life = absl::Hours(2);
   options.server_life = absl::Hours(3);
   ASSERT_TRUE(Provision(options).ok());
-  const auto device = ReadCertificate(ReadText(Device() + "/certificate.pem"));
-  const auto server =
-      ReadCertificate(ReadText(root_ / "kits/server/certificate.pem"));
+  const auto device = ReadCertificate(ReadText(Device() + "/tls.pem"));
+  const auto server = ReadCertificate(ReadText(root_ / "kits/server/tls.pem"));
   ASSERT_TRUE(device.ok() && server.ok());
   EXPECT_EQ(device->not_before, kNow - absl::Minutes(5));
   EXPECT_EQ(device->not_after, kNow + absl::Hours(2));
@@ -145,10 +146,10 @@ TEST_F(KitTest, LivesAreAsAskedAndBeginEarlierForSlowClocks) {
 
 TEST_F(KitTest, KitsAreNeverOverwritten) {
   ASSERT_TRUE(Provision(Options()).ok());
-  const std::string before = ReadText(root_ / "kits/ca/ca.pem");
+  const std::string before = ReadText(root_ / "kits/enroll/ca.pem");
   const absl::Status again = Provision(Options());
   EXPECT_EQ(again.code(), absl::StatusCode::kAlreadyExists) << again;
-  EXPECT_EQ(ReadText(root_ / "kits/ca/ca.pem"), before);
+  EXPECT_EQ(ReadText(root_ / "kits/enroll/ca.pem"), before);
   // Nothing is left beside it either.
   EXPECT_EQ(std::distance(fs::directory_iterator(root_), {}), 1);
 }
@@ -162,7 +163,7 @@ TEST_F(KitTest, AnEmptyDirectoryIsFilled) {
 }
 
 TEST_F(KitTest, ImpossibleOptionsLeaveNothing) {
-  std::vector<ProvisionOptions> bad(8, Options());
+  std::vector<ProvisionOptions> bad(12, Options());
   bad[0].device_ids = {"d1", "d1"};
   bad[1].device_ids = {"../up"};
   bad[2].device_ids = {".."};
@@ -171,6 +172,10 @@ TEST_F(KitTest, ImpossibleOptionsLeaveNothing) {
   bad[5].server_address = "no-port";
   bad[6].server_address = "bad host:7443";
   bad[7].device_life = absl::ZeroDuration();
+  bad[8].invited_ids = {"d1"};
+  bad[9].invited_ids = {"Upper"};
+  bad[10].enroll_address = "no-port";
+  bad[11].token_life = absl::Hours(24 * 5000);
   for (const ProvisionOptions& options : bad) {
     const absl::Status status = Provision(options);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
@@ -192,12 +197,13 @@ TEST_F(KitTest, AddressesOfEveryFormMakeKits) {
 
 TEST_F(KitTest, AMissingFileIsNamed) {
   ExpectUnusable("kit.json");
+  ASSERT_TRUE(Provision(Options()).ok());
   for (const char* name :
-       {"kit.json", "ca.pem", "certificate.pem", "key.pem"}) {
-    fs::remove_all(root_ / "kits");
-    ASSERT_TRUE(Provision(Options()).ok());
-    fs::remove(fs::path(Device()) / name);
+       {"kit.json", "ca.pem", "tls.pem", "identity.key.pem"}) {
+    const fs::path path = fs::path(Device()) / name;
+    fs::rename(path, root_ / "aside");
     ExpectUnusable(name);
+    fs::rename(root_ / "aside", path);
   }
 }
 
@@ -213,7 +219,7 @@ TEST_F(KitTest, AKitOfAnotherRoleIsRefusedByName) {
 TEST_F(KitTest, AKitOutOfDateSaysSinceWhen) {
   ASSERT_TRUE(Provision(Options()).ok());
   const absl::Time later = kNow + absl::Hours(24 * 30);
-  ExpectUnusable("certificate.pem expired at 2027-02-14 08:00 UTC", later);
+  ExpectUnusable("tls.pem expired at 2027-02-14 08:00 UTC", later);
   EXPECT_THAT(HintOf(LoadKit(Device(), PartyRole::kDevice, later).status()),
               HasSubstr("provision again"));
   ExpectUnusable("ca.pem is not valid before", kNow - absl::Minutes(6));
@@ -226,12 +232,65 @@ TEST_F(KitTest, FilesOfAnotherProvisioningAreNoticed) {
     fs::copy_file(Device("other") + "/" + name, Device() + "/" + name,
                   fs::copy_options::overwrite_existing);
   };
-  swap_in("key.pem");
-  ExpectUnusable("the private key does not belong to the certificate of 'd1'");
-  swap_in("certificate.pem");
+  swap_in("tls.pem");
   ExpectUnusable("is not signed by");
   swap_in("ca.pem");
   EXPECT_TRUE(LoadKit(Device(), PartyRole::kDevice, kNow).ok());
+}
+
+TEST_F(KitTest, AKeyOfAnotherCertificateIsNoticed) {
+  ASSERT_TRUE(Provision(Options()).ok());
+  const std::string mine = ReadText(Device() + "/tls.pem");
+  const std::string other = ReadText(root_ / "kits/devices/d2/tls.pem");
+  const size_t at = mine.find("-----BEGIN CERTIFICATE-----");
+  const size_t other_at = other.find("-----BEGIN CERTIFICATE-----");
+  ASSERT_NE(at, std::string::npos);
+  WriteText(Device() + "/tls.pem", other.substr(0, other_at) + mine.substr(at));
+  ExpectUnusable("the private key does not belong to the certificate of 'd1'");
+  for (const std::string& half : {mine.substr(at), mine.substr(0, at)}) {
+    WriteText(Device() + "/tls.pem", half);
+    ExpectUnusable("wanted a private key, then a certificate");
+  }
+}
+
+TEST_F(KitTest, AnIdentityKeyThatIsNoneIsNoticed) {
+  ASSERT_TRUE(Provision(Options()).ok());
+  WriteText(Device() + "/identity.key.pem", ReadText(Device() + "/tls.pem"));
+  ExpectUnusable("identity.key.pem");
+}
+
+TEST_F(KitTest, AKitOfAnOlderVersionSaysWhatToDo) {
+  ASSERT_TRUE(Provision(Options()).ok());
+  Replace("\"schema_version\": 2", "\"schema_version\": 1");
+  ExpectUnusable("is of version 1, this program reads version 2");
+  EXPECT_THAT(HintOf(LoadKit(Device(), PartyRole::kDevice, kNow).status()),
+              HasSubstr("provision again"));
+  Replace("\"schema_version\": 1", "\"schema_version\": 3");
+  EXPECT_THAT(HintOf(LoadKit(Device(), PartyRole::kDevice, kNow).status()),
+              HasSubstr("update this program"));
+}
+
+TEST_F(KitTest, ACertificateIsReplacedByOneThatFitsAndNoOther) {
+  ASSERT_TRUE(Provision(Options()).ok());
+  auto kit = LoadKit(Device(), PartyRole::kDevice, kNow);
+  const auto enroll = EnrollmentKit::Load(root_ / "kits/enroll", kNow);
+  ASSERT_TRUE(kit.ok() && enroll.ok());
+  const auto request = MakeSigningRequest("d1");
+  const auto fits = enroll->Certify("d1", request->request_der, kNow);
+  const auto of_d2 = enroll->Certify("d2", request->request_der, kNow);
+  ASSERT_TRUE(fits.ok() && of_d2.ok());
+  const std::string before = ReadText(Device() + "/tls.pem");
+  EXPECT_FALSE(ReplaceCertificate(request->key_pem, *of_d2, kNow, &*kit).ok());
+  EXPECT_FALSE(ReplaceCertificate(kit->key_pem, *fits, kNow, &*kit).ok());
+  EXPECT_FALSE(ReplaceCertificate(request->key_pem, *fits,
+                                  kNow + absl::Hours(24 * 31), &*kit)
+                   .ok());
+  EXPECT_EQ(ReadText(Device() + "/tls.pem"), before);
+  ASSERT_TRUE(ReplaceCertificate(request->key_pem, *fits, kNow, &*kit).ok());
+  const auto again = LoadKit(Device(), PartyRole::kDevice, kNow);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->certificate_pem, *fits);
+  EXPECT_EQ(again->key_pem, kit->key_pem);
 }
 
 TEST_F(KitTest, ARoundKeyThatNobodyPinnedIsNoticed) {
@@ -257,8 +316,10 @@ TEST_F(KitTest, ADescriptionThatContradictsTheCertificateIsRefused) {
 TEST_F(KitTest, DamagedDescriptionsAreRefused) {
   const std::pair<const char*, const char*> changes[] = {
       {"{", "["},
-      {"\"schema_version\": 1", "\"schema_version\": 2"},
-      {"\"schema_version\": 1", "\"schema_version\": \"1\""},
+      {"\"schema_version\": 2", "\"schema_version\": \"2\""},
+      {"\"schema_version\": 2", "\"schema_version\": 1e99"},
+      {"\"schema_version\": 2", "\"schema_version\": -2"},
+      {"\"enroll\": \"", "\"enroll\": \"/"},
       {"\"device\"", "\"emperor\""},
       {"\"d1\"", "\"../d1\""},
       {"\"d1\"", "7"},
@@ -267,10 +328,12 @@ TEST_F(KitTest, DamagedDescriptionsAreRefused) {
       {"=\"", "=!\""},
       {"\"round_keys\": [", "\"round_keys\": [\"AAAA\","},
       {"\"round_keys\": [", "\"round_keys\": [], \"x\": ["},
+      {"\"roster_keys\"", "\"keys\""},
   };
+  ASSERT_TRUE(Provision(Options()).ok());
+  const std::string good = ReadText(Device() + "/kit.json");
   for (const auto& [what, with] : changes) {
-    fs::remove_all(root_ / "kits");
-    ASSERT_TRUE(Provision(Options()).ok());
+    WriteText(Device() + "/kit.json", good);
     Replace(what, with);
     ExpectUnusable("kit.json");
   }

@@ -1,5 +1,5 @@
-"""Makes the vectors of roster_test.cc with Python's hashlib; nothing of
-edgetune takes part."""
+"""Makes the vectors of roster_test.cc and invitation_test.cc with Python's
+hashlib; nothing of edgetune takes part."""
 
 import hashlib
 import struct
@@ -25,6 +25,12 @@ def main():
     key = bytes(range(32))
     print("active", leaf(b"device-1", key, 1800000000000, 1).hex())
     print("revoked", leaf(b"device-1", key, 1800000000000, 2).hex())
+    request = hashlib.sha256(b"request").digest()
+    for fields in ((b"enroll", hashlib.sha256(b"t" * 32).digest(), request,
+                    b"k" * 32), (b"renew", b"d1", request)):
+        text = b"".join(with_length(f) for f in
+                        (b"edgetune/identity/1/" + fields[0], *fields[1:]))
+        print(fields[0].decode(), hashlib.sha256(text).hexdigest())
 
 
 main()

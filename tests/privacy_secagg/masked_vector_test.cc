@@ -227,33 +227,35 @@ TEST(MaskedVectorTest, MasksOfTheLostComeOffToo) {
   EXPECT_EQ(sum.Unmask(LeftMasks(survived), 0xC0DE, 2).value(), want);
 }
 
+// One client of A6: every lane at its bound, coordinates beyond theirs.
+std::string Extreme(const MaskedShape& shape, uint32_t u) {
+  SeededRandom random = Seeded(u);
+  const std::vector<float> values = {1e9f, -1e9f};
+  const PlainInput input{
+      .lanes = {{LaneUse::kWeight, 1}, {LaneUse::kNll, 1000}},
+      .coordinates = values};
+  return PackLanes(shape, Quantize(shape, input, 9, random).value());
+}
+
 // A6: the corners of what honest clients can send.
 TEST(MaskedVectorTest, A6ExtremesNeverWrap) {
   for (const uint32_t bits : kRings) {
     for (const uint32_t n : {4, 100, 300}) {
-      MaskedShape shape = ShapeWithLanes(bits, n, 2);
-      const double most = n * (shape.bound * shape.ScaleOf(shape.bound) + 1);
-      const std::vector<float> values = {1e9f, -1e9f};
+      const MaskedShape shape = ShapeWithLanes(bits, n, 2);
+      const double steps = shape.bound * shape.ScaleOf(shape.bound);
       MaskedSum sum(shape);
       for (uint32_t u = 0; u < n; ++u) {
-        SeededRandom random = Seeded(u);
-        const PlainInput input{
-            .lanes = {{LaneUse::kWeight, 1}, {LaneUse::kNll, 1000}},
-            .coordinates = values};
-        ASSERT_TRUE(
-            sum.Add(ByteSpan(PackLanes(
-                        shape, Quantize(shape, input, 9, random).value())))
-                .ok());
+        ASSERT_TRUE(sum.Add(ByteSpan(Extreme(shape, u))).ok());
       }
-      EXPECT_TRUE(absl::IsInvalidArgument(
-          sum.Add(ByteSpan(std::string(shape.byte_size(), '\0')))));
+      EXPECT_TRUE(
+          absl::IsInvalidArgument(sum.Add(ByteSpan(Extreme(shape, n)))));
       const auto sums = sum.Unmask({}, 9, 1).value();
       for (const size_t at : {0, 1, 2}) {
-        EXPECT_GT(sums[at], most - 2 * n);
-        EXPECT_LE(sums[at], most);
+        EXPECT_GT(sums[at], n * (steps - 1));
+        EXPECT_LT(sums[at], n * (steps + 1));
       }
-      EXPECT_LT(sums[3], -most + 2 * n);
-      EXPECT_GE(sums[3], -most);
+      EXPECT_GT(sums[3], -(n * (steps + 1)));
+      EXPECT_LT(sums[3], -(n * (steps - 1)));
     }
   }
 }

@@ -226,8 +226,6 @@ TEST(PlanCheckTest, RefusesBadServerSteps) {
 
 TEST(PlanCheckTest, CallsWhatIsPlannedNotInThisVersion) {
   const std::vector<Refusal> planned = {
-      {"secagg.enabled",
-       [](auto& p) { p.mutable_secagg()->set_enabled(true); }},
       {"privacy.mode",
        [](auto& p) { p.mutable_privacy()->set_mode("central"); }},
       {"lora.rule", [](auto& p) { p.mutable_lora()->set_rule("flora"); }},

@@ -91,10 +91,45 @@ TEST_F(CoordinatorAccessTest, AStreamBeginsWithHello) {
   const uint64_t connection = *coordinator().Connect("new", channel);
   v1::ClientMessage message;
   message.mutable_accepted()->mutable_session()->set_run_id(run_);
-  coordinator().Receive(connection, message);
+  coordinator().Receive(connection, message, [] {});
   coordinator().Step();
   ASSERT_TRUE(channel->closed.has_value());
   EXPECT_TRUE(absl::IsFailedPrecondition(*channel->closed));
+}
+
+TEST_F(CoordinatorAccessTest, AMessageIsHandledOnceItsAnswerIsSent) {
+  auto channel = std::make_shared<FakeChannel>();
+  const uint64_t connection = *coordinator().Connect("new", channel);
+  v1::ClientMessage hello;
+  hello.mutable_hello()->set_population("default");
+  std::vector<size_t> answers;  // sent when the message counted as handled
+  for (size_t flood = 0; flood < 100; ++flood) {
+    coordinator().Receive(connection, hello,
+                          [&] { answers.push_back(channel->messages.size()); });
+    EXPECT_EQ(answers.size(), flood);
+    coordinator().Step();
+    ASSERT_EQ(answers.size(), flood + 1);
+    EXPECT_EQ(answers.back(), flood + 1);  // each hello: one ComeBack
+  }
+}
+
+TEST_F(CoordinatorAccessTest, AMessageOfADroppedBatchCountsAsHandled) {
+  v1::ClientMessage message;
+  *message.mutable_declined()->mutable_session() = fleet_[0]->Key();
+  message.mutable_declined()->set_reason(v1::Declined::UNABLE);
+  int handled = 0;
+  server_.database().fail_at = server_.database().count;
+  coordinator().Receive(fleet_[0]->connection(), message, [&] { ++handled; });
+  coordinator().Step();
+  EXPECT_TRUE(server_.dead());
+  EXPECT_EQ(handled, 1);
+}
+
+TEST_F(CoordinatorAccessTest, AMessageToAStoppedServerIsHandledAtOnce) {
+  coordinator().Stop();
+  int handled = 0;
+  coordinator().Receive(fleet_[0]->connection(), {}, [&] { ++handled; });
+  EXPECT_EQ(handled, 1);
 }
 
 TEST_F(CoordinatorAccessTest, ASecondConnectionReplacesTheFirst) {

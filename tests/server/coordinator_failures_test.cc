@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "base/status.h"
 #include "protos/plan_check.h"
 #include "tests/server/test_server.h"
 
@@ -18,29 +19,42 @@ using testing::StartsWith;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
+// A run of one round, in which all four devices are asked and one is silent
+// (counted from 0; the others have reported or will).
+struct SilentRound {
+  explicit SilentRound(int number) : silent(*fleet[number]) {
+    silent.works = false;
+    v1::TaskPlan plan = server.MakePlan();
+    plan.mutable_rounds()->set_count(1);
+    run = server.Submit(plan);
+    EDGETUNE_CHECK(
+        RunUntil(server, fleet, [&] { return silent.manifest() != nullptr; }));
+  }
+  bool RunToEnd() { return edgetune::RunToEnd(server, fleet, run); }
+
+  TestServer server;
+  std::vector<std::unique_ptr<FakeDevice>> fleet = MakeFleet(&server);
+  FakeDevice& silent;
+  std::string run;
+};
+
 // One round; d4 sends what `spoil` made of a good report and is refused, the
 // other three commit the round.
 void ExpectRefusedAndRoundKept(
     const std::function<void(FakeDevice&, v1::Report&)>& spoil,
     const std::string& reason) {
-  TestServer server;
-  auto fleet = MakeFleet(&server);
-  FakeDevice& bad = *fleet[3];
-  bad.works = false;
-  v1::TaskPlan plan = server.MakePlan();
-  plan.mutable_rounds()->set_count(1);
-  const std::string run = server.Submit(plan);
-  ASSERT_TRUE(RunUntil(server, fleet, [&] { return bad.manifest(); }));
+  SilentRound round(3);
+  FakeDevice& bad = round.silent;
   v1::Report report = bad.MakeReport();
   spoil(bad, report);
   bad.SendReport(report);
   bad.works = true;
-  ASSERT_TRUE(RunToEnd(server, fleet, run));
+  ASSERT_TRUE(round.RunToEnd());
   ASSERT_FALSE(bad.outcomes.empty());
   EXPECT_EQ(bad.outcomes[0].result(), v1::Outcome::REFUSED);
   EXPECT_THAT(bad.outcomes[0].detail(), HasSubstr(reason));
-  EXPECT_TRUE(server.HasEvent(run, "d4 refused"));
-  const v1::RunStatus status = server.Show(run);
+  EXPECT_TRUE(round.server.HasEvent(round.run, "d4 refused"));
+  const v1::RunStatus status = round.server.Show(round.run);
   EXPECT_EQ(status.state(), v1::RunStatus::FINISHED);
   EXPECT_EQ(ParseCard(status.cards(1).payload())->updates(), 3u);
 }
@@ -113,51 +127,54 @@ TEST(CoordinatorFailuresTest, ABaseNamedAsUpdateIsRefused) {
 }
 
 TEST(CoordinatorFailuresTest, ARefusedReportCannotHaveAnothersBlobCleanedUp) {
-  TestServer server;
-  auto fleet = MakeFleet(&server);
-  fleet[3]->works = false;
-  v1::TaskPlan plan = server.MakePlan();
-  plan.mutable_rounds()->set_count(1);
-  const std::string run = server.Submit(plan);
-  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[3]->manifest(); }));
+  SilentRound round(3);
   // What an operator has put and not submitted yet.
-  const Digest foreign = server.PutBlob("a base of 20 bytes..");
-  v1::Report report = fleet[3]->MakeReport();
+  const Digest foreign = round.server.PutBlob("a base of 20 bytes..");
+  v1::Report report = round.silent.MakeReport();
   report.set_update_digest(DigestBytes(foreign));
-  fleet[3]->SendReport(report);
-  fleet[3]->works = true;
-  ASSERT_TRUE(RunToEnd(server, fleet, run));
-  EXPECT_TRUE(server.blobs().Has(foreign));
+  round.silent.SendReport(report);
+  round.silent.works = true;
+  ASSERT_TRUE(round.RunToEnd());
+  EXPECT_TRUE(round.server.blobs().Has(foreign));
 }
 
 TEST(CoordinatorFailuresTest, AnUploadThatWasNeverReportedIsCleanedUp) {
-  TestServer server;
-  auto fleet = MakeFleet(&server);
-  fleet[2]->works = false;
-  v1::TaskPlan plan = server.MakePlan();
-  plan.mutable_rounds()->set_count(1);
-  const std::string run = server.Submit(plan);
-  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[2]->manifest(); }));
+  SilentRound round(2);
   const std::string bytes(kTestCoordinates * 4, '\1');
-  ASSERT_TRUE(fleet[2]->Upload(bytes, Sha256(bytes)).ok());
-  fleet[2]->Leave();
-  ASSERT_TRUE(RunToEnd(server, fleet, run));
-  EXPECT_FALSE(server.blobs().Has(Sha256(bytes)));
+  ASSERT_TRUE(round.silent.Upload(bytes, Sha256(bytes)).ok());
+  round.silent.Leave();
+  ASSERT_TRUE(round.RunToEnd());
+  EXPECT_FALSE(round.server.blobs().Has(Sha256(bytes)));
+}
+
+TEST(CoordinatorFailuresTest, AnUploadThatEndsTogetherWithItsRoundIsCleanedUp) {
+  SilentRound round(2);
+  BlobStore& blobs = round.server.blobs();
+  const std::vector<uint8_t> bytes(kTestCoordinates * 4, 1);
+  v1::UploadKey key;
+  *key.mutable_session() = round.silent.Key();
+  key.set_sha256(DigestBytes(Sha256(bytes)));
+  key.set_size(bytes.size());
+  const std::string name =
+      *round.server.coordinator().AuthorizeUpload("d3", key);
+  ASSERT_TRUE(blobs.AppendPartial(name, 0, bytes, key.size()).ok());
+  round.server.database().before_commit = [&] {
+    EXPECT_TRUE(blobs.FinishPartial(name, Sha256(bytes), key.size()).ok());
+  };
+  round.server.Pass(absl::Minutes(10));  // the deadline
+  EXPECT_TRUE(round.server.HasEvent(round.run, "d3 lost"));
+  EXPECT_FALSE(blobs.Has(Sha256(bytes)));
 }
 
 TEST(CoordinatorFailuresTest, OneClientLostTheRoundCommitsWithThree) {
-  TestServer server;
-  auto fleet = MakeFleet(&server);
-  fleet[2]->works = false;
-  v1::TaskPlan plan = server.MakePlan();
-  plan.mutable_rounds()->set_count(1);
-  const std::string run = server.Submit(plan);
-  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[2]->manifest(); }));
-  fleet[2]->Leave();
-  ASSERT_TRUE(RunToEnd(server, fleet, run));
-  EXPECT_EQ(ParseCard(server.Show(run).cards(1).payload())->updates(), 3u);
-  EXPECT_TRUE(server.HasEvent(run, "d3 lost at "));
-  EXPECT_TRUE(server.HasEvent(run, "stream was gone longer than 30s"));
+  SilentRound round(2);
+  round.silent.Leave();
+  ASSERT_TRUE(round.RunToEnd());
+  const v1::RunStatus status = round.server.Show(round.run);
+  EXPECT_EQ(ParseCard(status.cards(1).payload())->updates(), 3u);
+  EXPECT_TRUE(round.server.HasEvent(round.run, "d3 lost at "));
+  EXPECT_TRUE(
+      round.server.HasEvent(round.run, "stream was gone longer than 30s"));
 }
 
 TEST(CoordinatorFailuresTest, AReportAfterTheDeadlineIsLate) {
@@ -222,23 +239,19 @@ TEST(CoordinatorFailuresTest, ARunForWhichNobodyComesFails) {
 }
 
 TEST(CoordinatorFailuresTest, DecliningClientsDoNotHoldTheRound) {
-  TestServer server;
-  auto fleet = MakeFleet(&server);
-  FakeDevice& shy = *fleet[1];
-  shy.works = false;
-  v1::TaskPlan plan = server.MakePlan();
-  plan.mutable_rounds()->set_count(1);
-  const std::string run = server.Submit(plan);
-  ASSERT_TRUE(RunUntil(server, fleet, [&] { return shy.manifest(); }));
+  SilentRound round(1);
+  FakeDevice& shy = round.silent;
   v1::ClientMessage message;
   *message.mutable_declined()->mutable_session() = shy.Key();
   message.mutable_declined()->set_reason(v1::Declined::POLICY);
   message.mutable_declined()->set_detail("outside its window");
   shy.Send(message);
-  ASSERT_TRUE(RunUntil(server, fleet, [&] {
-    return server.Show(run).rounds_done() == 1 && !shy.outcomes.empty();
+  ASSERT_TRUE(RunUntil(round.server, round.fleet, [&] {
+    return round.server.Show(round.run).rounds_done() == 1 &&
+           !shy.outcomes.empty();
   }));
-  EXPECT_TRUE(server.HasEvent(run, "d2 declined: outside its window"));
+  EXPECT_TRUE(
+      round.server.HasEvent(round.run, "d2 declined: outside its window"));
   EXPECT_EQ(shy.outcomes[0].result(), v1::Outcome::CANCELLED);
 }
 

@@ -106,6 +106,53 @@ TEST_F(CoordinatorRestartTest, AcceptedReportsSurviveAndAreNotCountedTwice) {
   EXPECT_EQ(ParseCard(server_.Show(run_).cards(1).payload())->updates(), 4u);
 }
 
+TEST_F(CoordinatorRestartTest, AnUploadMayBeReportedAfterTheRestart) {
+  run_ = server_.Submit(plan_);
+  RunUntilAssigned(0);
+  const v1::Report report = fleet_[0]->MakeReport();  // uploads
+  server_.Kill();
+  ASSERT_TRUE(server_.Open());
+  fleet_[0]->Arrive();
+  fleet_[0]->SendReport(report);
+  server_.coordinator().Step();
+  EXPECT_TRUE(server_.HasEvent(run_, "d1 accepted"));
+}
+
+TEST_F(CoordinatorRestartTest, AnUploadThatIsNeverReportedGoesWithItsRound) {
+  run_ = server_.Submit(plan_);
+  RunUntilAssigned(0);
+  const v1::Report report = fleet_[3]->MakeReport();  // uploads
+  const Digest digest = *DigestFromBytes(report.update_digest());
+  server_.Kill();
+  ASSERT_TRUE(server_.Open());
+  EXPECT_TRUE(server_.blobs().Has(digest));
+  Speak();
+  for (int i : {0, 1, 2}) fleet_[i]->Arrive();
+  fleet_.pop_back();
+  ASSERT_TRUE(RunUntil(server_, fleet_,
+                       [&] { return server_.Show(run_).rounds_done() == 1; }));
+  EXPECT_FALSE(server_.blobs().Has(digest));
+}
+
+TEST_F(CoordinatorRestartTest, PartsOfUploadsThatNobodyAwaitsGoAtTheStart) {
+  run_ = server_.Submit(plan_);
+  RunUntilAssigned(0);
+  v1::UploadKey key;
+  *key.mutable_session() = fleet_[0]->Key();
+  key.set_sha256(std::string(32, 's'));
+  key.set_size(kTestCoordinates * 4);
+  const std::string open = *server_.coordinator().AuthorizeUpload("d1", key);
+  const std::string ended = open + "0";  // as of a device that was asked once
+  const std::vector<uint8_t> some(8, 1);
+  for (const std::string& name : {open, ended, std::string("part-of-a-base")}) {
+    ASSERT_TRUE(server_.blobs().AppendPartial(name, 0, some, 100).ok());
+  }
+  server_.Kill();
+  ASSERT_TRUE(server_.Open());
+  EXPECT_EQ(*server_.blobs().ListPartials(),
+            (std::vector<std::string>{"part-of-a-base", open}));
+}
+
 TEST_F(CoordinatorRestartTest, ClientsThatDoNotReturnAreLostAfterTheGrace) {
   run_ = server_.Submit(plan_);
   RunUntilAssigned(0);

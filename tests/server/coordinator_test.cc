@@ -143,6 +143,25 @@ TEST(CoordinatorTest, RunsTakeTurns) {
   EXPECT_EQ(most_ahead, 1u);
 }
 
+TEST(CoordinatorTest, ARunWaitsForDevicesThatAreBusyWithAnother) {
+  TestServer server;
+  auto fleet = MakeFleet(&server);
+  for (auto& device : fleet) device->works = false;
+  const std::string a = server.Submit(server.MakePlan("a"));
+  ASSERT_TRUE(RunUntil(server, fleet, [&] { return fleet[3]->manifest(); }));
+  v1::TaskPlan other = server.MakePlan("b");
+  other.mutable_rounds()->set_select_timeout_ms(60'000);
+  const std::string b = server.Submit(other);
+  server.Pass(absl::Minutes(2));
+  for (auto& device : fleet) {
+    device->works = true;
+    device->SendReport(device->MakeReport());
+  }
+  ASSERT_TRUE(RunToEnd(server, fleet, b));
+  EXPECT_EQ(server.Show(b).state(), v1::RunStatus::FINISHED);
+  EXPECT_FALSE(server.HasEvent(b, "abandoned"));
+}
+
 TEST(CoordinatorTest, DevicesOfAnotherPopulationAreToldToComeBack) {
   TestServer server;
   server.Submit(server.MakePlan());

@@ -189,6 +189,25 @@ TEST(RoundTest, DevicesBusyElsewhereAreWaitedFor) {
   EXPECT_EQ(round.phase(), T);
 }
 
+// They say hello an instant after the outcome of their other round.
+TEST(RoundTest, DevicesThatJustFinishedElsewhereAreWaitedForTenSeconds) {
+  for (const bool come : {true, false}) {
+    Round round(Options(), kStart);
+    const absl::Time late = kStart + absl::Seconds(61);
+    round.Handle(Pool({}, 2), late);
+    const absl::Time finished = late + absl::Seconds(30);
+    EXPECT_THAT(round.Handle(Pool({}), finished), IsEmpty());
+    EXPECT_EQ(round.NextTimer(), finished + absl::Seconds(10));
+    EXPECT_THAT(round.Handle(Pool({}), finished + absl::Seconds(9)), IsEmpty());
+    if (come) {
+      round.Handle(Pool({"a", "b"}), finished + absl::Seconds(10));
+    } else {
+      round.Handle(Pool({"a"}), finished + absl::Seconds(10));
+    }
+    EXPECT_EQ(round.phase(), come ? T : A);
+  }
+}
+
 TEST(RoundTest, DropsClientThatMissesDeadline) {
   Round round = LastOpen(2);
   const auto actions =

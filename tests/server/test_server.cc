@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
 #include "tests/testing/plans.h"
@@ -27,6 +28,7 @@ absl::Status FailingDatabase::Run(
   if (fails && moment == Moment::kBefore) {
     return absl::InternalError("killed before the commit");
   }
+  if (before_commit) before_commit();
   EDGETUNE_RETURN_IF_ERROR(real_->Run(body));
   return fails ? absl::InternalError("killed after the commit")
                : absl::OkStatus();
@@ -128,6 +130,13 @@ bool TestServer::HasEvent(const std::string& run_id, const std::string& part) {
   return false;
 }
 
+std::vector<std::string> TestServer::StoredNames() {
+  std::vector<std::string> names = *blobs_->ListPartials();
+  const std::vector<Digest> blobs = *blobs_->List();
+  for (const Digest& digest : blobs) names.push_back(ToHex(digest));
+  return names;
+}
+
 void TestServer::Pass(absl::Duration time) {
   clock_.Advance(time);
   coordinator_->Step();
@@ -156,7 +165,7 @@ void FakeDevice::Hello() {
 void FakeDevice::Leave() { server_->coordinator().Disconnect(connection_); }
 
 void FakeDevice::Send(v1::ClientMessage message) {
-  server_->coordinator().Receive(connection_, std::move(message));
+  server_->coordinator().Receive(connection_, std::move(message), [] {});
 }
 
 v1::SessionKey FakeDevice::Key() const {
@@ -198,14 +207,19 @@ v1::Report FakeDevice::MakeReport() {
   report.set_nll_sum(2.0 * Weight());
   report.set_tokens(static_cast<uint64_t>(Weight()));
   if (manifest_->kind() == v1::RoundManifest::EVAL) return report;
+  if (trains_twice) {
+    const std::string first = SerializeParameters(Update(
+        1000 + trainings_++, manifest_->coordinates()));
+    (void)Upload(first, Sha256(first));
+  }
   const std::string bytes =
       SerializeParameters(Update(manifest_->round(), manifest_->coordinates()));
   const Digest digest = Sha256(bytes);
   const absl::Status uploaded = Upload(bytes, digest);
-  if (!uploaded.ok()) {
+  if (!uploaded.ok() && !server_->dead()) {
     LogError(id_ + " cannot upload: " + std::string(uploaded.message()));
   }
-  EDGETUNE_CHECK(uploaded.ok());
+  EDGETUNE_CHECK(uploaded.ok() || server_->dead());
   report.set_update_digest(DigestBytes(digest));
   report.set_weight(Weight());
   return report;

@@ -42,6 +42,7 @@ class FailingDatabase final : public Database {
   absl::Status Run(
       const std::function<absl::Status(Transaction&)>& body) override;
 
+  std::function<void()> before_commit;
   int64_t fail_at = -1;
   Moment moment = Moment::kBefore;
   int64_t count = 0;
@@ -70,6 +71,8 @@ class TestServer {
   std::string AdapterBytes(const v1::RunStatus& status, int version);
   bool HasEvent(const std::string& run_id, const std::string& part);
   Digest PutBlob(const std::string& bytes);
+  // What the store holds, whole and in part.
+  std::vector<std::string> StoredNames();
   // Advances the clock and steps.
   void Pass(absl::Duration time);
 
@@ -123,12 +126,15 @@ class FakeDevice {
   absl::Status Upload(const std::string& bytes, const Digest& digest);
 
   FakeChannel& channel() { return *channel_; }
+  uint64_t connection() const { return connection_; }
   const std::string& id() const { return id_; }
   // Outcomes got so far, in order.
   std::vector<v1::Outcome> outcomes;
   int come_backs = 0;
   bool works = true;  // false: takes assignments and stays silent
   std::optional<uint32_t> silent_at;  // or only in this round
+  // Uploads something else before its update, never the same.
+  bool trains_twice = false;
 
  private:
   TestServer* const server_;
@@ -137,6 +143,7 @@ class FakeDevice {
   std::shared_ptr<FakeChannel> channel_;
   uint64_t connection_ = 0;
   size_t seen_ = 0;
+  uint32_t trainings_ = 0;
   std::string population_ = "default";
   std::optional<v1::RoundManifest> manifest_;
 };

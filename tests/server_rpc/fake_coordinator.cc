@@ -30,11 +30,20 @@ absl::StatusOr<uint64_t> FakeCoordinator::Connect(
   return next_++;
 }
 
-void FakeCoordinator::Receive(uint64_t connection, v1::ClientMessage message) {
-  std::lock_guard<std::mutex> lock(mu_);
-  ++calls_;
-  received_.push_back(std::move(message));
-  changed_.notify_all();
+void FakeCoordinator::Receive(uint64_t connection, v1::ClientMessage message,
+                              std::function<void()> handled) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    ++calls_;
+    received_.push_back(std::move(message));
+    changed_.notify_all();
+    if (hold_) {
+      held_.push_back(std::move(handled));
+      most_held_ = std::max(most_held_, held_.size());
+      return;
+    }
+  }
+  handled();
 }
 
 void FakeCoordinator::Disconnect(uint64_t connection) {
@@ -187,6 +196,25 @@ bool FakeCoordinator::WaitConnected(const std::string& device_id,
 
 bool FakeCoordinator::WaitReceived(size_t messages) {
   return Wait([&] { return received_.size() >= messages; });
+}
+
+void FakeCoordinator::HoldMessages() {
+  std::lock_guard<std::mutex> lock(mu_);
+  hold_ = true;
+}
+
+void FakeCoordinator::HandleHeld() {
+  std::vector<std::function<void()>> held;
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    held.swap(held_);
+  }
+  for (const auto& handled : held) handled();
+}
+
+size_t FakeCoordinator::most_held() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return most_held_;
 }
 
 bool FakeCoordinator::WaitUnwatched() {

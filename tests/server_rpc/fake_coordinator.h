@@ -2,6 +2,7 @@
 #define EDGETUNE_TESTS_SERVER_RPC_FAKE_COORDINATOR_H_
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,7 +29,8 @@ class FakeCoordinator final : public Coordinator {
   absl::StatusOr<uint64_t> Connect(
       const std::string& device_id,
       std::shared_ptr<DeviceChannel> channel) override;
-  void Receive(uint64_t connection, v1::ClientMessage message) override;
+  void Receive(uint64_t connection, v1::ClientMessage message,
+               std::function<void()> handled) override;
   void Disconnect(uint64_t connection) override;
 
   absl::Status AuthorizeDownload(const std::string& device_id,
@@ -63,6 +65,11 @@ class FakeCoordinator final : public Coordinator {
   bool WaitConnected(const std::string& device_id, bool connected = true);
   bool WaitReceived(size_t messages);
   bool WaitUnwatched();
+  // From now on messages are handled by HandleHeld alone.
+  void HoldMessages();
+  void HandleHeld();
+  // How many waited to be handled at any one time.
+  size_t most_held() const;
   v1::ClientMessage Received(size_t index) const;
 
  private:
@@ -82,6 +89,9 @@ class FakeCoordinator final : public Coordinator {
   std::vector<std::string> denied_;
   std::map<uint64_t, Connection> connections_;
   std::vector<v1::ClientMessage> received_;
+  bool hold_ = false;
+  size_t most_held_ = 0;
+  std::vector<std::function<void()>> held_;
   std::map<std::string, v1::RunStatus> runs_;
   std::map<uint64_t, std::function<void(const v1::RunStatus&)>> watches_;
 };

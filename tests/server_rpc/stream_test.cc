@@ -164,6 +164,42 @@ TEST(ParticipateTest, ClosesADeviceThatDoesNotRead) {
   channel->Send(ComeBack("to nobody"));  // the channel outlives its stream
 }
 
+TEST(ParticipateTest, AFloodingDeviceHasOneMessageWithTheCoordinator) {
+  RpcWorld world;
+  world.coordinator.HoldMessages();
+  Device device(world, world.device_kit);
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(device.Say(Hello()));
+  for (int i = 1; i <= 200; ++i) {
+    ASSERT_TRUE(world.coordinator.WaitReceived(i));
+    world.coordinator.HandleHeld();
+  }
+  EXPECT_EQ(world.coordinator.most_held(), 1u);
+}
+
+TEST(ParticipateTest, ClosesADeviceWhoseMessageIsNotHandledYet) {
+  RpcWorld world;
+  world.coordinator.HoldMessages();
+  Device device(world, world.device_kit);
+  ASSERT_TRUE(device.Say(Hello()));
+  ASSERT_TRUE(world.coordinator.WaitReceived(1));
+  world.coordinator.ChannelOf("d1")->Close(absl::AbortedError("enough"));
+  EXPECT_TRUE(absl::IsAborted(device.End()));
+  EXPECT_TRUE(world.coordinator.WaitConnected("d1", false));
+  world.coordinator.HandleHeld();  // the stream is gone: nothing is read
+}
+
+TEST(ParticipateTest, NoticesADeviceThatLeftWhileItsMessageWaited) {
+  RpcWorld world;
+  world.coordinator.HoldMessages();
+  Device device(world, world.device_kit);
+  ASSERT_TRUE(device.Say(Hello()));
+  ASSERT_TRUE(world.coordinator.WaitReceived(1));
+  device.HangUp();
+  world.coordinator.HandleHeld();
+  EXPECT_TRUE(device.End().ok());
+  EXPECT_TRUE(world.coordinator.WaitConnected("d1", false));
+}
+
 TEST(ParticipateTest, OutlivesAServerThatStopsWhileDevicesAreConnected) {
   RpcWorld world;
   Device device(world, world.device_kit);

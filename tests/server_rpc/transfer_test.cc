@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/status.h"
 #include "client/grpc/channel.h"
 #include "protos/edgetune/v1/federation.grpc.pb.h"
 #include "protos/edgetune/v1/operator.grpc.pb.h"
 #include "protos/grpc_status.h"
 #include "tests/server_rpc/rpc_world.h"
+#include "tests/testing/small_disk.h"
 
 namespace edgetune {
 namespace {
@@ -193,6 +195,23 @@ TEST(UploadTest, RefusesMoreBytesThanAnnounced) {
   v1::UploadChunk chunk = ChunkAt(0, MakeBytes(2001, 10));
   *chunk.mutable_key() = KeyOf(MakeBytes(2000, 10));
   EXPECT_TRUE(absl::IsOutOfRange(SendFlawed(world, chunk)));
+}
+
+// The device would take the server's full disk for its own, and give up.
+TEST(UploadTest, AFullDiskOfTheServerIsToldAsTryAgain) {
+  RpcWorld world;
+  Uploader uploader(world);
+  std::string bytes = MakeBytes(300'000, 17);
+  {
+    testing::SmallDisk disk(100'000);
+    absl::Status status = uploader.SendPart(bytes, 0, bytes.size()).status();
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_EQ(KindOf(status), KindOf(absl::UnavailableError("")));
+  }
+  uint64_t there = uploader.Query(bytes).committed();
+  auto again = uploader.SendPart(bytes, there, bytes.size() - there);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->complete());
 }
 
 TEST(UploadTest, EndsWhenTheRoundHasClosedMeanwhile) {

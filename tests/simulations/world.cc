@@ -135,13 +135,13 @@ void World::PublishRoster() {
   head.mutable_header()->set_issued_ms(absl::ToUnixMillis(absl::Now()));
   head.mutable_header()->set_expires_ms(
       absl::ToUnixMillis(absl::Now() + absl::Hours(1)));
-  head.set_version(roster_ == nullptr ? 1 : roster_->version + 1);
+  head.set_version(roster_ == nullptr ? 1 : roster_->head.version() + 1);
   head.set_leaf_count(roster.entries().size());
   head.set_root(DigestBytes(roster.root()));
   roster_ = std::make_shared<PublishedRoster>(PublishedRoster{
       Get(SignDocument(DocumentUse::kRoster, head.SerializeAsString(),
                        keys.authority)),
-      head.version(), std::move(roster)});
+      head, std::move(roster)});
   coordinator_->SetRoster(roster_);
 }
 

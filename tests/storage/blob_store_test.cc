@@ -265,7 +265,18 @@ TEST_F(BlobStoreTest, DroppingForgetsAnArrival) {
   ASSERT_TRUE(store_->DropPartial("u").ok());
   EXPECT_TRUE(store_->DropPartial("u").ok());
   EXPECT_EQ(*store_->PartialSize("u"), 0u);
+  EXPECT_TRUE(store_->ListPartials()->empty());
   EXPECT_EQ(Debris(), 0);
+}
+
+TEST_F(BlobStoreTest, ListsTheArrivalsThatAreNotFinished) {
+  const Digest digest = Sha256("abcd");
+  for (const char* name : {"v", "u", "w"}) {
+    ASSERT_TRUE(Append(name, 0, "ab", 4).ok());
+  }
+  ASSERT_TRUE(Append("v", 2, "cd", 4).ok());
+  ASSERT_TRUE(store_->FinishPartial("v", digest, 4).ok());
+  EXPECT_EQ(*store_->ListPartials(), (std::vector<std::string>{"u", "w"}));
 }
 
 TEST_F(BlobStoreTest, NamesCannotLeaveTheDirectory) {

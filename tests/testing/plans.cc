@@ -102,6 +102,18 @@ v1::TaskPlan ValidPlan() {
   return plan;
 }
 
+v1::TaskPlan MaskedPlan() {
+  v1::TaskPlan plan = ValidPlan();
+  v1::SecAggSpec& secagg = *plan.mutable_secagg();
+  secagg.set_enabled(true);
+  secagg.set_n_min(4);
+  secagg.set_bits(32);
+  secagg.set_bound(0.25);
+  secagg.set_group(300);
+  secagg.set_max_contributions(1);
+  return plan;
+}
+
 v1::RoundManifest ValidManifest() {
   v1::RoundManifest manifest;
   FillHeader(manifest.mutable_header());

@@ -10,6 +10,9 @@ namespace edgetune {
 // 56 coordinates. Digests are 32 equal bytes. Tests change what they need.
 v1::TaskPlan ValidPlan();
 
+// The same with masking: n_min 4, b = 32, quorum 3 of 4.
+v1::TaskPlan MaskedPlan();
+
 // A training manifest and the card of version 1 that fit ValidPlan.
 v1::RoundManifest ValidManifest();
 v1::ModelCard ValidCard();

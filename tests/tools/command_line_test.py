@@ -6,6 +6,7 @@ half-written.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import tempfile
 import unittest
 
 OPTIONS = None
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # <linux/prctl.h>, <linux/capability.h>
 CHAT = '{"messages":[{"role":"user","content":"Say a"},{"role":"assistant","content":"a"}]}\n'
 
 
@@ -28,17 +30,21 @@ class CommandLineTest(unittest.TestCase):
         self.model = self.folder / "tiny.gguf"
         subprocess.run([OPTIONS.model_maker, self.model], check=True)
 
-    def edgetune(self, *arguments, path=None, limit=None):
+    def edgetune(self, *arguments, path=None, limit=None, unprivileged=False):
         environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"),
                        "XDG_DATA_HOME": str(self.folder / "share")}
         if path is not None:
             environment["PATH"] = str(path)
 
-        def limit_files():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        def prepare():
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            if unprivileged:
+                # Root, too, is then bound by the modes of files.
+                ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
         return subprocess.run([OPTIONS.edgetune, *map(str, arguments)], env=environment,
                               capture_output=True, text=True, timeout=120, check=False,
-                              preexec_fn=limit_files if limit else None)
+                              preexec_fn=prepare)
 
     def assert_fails(self, result, code, *words):
         """One `error:` line with these words, then at most one hint."""
@@ -212,6 +218,21 @@ class CommandLineTest(unittest.TestCase):
         self.assert_fails(self.edgetune("train", self.run_file(), "--data", data, "--out", out,
                                         "--quiet"), 4, "data.jsonl:2")
         self.assertFalse(out.exists())
+
+    def test_APlaceThatCannotBeWrittenIsFoundBeforeTheWork(self):
+        closed = self.folder / "closed"
+        closed.mkdir(mode=0o500)
+        beneath_a_file = self.model / "adapter"
+        # Bad data would be the next thing to be told.
+        data = self.write("data.jsonl", "[1]\n")
+        for out in (closed / "adapter", beneath_a_file):
+            result = self.edgetune("train", self.run_file(), "--data", data, "--out", out,
+                                   unprivileged=True)
+            self.assert_fails(result, 4, str(out.parent), "--out")
+            result = self.edgetune("demo", "--model", self.model, "--out", out,
+                                   unprivileged=True)
+            self.assert_fails(result, 4, str(out.parent), "--out")
+        self.assertEqual(list(closed.iterdir()), [])
 
     def test_AnAdapterOfNothingIsRefused(self):
         self.assert_fails(self.edgetune("adapter", "inspect", self.model, "--model", self.model),

@@ -195,18 +195,46 @@ TEST_P(LoraTrainerTest, SeedAndRoundDecideTheExamples) {
 }
 
 TEST_P(LoraTrainerTest, EvaluationIsTheLossOfLabelledTokens) {
-  const auto all = trainer_->Evaluate(given_.adapter, given_.examples, 0);
+  const auto all =
+      trainer_->Evaluate(given_.adapter, given_.examples, 0, stop_);
   ASSERT_TRUE(all.ok()) << all.status();
   EXPECT_NEAR(all->nll_sum / static_cast<double>(all->tokens), given_.loss,
               1e-5);
   // The second example alone: its labels begin at token 1.
-  const auto two = trainer_->Evaluate(given_.adapter, given_.examples, 2);
-  const auto one = trainer_->Evaluate(given_.adapter, given_.examples, 1);
+  const auto two =
+      trainer_->Evaluate(given_.adapter, given_.examples, 2, stop_);
+  const auto one =
+      trainer_->Evaluate(given_.adapter, given_.examples, 1, stop_);
   ASSERT_TRUE(one.ok() && two.ok());
   const auto& scores = given_.log_probs[1];
   EXPECT_EQ(two->tokens - one->tokens, 4);
   EXPECT_NEAR(two->nll_sum - one->nll_sum,
               -std::accumulate(scores.begin(), scores.end(), 0.0), 1e-4);
+}
+
+// Asks to stop while its first example is read.
+class StoppingSource final : public ExampleSource {
+ public:
+  StoppingSource(const ExampleSource* real, StopToken* stop)
+      : real_(real), stop_(stop) {}
+  int64_t size() const override { return real_->size(); }
+  const LabelledTokens& Get(int64_t index) const override {
+    *stop_ = true;
+    return real_->Get(index);
+  }
+
+ private:
+  const ExampleSource* const real_;
+  StopToken* const stop_;
+};
+
+TEST_P(LoraTrainerTest, StoppedEvaluationGivesNoScore) {
+  const StoppingSource source(&given_.examples, &stop_);
+  EXPECT_EQ(trainer_->Evaluate(given_.adapter, source, 0, stop_).status(),
+            absl::CancelledError("the evaluation was stopped"));
+  stop_ = false;
+  EXPECT_TRUE(
+      trainer_->Evaluate(given_.adapter, given_.examples, 0, stop_).ok());
 }
 
 TEST_P(LoraTrainerTest, StopsBetweenSteps) {

@@ -175,7 +175,8 @@ struct LoraTrainer::Body {
 
   absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                       const ExampleSource& examples,
-                                      int64_t max_examples) const;
+                                      int64_t max_examples,
+                                      const StopToken& stop) const;
   absl::StatusOr<TrainResult> Train(
       const Adapter& adapter, const ExampleSource& examples,
       const TrainConfig& config, const StopToken& stop,
@@ -186,8 +187,8 @@ struct LoraTrainer::Body {
 };
 
 absl::StatusOr<Evaluation> LoraTrainer::Body::Evaluate(
-    const Adapter& adapter, const ExampleSource& examples,
-    int64_t max_examples) const {
+    const Adapter& adapter, const ExampleSource& examples, int64_t max_examples,
+    const StopToken& stop) const {
   const at::NoGradGuard no_grad;
   EDGETUNE_ASSIGN_OR_RETURN(
       const LoraFactors lora,
@@ -200,6 +201,9 @@ absl::StatusOr<Evaluation> LoraTrainer::Body::Evaluate(
   Evaluation out;
   out.tokens = static_cast<int64_t>(TargetsOf(all).rows.size());
   for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    if (stop.load(std::memory_order_relaxed)) {
+      return absl::CancelledError("the evaluation was stopped");
+    }
     size_t tokens = 0;
     do {
       tokens += all[end++]->tokens.size();
@@ -313,10 +317,11 @@ std::string LoraTrainer::precision() const {
 // the one that made this.
 absl::StatusOr<Evaluation> LoraTrainer::Evaluate(const Adapter& adapter,
                                                  const ExampleSource& examples,
-                                                 int64_t max_examples) {
+                                                 int64_t max_examples,
+                                                 const StopToken& stop) {
   return CatchExceptions([&] {
     at::set_num_threads(body_->threads);
-    return body_->Evaluate(adapter, examples, max_examples);
+    return body_->Evaluate(adapter, examples, max_examples, stop);
   });
 }
 

@@ -32,7 +32,8 @@ class LoraTrainer final : public Trainer {
   std::string precision() const override;
   absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                       const ExampleSource& examples,
-                                      int64_t max_examples) override;
+                                      int64_t max_examples,
+                                      const StopToken& stop) override;
   absl::StatusOr<TrainResult> Train(
       const Adapter& adapter, const ExampleSource& examples,
       const TrainConfig& config, TrainerState& state, const StopToken& stop,
