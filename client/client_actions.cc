@@ -225,6 +225,7 @@ void ClientLoop::End(const SessionId& id, Ending ending) {
   if (!stored.ok()) Finish(stored);
   if (masking_.has_value()) masking_->End();
   masking_.reset();
+  mask_until_ = absl::InfiniteFuture();
   if (participation_ != nullptr) participation_->Discard();
   participation_.reset();
   stored_report_.reset();

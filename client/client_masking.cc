@@ -37,6 +37,8 @@ absl::Status ClientLoop::TryStartMasking() {
                       SessionText(session_.id()),
                       SecAggThreshold(options.shape.n_min)));
   masking_.emplace(std::move(options));
+  mask_until_ =
+      absl::FromUnixMillis(assignment.manifest.header().expires_ms());
   PerformMasking(masking_->Start(std::move(input)));
   return absl::OkStatus();
 }
@@ -117,6 +119,15 @@ void ClientLoop::AbortMasking(const absl::Status& status) {
   }
   follow_ups_.push_back({Event::Type::kStepFailed});
   if (!feeding_) DrainEvents();
+}
+
+// A coordinator that has gone silent must not keep the secrets in memory.
+void ClientLoop::GiveUpMaskingIfDue() {
+  if (dependencies_.clock->Now() < mask_until_) return;
+  mask_until_ = absl::InfiniteFuture();
+  if (masking_.has_value()) {
+    PerformMasking(masking_->Fail(v1::DEADLINE, "the manifest has expired"));
+  }
 }
 
 void ClientLoop::RepeatMasking() {

@@ -126,6 +126,24 @@ TEST(EvilClientTest, A17UploadsOfAnotherLengthAreRefused) {
   }
 }
 
+TEST(EvilClientTest, A17AnInputWithoutItsUploadIsRefused) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(2);
+  liar.to_server = [&](Body& honest) {
+    if (!honest.has_input()) return true;
+    Body lie = honest;
+    lie.mutable_input()->set_digest(std::string(32, 'd'));
+    liar.Sign(lie);
+    liar.Send(lie);
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(world.WaitEvent("refused the masked update of " +
+                              liar.member.name + ": no upload"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 3, 4});
+}
+
 TEST(EvilClientTest, A4AnInputAfterTheFreezeIsLateAndNotInTheSum) {
   TlsWorld world(5);
   absl::Notification late;
@@ -242,6 +260,56 @@ INSTANTIATE_TEST_SUITE_P(
                       Moment{"WithItsSignature", Body::kSurvivors, 5, 5},
                       Moment{"WithItsAnswer", Body::kUnmask, 5, 5}),
     [](const auto& info) { return info.param.name; });
+
+// The roster that a round began under holds for that round.
+TEST(EvilClientTest, A13ARevokedMemberIsNotAskedInTheNextRound) {
+  TlsWorld world(5);
+  world.device(0).to_server = [&](Body& message) {
+    if (message.has_ack()) world.PublishRoster({2});
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt(0).survivors(), 5u);
+  const v1::RoundReceipt next = world.WaitReceipt(1);
+  ASSERT_THAT(next.groups(), SizeIs(1));
+  EXPECT_EQ(next.groups(0).cohort_size(), 4);
+}
+
+// --- too few
+
+TEST(EvilClientTest, A2FewerKeysThanTheSmallestCohortAreNotEnough) {
+  TlsWorld world(5);
+  absl::Notification left;
+  for (const uint32_t slow : {2, 3, 4}) {
+    world.device(slow).to_server = [&](Body&) {
+      left.WaitForNotification();
+      return true;
+    };
+  }
+  world.Submit();
+  world.WaitUntil([&](const v1::RunStatus&) {
+    return world.CountEvents("sent its keys") == 2;
+  });
+  world.coordinator().SetDenied(
+      {world.fleet.members[0].name, world.fleet.members[1].name});
+  world.WaitUntil([&](const v1::RunStatus&) {
+    return world.CountEvents("the device is denied") == 2;
+  });
+  left.Notify();
+  EXPECT_TRUE(world.WaitEvent("NOT_ENOUGH: 3 clients sent keys"));
+}
+
+// Nobody can see a single weight; their sum must be possible.
+TEST(EvilClientTest, AWeightThatCannotBeEndsTheRun) {
+  TlsWorld world(5);
+  world.run.plan.mutable_rounds()->set_weights("examples");
+  for (uint32_t i = 0; i < 5; ++i) world.device(i).weight = 1e-12;
+  world.Submit();
+  const v1::RunStatus status = world.WaitUntil([](const v1::RunStatus& s) {
+    return s.state() == v1::RunStatus::FAILED;
+  });
+  EXPECT_THAT(status.detail(), HasSubstr("the weights sum to 0"));
+}
 
 // --- two answers
 

@@ -133,6 +133,19 @@ TEST(EvilCohortTest, A8AndA13ARevokedMemberEndsTheSession) {
   ExpectLeft(world.Play(), v1::BAD_ROSTER);
 }
 
+TEST(EvilCohortTest, A8ACohortBelowThePlansSmallestCohortEndsTheSession) {
+  LyingCoordinator world;
+  world.run.plan.mutable_secagg()->set_n_min(5);
+  world.to_member = [](uint32_t index, v1::SecAggServerMessage& message) {
+    if (index == kVictim && message.has_cohort()) {
+      message.mutable_cohort()->mutable_entries()->RemoveLast();
+    }
+    return true;
+  };
+  world.MakeClient().Start();
+  ExpectLeft(world.Play(), v1::COHORT_SIZE);
+}
+
 TEST(EvilCohortTest, A13UnenrolledMembersEndTheSession) {
   LyingCoordinator world({.unenrolled = {0, 2, 4}});
   world.MakeClient().Start();
@@ -145,6 +158,20 @@ TEST(EvilCohortTest, A11AnotherManifestForHalfOfTheCohortEndsTheSession) {
                           {4, secagg::ManifestDigest("another")}};
   world.MakeClient().Start();
   ExpectLeft(world.Play(), v1::BAD_SIGNATURE);
+}
+
+// The secrets of a session do not outlive its manifest.
+TEST(EvilCohortTest, A8ACoordinatorThatFallsSilentIsLeft) {
+  LyingCoordinator world;
+  world.to_member = [](uint32_t index, v1::SecAggServerMessage&) {
+    return index != kVictim;
+  };
+  world.MakeClient().Start();
+  world.Hear({v1::ClientMessage::kHello});
+  testing::Papers papers = world.MakePapers();
+  papers.manifest.mutable_header()->set_expires_ms(
+      absl::ToUnixMillis(absl::Now() + absl::Seconds(2)));
+  ExpectLeft(world.Play(papers.Sign()), v1::DEADLINE);
 }
 
 // Nothing above fails because nothing works.

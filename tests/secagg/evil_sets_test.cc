@@ -219,6 +219,21 @@ TEST(EvilSurvivorsTest, A9ASecondU3IsRefusedAndKeptAsEvidence) {
   EXPECT_THAT(client.Rows("SELECT * FROM signed_sets"), SizeIs(1));
 }
 
+// Asked for its vector again while it sends it, as after a broken stream.
+TEST(EvilSurvivorsTest, AnOpenThatComesTwiceChangesNothing) {
+  LyingCoordinator world;
+  world.to_member = [&](uint32_t index, v1::SecAggServerMessage& message) {
+    if (index == kVictim && message.has_open()) {
+      for (int i = 0; i < 20; ++i) world.Tell(kVictim, message);
+    }
+    return true;
+  };
+  world.MakeClient().Start();
+  const LyingCoordinator::Fate fate = world.Play();
+  EXPECT_TRUE(fate.committed);
+  EXPECT_EQ(fate.code, v1::ABORT_UNSPECIFIED);
+}
+
 // --- R5
 
 // Replaces the signatures that the victim is shown.

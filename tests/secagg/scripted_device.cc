@@ -131,7 +131,8 @@ void ScriptedDevice::Begin(const v1::Assignment& assignment) {
   secagg::PlainInput input{.coordinates = coordinates};
   for (const MaskedShape::Lane& lane : options.shape.lanes) {
     input.lanes[lane.use] = lane.use == LaneUse::kClamped ? 0 : lane.bound / 2;
-    if (lane.use == LaneUse::kWeight) input.weight = lane.bound / 2;
+    if (lane.use != LaneUse::kWeight) continue;
+    input.lanes[lane.use] = input.weight = weight;
   }
   secagg::RingVector vector =
       Quantize(options.shape, input, secagg::CanaryOf(options.manifest),

@@ -42,6 +42,7 @@ class ScriptedDevice final : private Transport::Listener {
   // After the vector was sent, before MaskedInput is; false: it is not.
   std::function<bool()> uploaded;
   float value = 0.01f;
+  double weight = 0.5;  // where the plan weighs
 
   // Sends a masking message of the current session as it is.
   void Send(const Body& message);

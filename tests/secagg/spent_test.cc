@@ -97,6 +97,19 @@ TEST(SpentTest, A12AClientThatStoppedAndStartedRemembers) {
   ExpectSpent(world, world.MakePapers(0, 1));
 }
 
+// Its secrets were in memory only.
+TEST(SpentTest, A27AClientThatStopsWhileMaskingIsFreeAfterwards) {
+  LyingCoordinator world;
+  testing::RealClient& client = world.MakeClient();
+  client.Start();
+  world.stop = [](const Body& message) { return message.has_shares(); };
+  world.Play();
+  client.Stop();
+  world.MakeClient().Start();
+  EXPECT_FALSE(world.Hear({v1::ClientMessage::kHello}).hello().has_resume());
+  world.ExpectAccepted(world.MakePapers(0, 1).Sign());
+}
+
 TEST(SpentTest, A12AKilledClientRemembersAfterItsInput) {
   LyingCoordinator world;
   testing::ClientProcess& client = world.MakeProcess();

@@ -156,13 +156,13 @@ size_t TlsWorld::CountEvents(const std::string& text) {
   });
 }
 
-v1::RoundReceipt TlsWorld::WaitReceipt() {
+v1::RoundReceipt TlsWorld::WaitReceipt(int round) {
   const v1::RunStatus status = WaitUntil(
-      [](const v1::RunStatus& s) { return s.receipts_size() > 0; });
+      [&](const v1::RunStatus& s) { return s.receipts_size() > round; });
   v1::RoundReceipt receipt;
-  if (status.receipts_size() == 0) return receipt;
+  if (status.receipts_size() <= round) return receipt;
   const auto blob =
-      blobs_->Get(DigestFromBytes(status.receipts(0)).value()).value();
+      blobs_->Get(DigestFromBytes(status.receipts(round)).value()).value();
   v1::Envelope envelope;
   EXPECT_TRUE(envelope.ParseFromArray(blob->bytes().data(),
                                       static_cast<int>(blob->bytes().size())));

@@ -43,8 +43,8 @@ class TlsWorld {
   // An event whose text holds this has come.
   bool WaitEvent(const std::string& text);
   size_t CountEvents(const std::string& text);
-  // The receipt of round 0.
-  v1::RoundReceipt WaitReceipt();
+  // The receipt of this round.
+  v1::RoundReceipt WaitReceipt(int round = 0);
   // Points of blame of a member.
   uint32_t ScoreOf(uint32_t index);
   // Whether version 1 of the adapter is the initial one plus the mean of what
