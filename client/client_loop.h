@@ -107,7 +107,7 @@ class ClientLoop final : public Client, private Transport::Listener {
   std::optional<secagg::SecAggClient> masking_;
   absl::Time mask_until_ = absl::InfiniteFuture();
   bool masking_failed_ = false;  // while the masked update was being sent
-  WorkThread* work_ = nullptr;  // while Run runs
+  WorkThread* work_ = nullptr;   // while Run runs
 
   bool up_ = false;
   int failed_connections_ = 0;  // in a row

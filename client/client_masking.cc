@@ -32,13 +32,12 @@ absl::Status ClientLoop::TryStartMasking() {
   options.shape = assignment.masking->shape;
   options.random = &random_;
   EDGETUNE_RETURN_IF_ERROR(masking_store_.MarkAdvertised(session_.id()));
-  LogInfo(fmt::format("{}: masking the result; the coordinator learns the sum "
-                      "over at least {} clients",
-                      SessionText(session_.id()),
-                      SecAggThreshold(options.shape.n_min)));
+  LogInfo(fmt::format(
+      "{}: masking the result; the coordinator learns the sum "
+      "over at least {} clients",
+      SessionText(session_.id()), SecAggThreshold(options.shape.n_min)));
   masking_.emplace(std::move(options));
-  mask_until_ =
-      absl::FromUnixMillis(assignment.manifest.header().expires_ms());
+  mask_until_ = absl::FromUnixMillis(assignment.manifest.header().expires_ms());
   PerformMasking(masking_->Start(std::move(input)));
   return absl::OkStatus();
 }
@@ -93,9 +92,10 @@ absl::Status ClientLoop::PerformMasking(SecAggClient::Action& action) {
       return masking_store_.RememberSurvivors(session_.id(), action.session,
                                               action.document, now);
     case Kind::kEvidence:
-      LogError(fmt::format("{}: the coordinator signed two survivor sets for "
-                           "one session; both are kept as evidence",
-                           SessionText(session_.id())));
+      LogError(
+          fmt::format("{}: the coordinator signed two survivor sets for "
+                      "one session; both are kept as evidence",
+                      SessionText(session_.id())));
       return masking_store_.KeepEvidence(action.session, action.document, now);
     case Kind::kAborted:
       return secagg::AbortError(action.code, action.detail);

@@ -34,8 +34,8 @@ class SecAggMemberTest : public ::testing::Test {
 };
 
 TEST_F(SecAggMemberTest, GoodKeysBecomeAnEntryThatProvesItself) {
-  const auto entry = CheckAdvertisement(
-      manifest_, member_, FleetOfFive().ProofOf(kVictim), keys_);
+  const auto entry = CheckAdvertisement(manifest_, member_,
+                                        FleetOfFive().ProofOf(kVictim), keys_);
   ASSERT_TRUE(entry.ok()) << entry.status();
   EXPECT_TRUE(CheckEntrySizes(*entry).ok());
   EXPECT_TRUE(IsInRoster(*entry, FleetOfFive().root()));
@@ -72,17 +72,16 @@ TEST_F(SecAggMemberTest, KeysForAnotherManifestAreRefused) {
 }
 
 TEST_F(SecAggMemberTest, KeysThatAnotherSignedAreRefused) {
-  keys_.set_signature(
-      FleetOfFive()
-          .identities[2]
-          .Sign(AdvertiseBytes(manifest_, member_.id, keys_))
-          .value());
+  keys_.set_signature(FleetOfFive()
+                          .identities[2]
+                          .Sign(AdvertiseBytes(manifest_, member_.id, keys_))
+                          .value());
   EXPECT_EQ(Check(), v1::BAD_SIGNATURE);
 }
 
 TEST_F(SecAggMemberTest, EveryFieldIsSigned) {
-  for (std::string* field : {keys_.mutable_c_pk(), keys_.mutable_s_pk(),
-                             keys_.mutable_nonce()}) {
+  for (std::string* field :
+       {keys_.mutable_c_pk(), keys_.mutable_s_pk(), keys_.mutable_nonce()}) {
     const std::string whole = *field;
     Flip(*field);
     EXPECT_EQ(Check(), v1::BAD_SIGNATURE);

@@ -47,8 +47,8 @@ CuttingProxy::CuttingProxy(int server_port) : server_port_(server_port) {
   listener_ = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = Loopback(0);
   socklen_t size = sizeof(address);
-  EDGETUNE_CHECK(bind(listener_, reinterpret_cast<sockaddr*>(&address),
-                      size) == 0);
+  EDGETUNE_CHECK(bind(listener_, reinterpret_cast<sockaddr*>(&address), size) ==
+                 0);
   EDGETUNE_CHECK(listen(listener_, 8) == 0);
   EDGETUNE_CHECK(getsockname(listener_, reinterpret_cast<sockaddr*>(&address),
                              &size) == 0);

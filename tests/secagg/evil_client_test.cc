@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "absl/synchronization/notification.h"
+#include "privacy/secagg/encoding.h"
 #include "tests/secagg/tls_world.h"
 
 namespace edgetune {
@@ -15,8 +16,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-using ::testing::SizeIs;
 using testing::ScriptedDevice;
+using ::testing::SizeIs;
 using testing::TlsWorld;
 using Body = ScriptedDevice::Body;
 
@@ -36,8 +37,8 @@ void ExpectNothingPublished(TlsWorld& world, const std::string& code) {
 void DealGarbage(ScriptedDevice& liar, uint32_t position) {
   liar.to_server = [&liar, position](Body& message) {
     if (!message.has_shares()) return true;
-    *message.mutable_shares()->mutable_ciphertexts(
-        static_cast<int>(position)) = std::string(92, 'x');
+    *message.mutable_shares()->mutable_ciphertexts(static_cast<int>(position)) =
+        std::string(92, 'x');
     liar.Sign(message);
     return true;
   };
@@ -180,7 +181,8 @@ TEST(EvilClientTest, A18KeysSignedForAnotherIdAreRefused) {
       v1::AdvertiseKeys& keys = *message.mutable_advertise();
       const Digest manifest = DigestFromBytes(keys.manifest()).value();
       keys.set_signature(
-          robbed.identity.Sign(AdvertiseBytes(manifest, robbed.id, keys))
+          robbed.identity
+              .Sign(secagg::AdvertiseBytes(manifest, robbed.id, keys))
               .value());
     }
     return true;
@@ -328,8 +330,7 @@ TEST(EvilClientTest, A5ASecondDifferentAnswerIsAReplayAndEvidence) {
   EXPECT_TRUE(world.WaitEvent("refused a masking message of " +
                               liar.member.name + ": REPLAY"));
   EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
-  const auto rows =
-      world.Rows("SELECT device, document FROM secagg_evidence");
+  const auto rows = world.Rows("SELECT device, document FROM secagg_evidence");
   ASSERT_THAT(rows, Not(IsEmpty()));
   EXPECT_EQ(std::get<std::string>(rows[0][0]), liar.member.name);
   v1::Contradiction proof;

@@ -28,10 +28,10 @@ void SignAs(const LyingCoordinator& world, int index, v1::Cohort& cohort) {
   keys.set_s_pk(entry.s_pk());
   keys.set_nonce(entry.nonce());
   const TlsFleet::Member& member = world.fleet.members[index];
-  entry.set_signature(member.identity
-                          .Sign(secagg::AdvertiseBytes(world.manifest(),
-                                                       member.id, keys))
-                          .value());
+  entry.set_signature(
+      member.identity
+          .Sign(secagg::AdvertiseBytes(world.manifest(), member.id, keys))
+          .value());
 }
 
 struct Lie {
@@ -119,8 +119,7 @@ const Lie kLies[] = {
                .value());
        SignAs(world, 3, c);
      }},
-    {"KeyOfAnotherLength", v1::LENGTH,
-     [](LyingCoordinator&, v1::Cohort& c) {
+    {"KeyOfAnotherLength", v1::LENGTH, [](LyingCoordinator&, v1::Cohort& c) {
        c.mutable_entries(3)->mutable_c_pk()->pop_back();
      }}};
 

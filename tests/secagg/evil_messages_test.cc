@@ -30,7 +30,9 @@ const std::vector<Lie>& Lies() {
       {Body::kShares, v1::LENGTH,
        [](Body& m) { m.mutable_shares()->mutable_commitment()->pop_back(); }},
       {Body::kShares, v1::LENGTH,
-       [](Body& m) { m.mutable_shares()->mutable_ciphertexts()->RemoveLast(); }},
+       [](Body& m) {
+         m.mutable_shares()->mutable_ciphertexts()->RemoveLast();
+       }},
       {Body::kShares, v1::LENGTH,
        [](Body& m) { m.mutable_shares()->clear_ciphertexts(); }},
       {Body::kShares, v1::LENGTH,
@@ -108,9 +110,8 @@ const std::vector<Lie>& Lies() {
       {Body::kInput, v1::BAD_SIGNATURE,
        [](Body& m) { m.mutable_input()->set_signature(std::string(64, 's')); }},
       {Body::kSurvivors, v1::BAD_SIGNATURE,
-       [](Body& m) {
-         m.mutable_survivors()->set_signature(std::string(64, 's'));
-       }},
+       [](Body&
+              m) { m.mutable_survivors()->set_signature(std::string(64, 's')); }},
       {Body::kUnmask, v1::BAD_SIGNATURE, [](Body& m) {
          m.mutable_unmask()->set_signature(std::string(64, 's'));
        }}};
@@ -118,8 +119,8 @@ const std::vector<Lie>& Lies() {
 }
 
 size_t CountLies(v1::AbortCode code) {
-  return static_cast<size_t>(
-      std::ranges::count(Lies(), code, [](const Lie& lie) { return lie.code; }));
+  return static_cast<size_t>(std::ranges::count(
+      Lies(), code, [](const Lie& lie) { return lie.code; }));
 }
 
 TEST(EvilMessagesTest, A17EveryLieIsRefusedAndTheTruthAfterItTaken) {
@@ -139,8 +140,7 @@ TEST(EvilMessagesTest, A17EveryLieIsRefusedAndTheTruthAfterItTaken) {
   world.ExpectAdapterIsMeanOf({0, 1, 2, 3, 4});
   const std::string refused =
       "refused a masking message of " + liar.member.name + ": ";
-  for (const v1::AbortCode code :
-       {v1::LENGTH, v1::REPLAY, v1::BAD_SIGNATURE}) {
+  for (const v1::AbortCode code : {v1::LENGTH, v1::REPLAY, v1::BAD_SIGNATURE}) {
     // Later rounds tell the same lies again.
     EXPECT_GE(world.CountEvents(refused + v1::AbortCode_Name(code)),
               CountLies(code));
@@ -150,9 +150,8 @@ TEST(EvilMessagesTest, A17EveryLieIsRefusedAndTheTruthAfterItTaken) {
 TEST(EvilMessagesTest, A17UnknownFieldsChangeNothing) {
   TlsWorld world(5);
   world.device(kLiar).to_server = [](Body& message) {
-    message.GetReflection()
-        ->MutableUnknownFields(&message)
-        ->AddLengthDelimited(999, std::string(1000, 'u'));
+    message.GetReflection()->MutableUnknownFields(&message)->AddLengthDelimited(
+        999, std::string(1000, 'u'));
     return true;
   };
   world.Submit();

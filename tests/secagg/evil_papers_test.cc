@@ -9,9 +9,9 @@
 namespace edgetune {
 namespace {
 
+using testing::Expire;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::Expire;
 using testing::LyingCoordinator;
 using testing::Papers;
 
@@ -59,16 +59,21 @@ const Lie kRosterLies[] = {
      [](Papers& p, const Keys&) { Expire(p.head.mutable_header()); }},
     {"SignedByTheRoundKey", v1::BAD_ROSTER,
      [](Papers& p, const Keys& keys) { p.head_key = &keys.round; }},
-    {"InTheRoundRole", v1::BAD_ROSTER, {},
+    {"InTheRoundRole",
+     v1::BAD_ROSTER,
+     {},
      [](v1::Assignment& a, const Keys& keys) {
-       *a.mutable_roster() =
-           Resign(a.roster(), DocumentUse::kCard, keys.round);
+       *a.mutable_roster() = Resign(a.roster(), DocumentUse::kCard, keys.round);
      }},
-    {"Changed", v1::BAD_ROSTER, {},
+    {"Changed",
+     v1::BAD_ROSTER,
+     {},
      [](v1::Assignment& a, const Keys&) {
        a.mutable_roster()->mutable_payload()->back() ^= 1;
      }},
-    {"Missing", v1::BAD_ROSTER, {},
+    {"Missing",
+     v1::BAD_ROSTER,
+     {},
      [](v1::Assignment& a, const Keys&) { a.clear_roster(); }},
     {"AnotherRootThanTheManifests", v1::BAD_ROSTER,
      [](Papers& p, const Keys&) { p.head.set_root(std::string(32, 'r')); }},
@@ -84,13 +89,17 @@ INSTANTIATE_TEST_SUITE_P(A13Roster, EvilPapersTest,
 const Lie kRoleLies[] = {
     {"PlanSignedByTheRoundKey", v1::BAD_SIGNATURE,
      [](Papers& p, const Keys& keys) { p.plan_key = &keys.round; }},
-    {"PlanInTheRoundRole", v1::BAD_SIGNATURE, {},
+    {"PlanInTheRoundRole",
+     v1::BAD_SIGNATURE,
+     {},
      [](v1::Assignment& a, const Keys& keys) {
        *a.mutable_plan() = Resign(a.plan(), DocumentUse::kManifest, keys.round);
      }},
     {"ManifestSignedByTheReleaseKey", v1::BAD_SIGNATURE,
      [](Papers& p, const Keys& keys) { p.manifest_key = &keys.release; }},
-    {"CardPassedOffAsAManifest", v1::BAD_SIGNATURE, {},
+    {"CardPassedOffAsAManifest",
+     v1::BAD_SIGNATURE,
+     {},
      [](v1::Assignment& a, const Keys& keys) {
        *a.mutable_manifest() =
            Resign(a.manifest(), DocumentUse::kCard, keys.round);
@@ -151,9 +160,13 @@ const Lie kOldLies[] = {
        p.manifest.set_prev_card_digest(
            Sha256Bytes(p.cards[1].SerializeAsString()));
      }},
-    {"ChainThatEndsEarly", v1::REPLAY, {},
+    {"ChainThatEndsEarly",
+     v1::REPLAY,
+     {},
      [](v1::Assignment& a, const Keys&) { a.mutable_cards()->RemoveLast(); }},
-    {"ChainMissing", v1::REPLAY, {},
+    {"ChainMissing",
+     v1::REPLAY,
+     {},
      [](v1::Assignment& a, const Keys&) { a.clear_cards(); }},
     {"AdapterThatIsNotTheHead", v1::REPLAY,
      [](Papers& p, const Keys&) {

@@ -10,9 +10,9 @@ namespace edgetune {
 namespace {
 
 using ::testing::Contains;
+using testing::LyingCoordinator;
 using ::testing::Not;
 using ::testing::SizeIs;
-using testing::LyingCoordinator;
 using Body = LyingCoordinator::Body;
 using Pass = LyingCoordinator::Pass;
 
@@ -95,7 +95,8 @@ const Lie kSharerLies[] = {
      }},
     {"ThatNobodySigned", v1::BAD_SIGNATURE,
      [](LyingCoordinator&, v1::SecAggServerMessage& m) {
-       if (m.has_shares()) m.mutable_shares()->set_signature(std::string(64, 0));
+       if (m.has_shares())
+         m.mutable_shares()->set_signature(std::string(64, 0));
      }},
     {"OfAnotherSession", v1::REPLAY,
      [](LyingCoordinator&, v1::SecAggServerMessage& m) {
@@ -118,12 +119,12 @@ INSTANTIATE_TEST_SUITE_P(A9, EvilSharersTest, ::testing::ValuesIn(kSharerLies),
 // same.
 TEST(EvilSharersTest, A15AnIgnoredComplaintEndsTheSession) {
   LyingCoordinator world;
-  const Lie garbage{"", v1::BAD_SHARE,
-                    [](LyingCoordinator&, v1::SecAggServerMessage& m) {
-                      if (!m.has_shares()) return;
-                      *m.mutable_shares()->mutable_shares(0)
-                           ->mutable_ciphertext() = std::string(92, 'x');
-                    }};
+  const Lie garbage{
+      "", v1::BAD_SHARE, [](LyingCoordinator&, v1::SecAggServerMessage& m) {
+        if (!m.has_shares()) return;
+        *m.mutable_shares()->mutable_shares(0)->mutable_ciphertext() =
+            std::string(92, 'x');
+      }};
   Bend(world, garbage);
   int complaints = 0;
   world.to_server = [&](uint32_t index, Body& message) {
@@ -185,7 +186,8 @@ const Lie kSurvivorLies[] = {
      }},
     {"ThatNobodySigned", v1::BAD_SIGNATURE,
      [](LyingCoordinator&, v1::SecAggServerMessage& m) {
-       if (m.has_freeze()) m.mutable_freeze()->set_signature(std::string(64, 0));
+       if (m.has_freeze())
+         m.mutable_freeze()->set_signature(std::string(64, 0));
      }},
     {"WithPaddingBits", v1::LENGTH,
      [](LyingCoordinator& world, v1::SecAggServerMessage& m) {
@@ -271,15 +273,14 @@ TEST(EvilSignaturesTest, A9OneMemberTwiceCountsOnce) {
 }
 
 TEST(EvilSignaturesTest, A9SignaturesOverAnotherSetDoNotCount) {
-  ExpectKeptItsShares(FateWithSignatures(
-      [](LyingCoordinator& world, v1::UnmaskRequest& request) {
-        for (v1::IndexedSignature& entry : *request.mutable_signatures()) {
-          if (entry.index() == kVictim) continue;
-          entry.set_signature(world.SurvivorSignature(
-              entry.index(), world.u2(),
-              secagg::BitmapOf(Members({0, 1, 2, 3}))));
-        }
-      }));
+  ExpectKeptItsShares(FateWithSignatures([](LyingCoordinator& world,
+                                            v1::UnmaskRequest& request) {
+    for (v1::IndexedSignature& entry : *request.mutable_signatures()) {
+      if (entry.index() == kVictim) continue;
+      entry.set_signature(world.SurvivorSignature(
+          entry.index(), world.u2(), secagg::BitmapOf(Members({0, 1, 2, 3}))));
+    }
+  }));
 }
 
 TEST(EvilSignaturesTest, A9AnOutsiderInTheListIsALength) {

@@ -74,17 +74,15 @@ class SplitViews {
       if (signer == kTarget && !ViewOf(member)[kTarget]) continue;
       v1::IndexedSignature& entry = *request.add_signatures();
       entry.set_index(signer);
-      entry.set_signature(
-          signer < kHonest
-              ? signatures_[signer]
-              : world_.SurvivorSignature(signer, world_.u2(), view));
+      entry.set_signature(signer < kHonest ? signatures_[signer]
+                                           : world_.SurvivorSignature(
+                                                 signer, world_.u2(), view));
     }
     world_.Tell(member, message);
   }
 
   // Honest holders that showed a share of the target.
-  static size_t CountOf(
-      const std::map<uint32_t, std::set<uint32_t>>& shares) {
+  static size_t CountOf(const std::map<uint32_t, std::set<uint32_t>>& shares) {
     const auto found = shares.find(kTarget);
     size_t count = 0;
     if (found == shares.end()) return count;

@@ -25,7 +25,8 @@ secagg::RingVector InputOf(const MaskedShape& shape, const Digest& manifest,
     input.lanes[lane.use] = lane.bound / 2;
     if (lane.use == LaneUse::kWeight) input.weight = lane.bound / 2;
   }
-  return Quantize(shape, input, secagg::CanaryOf(manifest), random).value();
+  return secagg::Quantize(shape, input, secagg::CanaryOf(manifest), random)
+      .value();
 }
 
 }  // namespace
@@ -115,8 +116,7 @@ void LyingCoordinator::ExpectAccepted(const v1::Assignment& assignment) {
 
 void LyingCoordinator::Cancel(const v1::Assignment& assignment) {
   v1::ServerMessage message;
-  *message.mutable_outcome()->mutable_session() =
-      KeyOf(ClaimedId(assignment));
+  *message.mutable_outcome()->mutable_session() = KeyOf(ClaimedId(assignment));
   message.mutable_outcome()->set_result(v1::Outcome::CANCELLED);
   door.ChannelOf(fleet.members[kVictim].name)->Send(message);
   Hear({v1::ClientMessage::kHello});
@@ -214,8 +214,8 @@ void LyingCoordinator::BeginSession(const v1::AdvertiseKeys& keys) {
   Perform(std::move(actions));
 }
 
-v1::CohortEntry LyingCoordinator::EntryOf(
-    uint32_t index, const v1::AdvertiseKeys& keys) const {
+v1::CohortEntry LyingCoordinator::EntryOf(uint32_t index,
+                                          const v1::AdvertiseKeys& keys) const {
   const auto other = other_manifest.find(index);
   return secagg::CheckAdvertisement(
              other == other_manifest.end() ? manifest_ : other->second,
@@ -288,8 +288,7 @@ void LyingCoordinator::NoteShares(uint32_t holder,
 }
 
 void LyingCoordinator::FinishSum(Server::Action& action) {
-  const auto sums =
-      sum_->Unmask(action.masks, secagg::CanaryOf(manifest_), 1);
+  const auto sums = sum_->Unmask(action.masks, secagg::CanaryOf(manifest_), 1);
   committed_ = sums.ok();
   Perform(sums.ok() ? server_->Finished()
                     : server_->Fail(v1::MASK_MISMATCH, "the sum"));

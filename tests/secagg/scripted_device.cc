@@ -125,7 +125,8 @@ void ScriptedDevice::Begin(const v1::Assignment& assignment) {
   options.roster.root =
       DigestFromBytes(manifest.masking().roster_root()).value();
   options.roster.leaves = manifest.masking().roster_leaves();
-  options.shape = MaskedShapeOf(plan, manifest.round(), manifest.kind()).value();
+  options.shape =
+      MaskedShapeOf(plan, manifest.round(), manifest.kind()).value();
   options.random = &random_;
   const std::vector<float> coordinates(options.shape.coordinates, value);
   secagg::PlainInput input{.coordinates = coordinates};
@@ -135,8 +136,8 @@ void ScriptedDevice::Begin(const v1::Assignment& assignment) {
     input.lanes[lane.use] = input.weight = weight;
   }
   secagg::RingVector vector =
-      Quantize(options.shape, input, secagg::CanaryOf(options.manifest),
-               random_)
+      secagg::Quantize(options.shape, input, secagg::CanaryOf(options.manifest),
+                       random_)
           .value();
   {
     std::lock_guard<std::mutex> lock(mu_);
@@ -201,13 +202,16 @@ void ScriptedDevice::Sign(Body& message) const {
   const SigningKey& key = member.identity;
   if (message.has_shares()) {
     message.mutable_shares()->set_signature(
-        key.Sign(ShareKeysBytes(session, member.id, message.shares())).value());
+        key.Sign(secagg::ShareKeysBytes(session, member.id, message.shares()))
+            .value());
   } else if (message.has_input()) {
     message.mutable_input()->set_signature(
-        key.Sign(InputBytes(session, member.id, message.input())).value());
+        key.Sign(secagg::InputBytes(session, member.id, message.input()))
+            .value());
   } else if (message.has_unmask()) {
     message.mutable_unmask()->set_signature(
-        key.Sign(UnmaskBytes(session, member.id, message.unmask())).value());
+        key.Sign(secagg::UnmaskBytes(session, member.id, message.unmask()))
+            .value());
   } else if (message.has_ack()) {
     const auto& bad = message.ack().bad();
     const std::vector<uint32_t> indices(bad.begin(), bad.end());

@@ -10,9 +10,9 @@ namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::SizeIs;
 using testing::LyingCoordinator;
 using testing::Papers;
+using ::testing::SizeIs;
 using Body = LyingCoordinator::Body;
 
 constexpr uint32_t kVictim = LyingCoordinator::kVictim;
@@ -84,7 +84,7 @@ TEST(SpentTest, A12AnOverrideForAnotherAdapterCountsForNothing) {
   ExpectSpent(world, papers);
   papers = world.MakePapers(0, 2);
   papers.overrides = {MakeOverride(papers, 1)};
-  Expire(papers.overrides[0].mutable_header());
+  testing::Expire(papers.overrides[0].mutable_header());
   ExpectSpent(world, papers);
 }
 

@@ -90,13 +90,13 @@ void TlsWorld::PublishRoster(const std::set<uint32_t>& revoked) {
   }
   Roster roster = Roster::Make(std::move(entries)).value();
   v1::RosterHead head = fleet.MakeHead();
-  head.set_version(roster_ == nullptr ? 1 : roster_->version + 1);
+  head.set_version(roster_ == nullptr ? 1 : roster_->head.version() + 1);
   head.set_root(DigestBytes(roster.root()));
   roster_ = std::make_shared<PublishedRoster>(PublishedRoster{
       SignDocument(DocumentUse::kRoster, head.SerializeAsString(),
                    fleet.keys.authority)
           .value(),
-      head.version(), std::move(roster)});
+      head, std::move(roster)});
   coordinator_->SetRoster(roster_);
 }
 
@@ -166,9 +166,8 @@ v1::RoundReceipt TlsWorld::WaitReceipt(int round) {
   v1::Envelope envelope;
   EXPECT_TRUE(envelope.ParseFromArray(blob->bytes().data(),
                                       static_cast<int>(blob->bytes().size())));
-  EXPECT_TRUE(VerifyDocument(DocumentUse::kReceipt, envelope,
-                             fleet.keys.trusted)
-                  .ok());
+  EXPECT_TRUE(
+      VerifyDocument(DocumentUse::kReceipt, envelope, fleet.keys.trusted).ok());
   EXPECT_TRUE(receipt.ParseFromString(envelope.payload()));
   return receipt;
 }

@@ -32,8 +32,8 @@ class UploadCutTest : public ::testing::Test {
  protected:
   // One call over a connection of its own, from this offset to the end.
   absl::StatusOr<v1::UploadStatus> Upload(int port, uint64_t offset) {
-    const auto stub = v1::Federation::NewStub(MakeChannel(
-        world_.device_kit, "127.0.0.1:" + std::to_string(port)));
+    const auto stub = v1::Federation::NewStub(
+        MakeChannel(world_.device_kit, "127.0.0.1:" + std::to_string(port)));
     grpc::ClientContext context;
     SetDeadline(context, absl::Seconds(60));
     v1::UploadStatus response;
