@@ -35,9 +35,9 @@ LyingCoordinator::LyingCoordinator(Options options)
     : fleet({.size = options.members,
              .revoked = options.revoked,
              .unenrolled = options.unenrolled}),
-      run(MakeTestRun(scratch_.path(), options.members)) {
+      run(MakeTestRun(scratch.path(), options.members)) {
   Mask(run.plan);
-  blobs_ = BlobStore::Open(scratch_.File("blobs")).value();
+  blobs_ = BlobStore::Open(scratch.File("blobs")).value();
   EDGETUNE_CHECK(blobs_->PutFile(run.model_path).ok());
   EDGETUNE_CHECK(blobs_->Put(AsBytes(run.adapter_blob)).ok());
   rpc_ = RpcServer::Start("127.0.0.1:0", fleet.server_kit, &door, blobs_.get())
@@ -54,7 +54,7 @@ RealClient& LyingCoordinator::MakeClient() {
   client_.reset();
   client_ = std::make_unique<RealClient>(
       RealClient::Party{victim.kit, fleet.keys.trusted, &victim.identity},
-      "127.0.0.1:" + std::to_string(rpc_->port()), scratch_.File("victim"));
+      "127.0.0.1:" + std::to_string(rpc_->port()), scratch.File("victim"));
   return *client_;
 }
 
@@ -62,7 +62,7 @@ ClientProcess& LyingCoordinator::MakeProcess() {
   process_.reset();
   process_ = std::make_unique<ClientProcess>(
       fleet, kVictim, "127.0.0.1:" + std::to_string(rpc_->port()),
-      scratch_.File("victim"));
+      scratch.File("victim"));
   return *process_;
 }
 
@@ -139,7 +139,6 @@ LyingCoordinator::Fate LyingCoordinator::Play(
     if (TakeFromVictim(message.secagg().message(), fate)) break;
   }
   fate.committed = committed_;
-  if (server_.has_value()) fate.server_code = server_->abort_code();
   return fate;
 }
 
@@ -192,8 +191,7 @@ bool LyingCoordinator::TakeFromVictim(const Body& message, Fate& fate) {
   }
   Drain();
   // Of a session that the victim left its Declined is still to come.
-  if (fate.code != v1::ABORT_UNSPECIFIED) return false;
-  return over || committed_ || server_->phase() == Server::Phase::kAborted;
+  return fate.code == v1::ABORT_UNSPECIFIED && (over || committed_);
 }
 
 void LyingCoordinator::BeginSession(const v1::AdvertiseKeys& keys) {

@@ -49,7 +49,6 @@ class LyingCoordinator {
     std::optional<v1::Declined> declined;  // how it left
     std::vector<Body::BodyCase> said;      // its masking messages in order
     bool committed = false;                // a sum came out
-    v1::AbortCode server_code = v1::ABORT_UNSPECIFIED;
   };
 
   explicit LyingCoordinator(Options options);
@@ -106,6 +105,7 @@ class LyingCoordinator {
   const std::string& u2() const { return u2_; }
 
   const TlsFleet fleet;
+  const ScratchDirectory scratch;
   TestRun run;
   FakeCoordinator door;
   // Shares that the coordinator came to see, by dealer: holders of each kind.
@@ -130,7 +130,6 @@ class LyingCoordinator {
   v1::CohortEntry EntryOf(uint32_t index, const v1::AdvertiseKeys& keys) const;
   std::string UploadOf(const Digest& digest) const;
 
-  const ScratchDirectory scratch_;
   std::unique_ptr<BlobStore> blobs_;
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<RealClient> client_;
