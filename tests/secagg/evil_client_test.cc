@@ -51,7 +51,7 @@ TEST(EvilClientTest, A15AGarbageShareCostsOneAttemptAndNobodysUpdate) {
   testing::RealClient& accuser = world.UseRealClient(kAccuser);
   world.Submit();
   const v1::RoundReceipt receipt = world.WaitReceipt();
-  EXPECT_EQ(world.CountEvents("BAD_SHARE"), 1u);
+  EXPECT_EQ(world.CountEvents("abandoned: BAD_SHARE"), 1u);
   EXPECT_EQ(receipt.survivors(), 5u);
   world.ExpectAdapterIsMeanOf({0, 1, 4, 5, 6});
   EXPECT_EQ(world.ScoreOf(kLiar), 1u);

@@ -191,6 +191,7 @@ ParameterVector TlsWorld::Adapter(uint32_t version) {
 void TlsWorld::ExpectAdapterIsMeanOf(const std::vector<uint32_t>& indices) {
   const MaskedShape shape =
       MaskedShapeOf(run.plan, 0, v1::RoundManifest::TRAIN).value();
+  ASSERT_GT(Status().cards_size(), 1);
   const ParameterVector before = Adapter(0), after = Adapter(1);
   const size_t first = shape.size() - shape.coordinates;
   // A step of the ring, shared by all, is far above float's rounding.
