@@ -60,9 +60,9 @@ void TlsWorld::StartServer() {
                                     .blobs = blobs_.get(),
                                     .clock = &clock_,
                                     .round_key = &fleet.keys.round,
-                                    .trusted = fleet.keys.trusted,
-                                    .roster = roster_})
+                                    .trusted = fleet.keys.trusted})
                      .value();
+  if (roster_ != nullptr) coordinator_->SetRoster(roster_);
   coordinator_->Start();
   rpc_ = RpcServer::Start(address(), fleet.server_kit, coordinator_.get(),
                           blobs_.get())
