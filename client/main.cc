@@ -10,17 +10,21 @@
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "base/atomic_file.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "client/client.h"
+#include "client/grpc/enrollment_client.h"
 #include "client/grpc/grpc_transport.h"
 #include "client/status_file.h"
 #include "config/daemon_files.h"
+#include "privacy/identity/invitation.h"
 #include "privacy/identity/kit.h"
 #include "storage/blob_store.h"
 #include "storage/database.h"
@@ -31,6 +35,7 @@ namespace {
 
 struct Arguments {
   std::string config, server, kit, state, cache, data, heldout, population;
+  std::string enroll, bundle, out;
   int64_t threads = -1;
   std::string format = "txt";
 };
@@ -42,6 +47,7 @@ absl::StatusOr<ClientFile> Resolve(const Arguments& arguments) {
     if (!flag.empty()) value = flag;
   };
   take(arguments.server, file.server);
+  take(arguments.enroll, file.enroll);
   take(arguments.kit, file.kit);
   take(arguments.state, file.state);
   take(arguments.cache, file.cache);
@@ -89,6 +95,17 @@ absl::StatusOr<std::unique_ptr<SigningKey>> IdentityKeyOf(Kit& kit) {
   return std::make_unique<SigningKey>(*std::move(key));
 }
 
+// A kit that is due is renewed before work begins; while it is in date a
+// failure only delays that.
+void RenewIfDue(const std::string& address, const Clock& clock, Kit* kit) {
+  const auto due = RenewalTime(*kit);
+  if (!due.ok() || clock.Now() < *due) return;
+  const absl::Status status = RenewKit(address, clock.Now(), kit);
+  if (status.ok()) return LogInfo("the device's certificate was renewed");
+  LogWarning(fmt::format("the device's certificate was not renewed: {}",
+                         std::string(status.message())));
+}
+
 absl::Status RunClient(const Arguments& arguments, bool once) {
   EDGETUNE_ASSIGN_OR_RETURN(const ClientFile file, Resolve(arguments));
   LogLevel level;
@@ -97,6 +114,9 @@ absl::Status RunClient(const Arguments& arguments, bool once) {
   const RealClock clock;
   EDGETUNE_ASSIGN_OR_RETURN(Kit kit,
                             LoadKit(file.kit, PartyRole::kDevice, clock.Now()));
+  const std::string enroll =
+      file.enroll.empty() ? kit.enroll_address : file.enroll;
+  if (!enroll.empty()) RenewIfDue(enroll, clock, &kit);
   EDGETUNE_ASSIGN_OR_RETURN(const auto identity, IdentityKeyOf(kit));
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.state, 0700));
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.cache));
@@ -118,11 +138,29 @@ absl::Status RunClient(const Arguments& arguments, bool once) {
                                          {.file = file, .once = once}));
   LogInfo(fmt::format("edgetune-client {} as {}, data \"{}\"", EDGETUNE_VERSION,
                       kit.identity.id, file.data.train));
+  std::optional<KitRenewal> renewal;
+  if (!once && !enroll.empty()) renewal.emplace(kit, enroll, &clock);
   running_client = client.get();
   CatchSignals();
   const absl::Status status = client->Run();
   running_client = nullptr;
   return status;
+}
+
+absl::Status EnrollThisDevice(const Arguments& arguments) {
+  PrepareProcess();
+  EDGETUNE_ASSIGN_OR_RETURN(Invitation invitation,
+                            LoadInvitation(arguments.bundle, absl::Now()));
+  const absl::Status status =
+      EnrollDevice(invitation, arguments.out, arguments.enroll);
+  WipeString(invitation.token);
+  EDGETUNE_RETURN_IF_ERROR(status);
+  std::printf(
+      "%s is the kit of device %s. Its keys were made here; %s is used up.\n"
+      "Next: kit = \"%s\" in client.toml, then `edgetune-client run`.\n",
+      arguments.out.c_str(), invitation.name.c_str(), arguments.bundle.c_str(),
+      arguments.out.c_str());
+  return absl::OkStatus();
 }
 
 absl::Status PrintStatus(const Arguments& arguments) {
@@ -166,6 +204,7 @@ int Exit(const absl::Status& status, const std::string& format) {
 void AddOptions(CLI::App& verb, Arguments& a) {
   verb.add_option("--config", a.config, "client.toml")->required();
   verb.add_option("--server", a.server, "host:port of the coordinator");
+  verb.add_option("--enroll", a.enroll, "host:port of the enrolment service");
   verb.add_option("--kit", a.kit, "directory of the device kit");
   verb.add_option("--state", a.state, "directory of what must survive");
   verb.add_option("--cache", a.cache, "directory of models");
@@ -186,6 +225,14 @@ int Main(int argc, char** argv) {
   CLI::App* once = app.add_subcommand("once", "take part once, for timers");
   CLI::App* status = app.add_subcommand("status", "what the client is doing");
   for (CLI::App* verb : {run, once, status}) AddOptions(*verb, arguments);
+  CLI::App* enroll = app.add_subcommand(
+      "enroll", "make this device's kit with a one-time token");
+  enroll->add_option("--bundle", arguments.bundle, "directory of an invitation")
+      ->required();
+  enroll->add_option("--out", arguments.out, "new directory for the kit")
+      ->required();
+  enroll->add_option("--enroll", arguments.enroll,
+                     "host:port of the enrolment service");
   status->add_option("--format", arguments.format, "txt or json")
       ->check(CLI::IsMember({"txt", "json"}));
   try {
@@ -197,6 +244,7 @@ int Main(int argc, char** argv) {
                 "txt");
   }
   if (*status) return Exit(PrintStatus(arguments), arguments.format);
+  if (*enroll) return Exit(EnrollThisDevice(arguments), "txt");
   return Exit(RunClient(arguments, once->parsed()), "txt");
 }
 

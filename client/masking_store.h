@@ -25,7 +25,7 @@ class MaskingStore {
   struct Signed {
     SessionId id;
     std::string session;   // S
-    std::string document;  // serialised Freeze of the coordinator
+    std::string document;  // serialised SignedStatement of the coordinator
     int64_t signed_ms = 0;
   };
 

@@ -27,7 +27,8 @@ if(EDGETUNE_TORCH)
 endif()
 
 # -Wrestrict: false alarms on std::string in GCC 12 (GCC bug 105651).
-add_compile_options(-Wall -Wextra -Wno-restrict -Werror=return-type -Wno-unused-parameter)
+add_compile_options(-Wall -Wextra $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+  -Werror=return-type -Wno-unused-parameter)
 if(CMAKE_BUILD_TYPE STREQUAL "Sanitize")
   add_compile_options(-O1 -g1 -fno-omit-frame-pointer)
 endif()

@@ -80,11 +80,26 @@ absl::Status ReadServer(const std::string& path, ServerFile& file) {
   settings.Text("state", &file.state);
   settings.Text("deny", &file.deny);
   settings.Word("log", &file.log, LogLevels());
-  settings.Planned({"roster"});
+  settings.Text("roster", &file.roster);
   EDGETUNE_RETURN_IF_ERROR(ReadInto(path, settings, {"kit", "state"}));
   EDGETUNE_RETURN_IF_ERROR(
       CheckAddress(settings.OriginOf("listen"), "listen", file.listen));
-  Anchor(path, {&file.kit, &file.state, &file.deny});
+  Anchor(path, {&file.kit, &file.state, &file.deny, &file.roster});
+  return absl::OkStatus();
+}
+
+absl::Status ReadEnroll(const std::string& path, EnrollFile& file) {
+  Settings settings;
+  settings.Text("listen", &file.listen);
+  settings.Text("kit", &file.kit);
+  settings.Text("state", &file.state);
+  settings.Text("publish", &file.publish);
+  settings.Whole("failures_per_minute", &file.failures_per_minute, 1, 100000);
+  settings.Word("log", &file.log, LogLevels());
+  EDGETUNE_RETURN_IF_ERROR(ReadInto(path, settings, {"kit", "state"}));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckAddress(settings.OriginOf("listen"), "listen", file.listen));
+  Anchor(path, {&file.kit, &file.state, &file.publish});
   return absl::OkStatus();
 }
 
@@ -92,6 +107,7 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
   Settings settings;
   std::string window;
   settings.Text("server", &file.server);
+  settings.Text("enroll", &file.enroll);
   settings.Text("kit", &file.kit);
   settings.Text("state", &file.state);
   settings.Text("cache", &file.cache);
@@ -109,9 +125,11 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
                     "policy.temperature"});
   EDGETUNE_RETURN_IF_ERROR(
       ReadInto(path, settings, {"kit", "state", "data.train"}));
-  if (!file.server.empty()) {
+  for (const auto& [key, address] :
+       {std::pair("server", &file.server), std::pair("enroll", &file.enroll)}) {
+    if (address->empty()) continue;
     EDGETUNE_RETURN_IF_ERROR(
-        CheckAddress(settings.OriginOf("server"), "server", file.server));
+        CheckAddress(settings.OriginOf(key), key, *address));
   }
   if (!window.empty()) {
     auto parsed = ParseDailyWindow(window);
@@ -143,6 +161,13 @@ absl::StatusOr<DailyWindow> ParseDailyWindow(const std::string& text) {
 absl::StatusOr<ServerFile> ReadServerFile(const std::string& path) {
   ServerFile file;
   const absl::Status status = ReadServer(path, file);
+  if (!status.ok()) return Annotate(status, ErrorKind::kConfig);
+  return file;
+}
+
+absl::StatusOr<EnrollFile> ReadEnrollFile(const std::string& path) {
+  EnrollFile file;
+  const absl::Status status = ReadEnroll(path, file);
   if (!status.ok()) return Annotate(status, ErrorKind::kConfig);
   return file;
 }

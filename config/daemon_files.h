@@ -15,7 +15,19 @@ struct ServerFile {
   std::string listen = "0.0.0.0:7443";
   std::string kit;
   std::string state;
-  std::string deny;  // file of device ids, one a line; empty: none
+  std::string deny;    // file of device ids, one a line; empty: none
+  std::string roster;  // file that the enrolment authority publishes; empty:
+                       // <kit>/roster.pb
+  std::string log = "info";
+};
+
+// enroll.toml. Relative paths are relative to the file.
+struct EnrollFile {
+  std::string listen = "0.0.0.0:7444";
+  std::string kit;      // the enrolment kit
+  std::string state;    // directory of what was decided
+  std::string publish;  // file to which each roster is copied; empty: none
+  int64_t failures_per_minute = 10;  // of one address
   std::string log = "info";
 };
 
@@ -30,6 +42,7 @@ absl::StatusOr<DailyWindow> ParseDailyWindow(const std::string& text);
 // client.toml. Relative paths are relative to the file.
 struct ClientFile {
   std::string server;  // empty: the kit's address
+  std::string enroll;  // of the enrolment service; empty: the kit's
   std::string kit;
   std::string state;
   std::string cache;  // of models; empty: <state>/cache
@@ -55,6 +68,7 @@ struct ClientFile {
 // InvalidArgument (kConfig) with file:line:column, "did you mean" for unknown
 // keys, and which required key is missing.
 absl::StatusOr<ServerFile> ReadServerFile(const std::string& path);
+absl::StatusOr<EnrollFile> ReadEnrollFile(const std::string& path);
 absl::StatusOr<ClientFile> ReadClientFile(const std::string& path);
 
 }  // namespace edgetune

@@ -48,8 +48,6 @@ class Coordinator {
     const Clock* clock;
     const SigningKey* round_key;
     TrustedKeys trusted;
-    // Of masked runs; empty: none is admitted before SetRoster.
-    std::shared_ptr<const PublishedRoster> roster = nullptr;
     // Called after a failed commit; the process exits. Default: abort.
     std::function<void(const absl::Status&)> fatal = nullptr;
   };
@@ -71,10 +69,13 @@ class Coordinator {
   // Devices that are refused from now on (replaces the list; connected ones
   // are closed).
   virtual void SetDenied(std::vector<std::string> device_ids) = 0;
-  // A newer roster: rounds that begin from now on use it.
+  // Only active members of this roster are served from now on, newcomers and
+  // connected ones alike. Before the first call (tests, simulation) everybody
+  // whom the transport knows is.
+  // Masked runs need one; their rounds use the newest when they begin.
   virtual void SetRoster(std::shared_ptr<const PublishedRoster> roster) = 0;
-  // PermissionDenied: denied. A second connection of a device replaces the
-  // first, which is closed with Aborted.
+  // PermissionDenied: denied, or not active in the roster. A second connection
+  // of a device replaces the first, which is closed with Aborted.
   virtual absl::StatusOr<uint64_t> Connect(
       const std::string& device_id, std::shared_ptr<DeviceChannel> channel) = 0;
   // `handled` is called once: when the batch with the message is committed and

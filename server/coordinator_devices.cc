@@ -15,13 +15,34 @@ namespace {
 
 constexpr uint64_t kComeBackMs = 5000;
 
-absl::Status DeniedError(const std::string& device) {
-  return Annotate(absl::PermissionDeniedError(fmt::format(
-                      "device {} is on this server's deny list", device)),
-                  ErrorKind::kIdentity, "ask the operator of the coordinator");
+absl::Status Denied(std::string message) {
+  return Annotate(absl::PermissionDeniedError(message), ErrorKind::kIdentity,
+                  "ask the operator of the coordinator");
 }
 
 }  // namespace
+
+// Whether this server serves the device now.
+absl::Status CoordinatorLoop::CheckAdmitted(const std::string& device) const {
+  if (denied_.count(device)) {
+    return Denied(
+        fmt::format("device {} is on this server's deny list", device));
+  }
+  if (roster_ != nullptr && !roster_->Admits(device)) {
+    return Denied(
+        fmt::format("device {} is revoked, or not in version {} of the roster",
+                    device, roster_->head.version()));
+  }
+  return absl::OkStatus();
+}
+
+void CoordinatorLoop::SetRoster(std::shared_ptr<const PublishedRoster> roster) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    roster_ = std::move(roster);
+  }
+  Push({[this](absl::Time now) { ApplyDenied(now); }, nullptr});
+}
 
 void CoordinatorLoop::SetDenied(std::vector<std::string> device_ids) {
   {
@@ -31,18 +52,12 @@ void CoordinatorLoop::SetDenied(std::vector<std::string> device_ids) {
   Push({[this](absl::Time now) { ApplyDenied(now); }, nullptr});
 }
 
-void CoordinatorLoop::SetRoster(
-    std::shared_ptr<const PublishedRoster> roster) {
-  Push({[this, roster = std::move(roster)](absl::Time) { roster_ = roster; },
-        nullptr});
-}
-
 absl::StatusOr<uint64_t> CoordinatorLoop::Connect(
     const std::string& device_id, std::shared_ptr<DeviceChannel> channel) {
   uint64_t connection;
   {
     std::lock_guard<std::mutex> lock(mu_);
-    if (denied_.count(device_id)) return DeniedError(device_id);
+    EDGETUNE_RETURN_IF_ERROR(CheckAdmitted(device_id));
     connection = next_id_++;
   }
   const bool queued = Push({[this, device_id, connection, channel](absl::Time) {
@@ -73,8 +88,9 @@ void CoordinatorLoop::Disconnect(uint64_t connection) {
 void CoordinatorLoop::HandleConnected(const std::string& id,
                                       uint64_t connection,
                                       std::shared_ptr<DeviceChannel> channel) {
-  if (denied_.count(id)) {
-    closes_.push_back([channel, id] { channel->Close(DeniedError(id)); });
+  const absl::Status admitted = CheckAdmitted(id);
+  if (!admitted.ok()) {
+    closes_.push_back([channel, admitted] { channel->Close(admitted); });
     return;
   }
   CloseDevice(id, absl::AbortedError("the device connected again"));
@@ -103,8 +119,20 @@ void CoordinatorLoop::HandleDisconnected(uint64_t connection, absl::Time now) {
 }
 
 void CoordinatorLoop::ApplyDenied(absl::Time now) {
-  for (const std::string& id : denied_) {
-    CloseDevice(id, DeniedError(id));
+  // Those without a stream too: their sessions are over.
+  std::set<std::string> refused = denied_;
+  if (roster_ != nullptr) {
+    for (const v1::RosterEntry& entry : roster_->roster.entries()) {
+      if (entry.status() != v1::RosterEntry::ACTIVE) {
+        refused.insert(entry.name());
+      }
+    }
+  }
+  for (const auto& [id, device] : devices_) {
+    if (!CheckAdmitted(id).ok()) refused.insert(id);
+  }
+  for (const std::string& id : refused) {
+    CloseDevice(id, CheckAdmitted(id));
     if (Run* run = OpenRunOf(id)) run->Deny(id, now, batch_);
   }
 }
@@ -114,7 +142,9 @@ void CoordinatorLoop::HandleMessage(uint64_t connection,
   auto it = connections_.find(connection);
   if (it == connections_.end()) return;
   const std::string id = it->second;
-  absl::Status status = CheckClientMessage(message);
+  absl::Status status = CheckAdmitted(id);
+  if (!status.ok()) return ApplyDenied(now);
+  status = CheckClientMessage(message);
   if (status.ok() && !devices_[id].greeted && !message.has_hello()) {
     status = absl::FailedPreconditionError("a stream begins with hello");
   }
@@ -250,7 +280,8 @@ std::vector<std::string> CoordinatorLoop::IdleOf(
     const std::string& population) const {
   std::vector<std::pair<uint64_t, std::string>> found;
   for (const auto& [id, device] : devices_) {
-    if (device.idle && device.population == population && !denied_.count(id)) {
+    if (device.idle && device.population == population &&
+        CheckAdmitted(id).ok()) {
       found.emplace_back(device.since, id);
     }
   }
@@ -290,7 +321,7 @@ Run* CoordinatorLoop::FindRun(const std::string& run_id) const {
 absl::Status CoordinatorLoop::AuthorizeDownload(const std::string& device_id,
                                                 const Digest& digest) {
   std::lock_guard<std::mutex> lock(mu_);
-  if (denied_.count(device_id)) return DeniedError(device_id);
+  EDGETUNE_RETURN_IF_ERROR(CheckAdmitted(device_id));
   const Run* run = OpenRunOf(device_id);
   if (run != nullptr && run->Serves(digest)) return absl::OkStatus();
   return absl::NotFoundError(
@@ -303,7 +334,7 @@ absl::StatusOr<std::string> CoordinatorLoop::AuthorizeUpload(
   Run* run;  // stays as long as the coordinator
   {
     std::lock_guard<std::mutex> lock(mu_);
-    if (denied_.count(device_id)) return DeniedError(device_id);
+    EDGETUNE_RETURN_IF_ERROR(CheckAdmitted(device_id));
     run = FindRun(key.session().run_id());
     if (run == nullptr) {
       return absl::FailedPreconditionError("late: this server has no such run");

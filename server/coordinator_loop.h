@@ -29,7 +29,7 @@ namespace edgetune {
 class CoordinatorLoop final : public Coordinator {
  public:
   explicit CoordinatorLoop(Dependencies dependencies)
-      : deps_(std::move(dependencies)), roster_(deps_.roster) {}
+      : deps_(std::move(dependencies)) {}
   ~CoordinatorLoop() override;
   absl::Status Recover();
 
@@ -116,6 +116,7 @@ class CoordinatorLoop final : public Coordinator {
                    absl::Time now);
   void HandleDisconnected(uint64_t connection, absl::Time now);
   void CloseDevice(const std::string& id, absl::Status reason);
+  absl::Status CheckAdmitted(const std::string& device) const;
   void ApplyDenied(absl::Time now);
   void OfferIdle(absl::Time now);
   void OfferTo(Run& run, std::set<std::string>& reserved, absl::Time now);
@@ -139,7 +140,7 @@ class CoordinatorLoop final : public Coordinator {
   std::map<uint64_t, std::string> connections_;
   std::map<std::string, std::string> last_run_;  // device -> run id
   std::set<std::string> denied_;
-  std::shared_ptr<const PublishedRoster> roster_;
+  std::shared_ptr<const PublishedRoster> roster_;  // null: none was set
   std::map<uint64_t, Watcher> watchers_;
   uint64_t next_id_ = 1;  // connections, watches, order of check-in
   int64_t next_turn_ = 1;

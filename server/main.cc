@@ -1,6 +1,7 @@
-// edgetune-server: the coordinator daemon. Puts the parts together, then waits
-// for signals: TERM and INT end it after the current batch, HUP reads the deny
-// file again.
+// edgetune-server: the coordinator (`serve`) and, as a process of its own, the
+// enrolment service (`enroll`). Puts the parts together, then waits for
+// signals: TERM and INT end it after what is under way, HUP makes it read the
+// files again that say who may take part.
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -10,20 +11,23 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <ctime>
+#include <functional>
 #include <iostream>
 #include <memory>
-#include <sstream>
 #include <string>
-#include <vector>
 
 #include "base/atomic_file.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "config/daemon_files.h"
+#include "privacy/identity/enrollment_kit.h"
 #include "privacy/identity/kit.h"
-#include "privacy/identity/roster_file.h"
+#include "server/access_files.h"
 #include "server/coordinator.h"
+#include "server/enrollment.h"
+#include "server/rpc/enrollment_server.h"
 #include "server/rpc/rpc_server.h"
 #include "storage/blob_store.h"
 #include "storage/database.h"
@@ -32,6 +36,8 @@ namespace edgetune {
 namespace {
 
 constexpr char kVersion[] = "edgetune-server 0.1.0";
+// How often files are asked whether they changed.
+constexpr timespec kPoll = {1, 0};
 
 struct Flags {
   std::string config;
@@ -39,45 +45,65 @@ struct Flags {
   std::string kit;
   std::string state;
   std::string deny;
+  std::string roster;
+  std::string publish;
   std::string log;
   std::string port_file;
 };
+
+void Override(const std::string& flag, std::string* value) {
+  if (!flag.empty()) *value = flag;
+}
+
+// What both files must say, and the level of the log.
+absl::Status CheckCommon(const std::string& kit, const std::string& state,
+                         const std::string& log) {
+  for (const auto& [key, value] :
+       {std::pair("kit", &kit), std::pair("state", &state)}) {
+    if (!value->empty()) continue;
+    return Annotate(
+        absl::InvalidArgumentError(fmt::format("{} is not set", key)),
+        ErrorKind::kConfig,
+        fmt::format("write it in the TOML file or pass --{}", key));
+  }
+  LogLevel level;
+  if (!ParseLogLevel(log, &level)) {
+    return Annotate(
+        absl::InvalidArgumentError(fmt::format("log is \"{}\"", log)),
+        ErrorKind::kConfig, "one of debug, info, warning, error, off");
+  }
+  SetLogLevel(level);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ServerFile> ResolveConfig(const Flags& flags) {
   ServerFile file;
   if (!flags.config.empty()) {
     EDGETUNE_ASSIGN_OR_RETURN(file, ReadServerFile(flags.config));
   }
-  if (!flags.listen.empty()) file.listen = flags.listen;
-  if (!flags.kit.empty()) file.kit = flags.kit;
-  if (!flags.state.empty()) file.state = flags.state;
-  if (!flags.deny.empty()) file.deny = flags.deny;
-  if (!flags.log.empty()) file.log = flags.log;
-  const auto missing = [](const char* key) {
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format("{} is not set", key)),
-        ErrorKind::kConfig,
-        fmt::format("write it in server.toml or pass --{}", key));
-  };
-  if (file.kit.empty()) return missing("kit");
-  if (file.state.empty()) return missing("state");
+  Override(flags.listen, &file.listen);
+  Override(flags.kit, &file.kit);
+  Override(flags.state, &file.state);
+  Override(flags.deny, &file.deny);
+  Override(flags.roster, &file.roster);
+  Override(flags.log, &file.log);
+  if (file.roster.empty()) file.roster = file.kit + "/roster.pb";
+  EDGETUNE_RETURN_IF_ERROR(CheckCommon(file.kit, file.state, file.log));
   return file;
 }
 
-// Device ids, one a line; blank lines and lines that begin with '#' are not.
-absl::StatusOr<std::vector<std::string>> ReadDenied(const std::string& path) {
-  std::vector<std::string> ids;
-  if (path.empty()) return ids;
-  auto text = ReadFile(path);
-  if (!text.ok()) return Annotate(text.status(), ErrorKind::kConfig);
-  std::istringstream lines(*text);
-  for (std::string line; std::getline(lines, line);) {
-    const size_t begin = line.find_first_not_of(" \t\r");
-    if (begin == std::string::npos || line[begin] == '#') continue;
-    const size_t end = line.find_last_not_of(" \t\r");
-    ids.push_back(line.substr(begin, end - begin + 1));
+absl::StatusOr<EnrollFile> ResolveEnroll(const Flags& flags) {
+  EnrollFile file;
+  if (!flags.config.empty()) {
+    EDGETUNE_ASSIGN_OR_RETURN(file, ReadEnrollFile(flags.config));
   }
-  return ids;
+  Override(flags.listen, &file.listen);
+  Override(flags.kit, &file.kit);
+  Override(flags.state, &file.state);
+  Override(flags.publish, &file.publish);
+  Override(flags.log, &file.log);
+  EDGETUNE_RETURN_IF_ERROR(CheckCommon(file.kit, file.state, file.log));
+  return file;
 }
 
 // Keys are in memory: never let them reach a core file.
@@ -103,28 +129,14 @@ sigset_t HandledSignals() {
   std::_Exit(ExitCodeOf(status));
 }
 
-void ReloadDenied(const std::string& path, Coordinator& coordinator) {
-  auto denied = ReadDenied(path);
-  if (!denied.ok()) {
-    LogError(fmt::format("the deny list stays as it was: {}",
-                         std::string(denied.status().message())));
-    return;
-  }
-  LogInfo(fmt::format("deny list read again: {} devices", denied->size()));
-  coordinator.SetDenied(*std::move(denied));
-}
-
-void WaitForEnd(const std::string& deny, Coordinator& coordinator) {
+// Until a signal ends the process; `poll` is called about once a second, with
+// true after a SIGHUP.
+void WaitForEnd(const std::function<void(bool)>& poll) {
   const sigset_t signals = HandledSignals();
   while (true) {
-    int number = 0;
-    if (sigwait(&signals, &number) != 0) continue;
-    if (number == SIGHUP) {
-      ReloadDenied(deny, coordinator);
-      continue;
-    }
-    LogInfo("stopping: finishing the current batch; a restart continues");
-    return;
+    const int number = sigtimedwait(&signals, nullptr, &kPoll);
+    if (number == SIGTERM || number == SIGINT) return;
+    poll(number == SIGHUP);
   }
 }
 
@@ -140,63 +152,83 @@ absl::StatusOr<SigningKey> RoundKeyOf(Kit& kit) {
   return key;
 }
 
-// Masked runs need it; without one they are refused when submitted.
-absl::StatusOr<std::shared_ptr<const PublishedRoster>> ReadRoster(
-    const Kit& kit, const std::string& path, absl::Time now) {
-  auto bytes = ReadFile(path);
-  if (absl::IsNotFound(bytes.status())) return nullptr;
-  EDGETUNE_RETURN_IF_ERROR(bytes.status());
-  EDGETUNE_ASSIGN_OR_RETURN(PublishedRoster roster,
-                            ParseRosterFile(*bytes, kit.trusted, now));
-  return std::make_shared<PublishedRoster>(std::move(roster));
+std::string ListenHost(const std::string& listen) {
+  return listen.substr(0, listen.rfind(':'));
 }
 
-std::string HostOf(const std::string& listen) {
-  return listen.substr(0, listen.rfind(':'));
+absl::Status TellPort(const Flags& flags, const std::string& listen, int port) {
+  LogInfo(fmt::format("listening on {}:{}", ListenHost(listen), port));
+  if (flags.port_file.empty()) return absl::OkStatus();
+  return WriteFileAtomically(flags.port_file, fmt::format("{}\n", port));
 }
 
 absl::Status Serve(const Flags& flags) {
   EDGETUNE_ASSIGN_OR_RETURN(const ServerFile file, ResolveConfig(flags));
-  LogLevel level;
-  if (!ParseLogLevel(file.log, &level)) {
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format("log is \"{}\"", file.log)),
-        ErrorKind::kConfig, "one of debug, info, warning, error, off");
-  }
-  SetLogLevel(level);
   const RealClock clock;
   EDGETUNE_ASSIGN_OR_RETURN(Kit kit,
                             LoadKit(file.kit, PartyRole::kServer, clock.Now()));
   EDGETUNE_ASSIGN_OR_RETURN(const SigningKey round_key, RoundKeyOf(kit));
-  EDGETUNE_ASSIGN_OR_RETURN(std::vector<std::string> denied,
-                            ReadDenied(file.deny));
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.state, 0700));
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto database,
       Database::Open(file.state + "/server.db", Coordinator::Migrations()));
   EDGETUNE_ASSIGN_OR_RETURN(const auto blobs, BlobStore::Open(file.state));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const auto roster,
-      ReadRoster(kit, file.kit + "/roster.pb", clock.Now()));
-  Coordinator::Dependencies dependencies{
-      database.get(), blobs.get(), &clock, &round_key, kit.trusted,
-      roster,         ExitAfterFailedCommit};
+  Coordinator::Dependencies dependencies{database.get(), blobs.get(),
+                                         &clock,         &round_key,
+                                         kit.trusted,    ExitAfterFailedCommit};
   EDGETUNE_ASSIGN_OR_RETURN(const auto coordinator,
                             Coordinator::Make(std::move(dependencies)));
-  coordinator->SetDenied(std::move(denied));
+  AccessFiles access(file.roster, file.deny, kit.trusted, &clock);
+  EDGETUNE_RETURN_IF_ERROR(access.Load(*coordinator));
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto rpc,
       RpcServer::Start(file.listen, kit, coordinator.get(), blobs.get()));
   coordinator->Start();
-  LogInfo(fmt::format("listening on {}:{}", HostOf(file.listen), rpc->port()));
-  if (!flags.port_file.empty()) {
-    EDGETUNE_RETURN_IF_ERROR(
-        WriteFileAtomically(flags.port_file, fmt::format("{}\n", rpc->port())));
-  }
-  WaitForEnd(file.deny, *coordinator);
+  EDGETUNE_RETURN_IF_ERROR(TellPort(flags, file.listen, rpc->port()));
+  WaitForEnd([&](bool force) { access.Poll(*coordinator, force); });
+  LogInfo("stopping: finishing the current batch; a restart continues");
   coordinator->Stop();
   rpc->Shutdown();
   return absl::OkStatus();
+}
+
+absl::Status Enroll(const Flags& flags) {
+  EDGETUNE_ASSIGN_OR_RETURN(const EnrollFile file, ResolveEnroll(flags));
+  const RealClock clock;
+  EDGETUNE_ASSIGN_OR_RETURN(const EnrollmentKit kit,
+                            EnrollmentKit::Load(file.kit, clock.Now()));
+  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(file.state, 0700));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto database,
+                            Database::Open(file.state + "/enroll.db",
+                                           EnrollmentOffice::Migrations()));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto office,
+      EnrollmentOffice::Open({.kit = &kit,
+                              .database = database.get(),
+                              .clock = &clock,
+                              .publish = file.publish,
+                              .failures_per_minute = file.failures_per_minute,
+                              .fatal = ExitAfterFailedCommit}));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rpc,
+      EnrollmentServer::Start(file.listen, kit.kit(), office.get()));
+  EDGETUNE_RETURN_IF_ERROR(TellPort(flags, file.listen, rpc->port()));
+  WaitForEnd([&](bool) {
+    const absl::Status status = office->Tick();
+    if (!status.ok()) LogError(std::string(status.message()));
+  });
+  rpc->Shutdown();
+  return absl::OkStatus();
+}
+
+void AddOptions(CLI::App& verb, const char* file, Flags& flags) {
+  verb.add_option("--config", flags.config, file);
+  verb.add_option("--listen", flags.listen, "host:port (port 0: any)");
+  verb.add_option("--kit", flags.kit, "directory of the kit");
+  verb.add_option("--state", flags.state, "directory of what must survive");
+  verb.add_option("--log", flags.log, "debug|info|warning|error|off");
+  verb.add_option("--port-file", flags.port_file,
+                  "write the bound port there once listening");
 }
 
 int Main(int argc, char** argv) {
@@ -206,24 +238,26 @@ int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   ForbidCoreDumps();
   Flags flags;
-  CLI::App app("The edgetune coordinator", "edgetune-server");
+  CLI::App app("The edgetune coordinator and its enrolment service",
+               "edgetune-server");
   app.set_version_flag("--version", kVersion);
   app.require_subcommand(1);
   CLI::App* serve = app.add_subcommand("serve", "serve devices and operators");
-  serve->add_option("--config", flags.config, "server.toml");
-  serve->add_option("--listen", flags.listen, "host:port (port 0: any)");
-  serve->add_option("--kit", flags.kit, "directory of the server's kit");
-  serve->add_option("--state", flags.state, "directory of state and blobs");
+  AddOptions(*serve, "server.toml", flags);
   serve->add_option("--deny", flags.deny, "file of refused device ids");
-  serve->add_option("--log", flags.log, "debug|info|warning|error|off");
-  serve->add_option("--port-file", flags.port_file,
-                    "write the bound port there once listening");
+  serve->add_option("--roster", flags.roster,
+                    "file that enrolment publishes; default: KIT/roster.pb");
+  CLI::App* enroll = app.add_subcommand(
+      "enroll", "enrol devices: tokens in, certificates and rosters out");
+  AddOptions(*enroll, "enroll.toml", flags);
+  enroll->add_option("--publish", flags.publish,
+                     "copy each roster there, for the coordinator");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 4;
   }
-  const absl::Status status = Serve(flags);
+  const absl::Status status = enroll->parsed() ? Enroll(flags) : Serve(flags);
   if (status.ok()) return 0;
   std::cerr << "error: " << std::string(status.message()) << "\n";
   if (const std::string hint = HintOf(status); !hint.empty()) {

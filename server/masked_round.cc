@@ -122,7 +122,7 @@ absl::Status MaskedRound::Open(std::vector<v1::CohortEntry> cohort,
 absl::Status MaskedRound::Reopen(StoredGroup stored, absl::Time now,
                                  Batch& batch) {
   Group& group = AddGroup(stored.cohort, keys_);
-  group.records = static_cast<uint32_t>(stored.records.size());
+  group.records = stored.next_number;
   const bool frozen = std::any_of(
       stored.records.begin(), stored.records.end(), [](const auto& record) {
         return record.phase >= Phase::kSurvivors;
@@ -143,7 +143,7 @@ absl::Status MaskedRound::Reopen(StoredGroup stored, absl::Time now,
   }
   group.server = *std::move(server);
   const size_t at = groups_.size() - 1;
-  if (stored.damaged && frozen) {
+  if (stored.damaged_end || (stored.damaged && frozen)) {
     Perform(at, group.server->Fail(v1::INTERNAL, "its records are damaged"),
             now, batch);
     return batch.failure;
@@ -242,6 +242,9 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
     };
     switch (action.kind) {
       case ActionKind::kRecord:
+        // The sum is in memory only: until the round commits, a restart has to
+        // ask for the shares again.
+        if (action.record.phase == Phase::kDone) break;
         group.opened = group.opened || AsksForInput(action.record);
         SaveRecord(options_.id, static_cast<uint32_t>(at), group.records++,
                    action.record, batch);
@@ -268,6 +271,9 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         break;
       case ActionKind::kFold:
         Fold(at, action, now, batch);
+        // A damaged upload ends a frozen session, its sum goes: what else was
+        // to be done is not true any more.
+        if (IsGroupOver(group)) return;
         break;
       case ActionKind::kLate:
         notes_.push_back({fmt::format("the masked update of {} came too late",

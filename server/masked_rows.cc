@@ -48,6 +48,8 @@ CREATE TABLE secagg_scores (
 
 namespace {
 
+constexpr int64_t kMostRecords = 1 << 30;
+
 std::string RecordDigest(const Record& record) {
   std::string all;
   for (const uint32_t value :
@@ -86,17 +88,21 @@ absl::Status LoadRecords(Transaction& transaction, const std::string& run_id,
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto rows,
       transaction.Query(
-          "SELECT kind, phase, member, bytes, digest FROM secagg_records"
-          " WHERE run_id = ? AND grp = ? ORDER BY number",
+          "SELECT number, kind, phase, member, bytes, digest"
+          " FROM secagg_records WHERE run_id = ? AND grp = ? ORDER BY number",
           {Bytes(run_id), Integer(group)}));
   for (const Row& row : rows) {
     RowReader in("secagg_records", row);
     Record record;
+    const uint32_t number = in.Small(kMostRecords);
+    if (in.status().ok()) stored.next_number = number + 1;
     record.kind = static_cast<Record::Kind>(in.Small(1));
     record.phase = static_cast<secagg::SecAggServer::Phase>(in.Small(7));
     record.index = in.Small();
     record.bytes = in.Bytes();
-    if (in.Bytes() != RecordDigest(record) || !in.status().ok()) {
+    stored.damaged_end =
+        in.Bytes() != RecordDigest(record) || !in.status().ok();
+    if (stored.damaged_end) {
       stored.damaged = true;
     } else {
       stored.records.push_back(std::move(record));

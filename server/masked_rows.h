@@ -29,8 +29,11 @@ struct AttemptId {
 struct StoredGroup {
   std::vector<v1::CohortEntry> cohort;
   std::vector<secagg::SecAggServer::Record> records;
+  uint32_t next_number = 0;  // of a record that is added
   // A row whose digest does not fit was left out.
   bool damaged = false;
+  // It was the last one, so it may be a transition that was acted upon.
+  bool damaged_end = false;
 };
 
 struct StoredMasking {

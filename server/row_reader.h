@@ -4,13 +4,12 @@
 // Reading and writing the columns of the coordinator's tables; for the sources
 // of this room.
 
-#include <fmt/format.h>
-
 #include <cstdint>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "storage/database.h"
 
 namespace edgetune {
@@ -44,9 +43,9 @@ class RowReader {
   }
   void Fail() {
     if (!status_.ok()) return;
-    status_ = absl::DataLossError(fmt::format(
-        "table {}: column {} does not hold what this program writes", table_,
-        at_));
+    status_ = absl::DataLossError(
+        absl::StrCat("table ", table_, ": column ", at_,
+                     " does not hold what this program writes"));
   }
   const absl::Status& status() const { return status_; }
 

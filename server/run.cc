@@ -98,6 +98,7 @@ void Run::StartRound(absl::Time now) {
 }
 
 void Run::Tick(absl::Time now, Batch& batch) {
+  if (Masks()) AdoptRoster();
   Apply({EventKind::kTimer}, now, batch);
   if (masked_ == nullptr) return;
   masked_->Timer(now, batch);

@@ -165,6 +165,8 @@ class Run {
   void Pause(const std::string& reason, absl::Time now, Batch& batch);
   absl::Status AddMaskingTerms(v1::RoundManifest& manifest);
   absl::StatusOr<MaskedRound::Options> MaskedOptions() const;
+  // After a restart: the roster of the open attempt, if it is the newest still.
+  void AdoptRoster();
   bool InMasking(const std::string& device) const;
   void HandleAdvertise(const std::string& device, const v1::AdvertiseKeys& keys,
                        absl::Time now, Batch& batch);

@@ -189,6 +189,17 @@ absl::StatusOr<MaskedRound::Options> Run::MaskedOptions() const {
   return options;
 }
 
+void Run::AdoptRoster() {
+  if (roster_ != nullptr || row_.manifest.empty()) return;
+  const auto newest = stores_.roster();
+  v1::RoundManifest manifest;
+  if (newest != nullptr && manifest.ParseFromString(manifest_.payload()) &&
+      manifest.masking().roster_root() ==
+          DigestBytes(newest->roster.root())) {
+    roster_ = newest;
+  }
+}
+
 // --- messages
 
 bool Run::InMasking(const std::string& device) const {

@@ -109,13 +109,6 @@ absl::Status Run::ResumeRound(absl::Time now, Batch& batch) {
 
 absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups,
                                 absl::Time now, Batch& batch) {
-  v1::RoundManifest manifest;
-  manifest.ParseFromString(manifest_.payload());  // ResumeRound did
-  const auto roster = stores_.roster();
-  if (roster != nullptr && DigestBytes(roster->roster.root()) ==
-                               manifest.masking().roster_root()) {
-    roster_ = roster;
-  }
   for (const auto& [device, keys] : masking_.keys) {
     if (sessions_[IdOf(device)].state == ClientState::kLost) {
       left_.insert(device);

@@ -133,16 +133,19 @@ absl::Status DemoFleet::StartClients(const std::string& population) {
                     "[train]\nthreads = {}\n",
                     TomlString(address_),
                     TomlString(directory_ + "/kits/devices/" + id),
-                    TomlString(fmt::format("{}/{}-state", directory_, id)),
-                    TomlString(population), TomlString(file.train),
-                    TomlString(file.heldout), TomlString(file.topic),
-                    threads_)));
+                    TomlString(StateOf(id)), TomlString(population),
+                    TomlString(file.train), TomlString(file.heldout),
+                    TomlString(file.topic), threads_)));
     EDGETUNE_ASSIGN_OR_RETURN(
         Process client,
         Start(id, {"edgetune-client", "run", "--config", config}));
     processes_.push_back(std::move(client));
   }
   return absl::OkStatus();
+}
+
+std::string DemoFleet::StateOf(const std::string& device) const {
+  return fmt::format("{}/{}-state", directory_, device);
 }
 
 absl::Status DemoFleet::CheckAlive() {

@@ -32,6 +32,8 @@ class DemoFleet {
 
   const std::string& address() const { return address_; }
   std::string operator_kit() const { return directory_ + "/kits/operator"; }
+  // Where the client of this device keeps what it must not forget.
+  std::string StateOf(const std::string& device) const;
   int64_t threads_a_client() const { return threads_; }
   // Largest peak of resident memory of a client; known after Stop.
   int64_t client_peak_rss_bytes() const { return client_peak_rss_; }

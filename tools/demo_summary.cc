@@ -109,15 +109,59 @@ std::string UseText(const DemoResult& result) {
       "  edgetune generate --model {3} --adapter {0} --prompt \"{4}\" "
       "--compare\n"
       "  llama-cli -m {3} --lora {1} -p \"{4}\"\n"
-      "  PeftModel.from_pretrained(base_model, \"{0}\")\n"
-      "Privacy: masking is not in this version: the coordinator sees each "
-      "update.\n"
-      "The examples themselves never left their client's process.\n",
+      "  PeftModel.from_pretrained(base_model, \"{0}\")\n",
       result.adapter(), result.gguf(), result.run_file(), result.model_path,
       prompt);
 }
 
+std::string SignersText(const DemoReceipts& receipts) {
+  return receipts.fewest_signers == receipts.members
+             ? fmt::format("all {} devices", receipts.members)
+             : fmt::format("{} or more of {} devices", receipts.fewest_signers,
+                           receipts.members);
+}
+
+std::string SeenText(const DemoResult& result) {
+  const std::string examples =
+      "The examples themselves never left their client's process.\n";
+  if (!result.masked) return "Privacy: " + result.privacy + ".\n" + examples;
+  const DemoReceipts& receipts = result.receipts;
+  return fmt::format(
+      "Privacy: the server saw {} masked vectors a round (looking like random "
+      "numbers) and\nlearned their sum: of updates, weights, held-out losses; "
+      "{} signed which ones\nwere in it ({} had to), and {} of {} entries of "
+      "their own logs agree with the receipts.\n{}Check a receipt\n"
+      "  edgetune receipt verify {}/round-1.pb --kit {}\n",
+      receipts.fewest_in_sum, SignersText(receipts), receipts.threshold,
+      receipts.logs_agree, receipts.logs, examples, result.receipt_directory(),
+      result.receipt_directory());
+}
+
 }  // namespace
+
+DemoReceipts Summarise(const std::vector<HeldReceipt>& receipts) {
+  DemoReceipts summary;
+  for (const HeldReceipt& receipt : receipts) {
+    DemoReceipts round;
+    for (const auto& group : receipt.checked.groups) {
+      round.members += group.members;
+      round.threshold += group.threshold;
+      round.fewest_in_sum += group.survivors;
+      round.fewest_signers += group.signers;
+    }
+    const bool first = summary.count++ == 0;
+    if (first || round.members > summary.members) {
+      summary.members = round.members;
+      summary.threshold = round.threshold;
+    }
+    const auto least = [first](int64_t& known, int64_t value) {
+      known = first ? value : std::min(known, value);
+    };
+    least(summary.fewest_in_sum, round.fewest_in_sum);
+    least(summary.fewest_signers, round.fewest_signers);
+  }
+  return summary;
+}
 
 absl::StatusOr<std::vector<Definition>> DefineHeldOut(
     const std::string& model, const std::string& adapter,
@@ -166,7 +210,8 @@ nlohmann::json DemoJson(const DemoResult& result) {
           {"model", result.model_path},
           {"topics", topics},
           {"definitions", definitions},
-          {"masked", false}};
+          {"masked", result.masked},
+          {"receipts", result.receipts.count}};
 }
 
 std::string DemoText(const DemoResult& result, int width) {
@@ -176,7 +221,7 @@ std::string DemoText(const DemoResult& result, int width) {
     text += fmt::format("{}   (WordNet: {})\n{}\n", d.prompt, d.wanted,
                         SideBySide("base", d.base, "tuned", d.tuned, width));
   }
-  return text + UseText(result);
+  return text + UseText(result) + SeenText(result);
 }
 
 }  // namespace edgetune

@@ -8,13 +8,16 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "protos/masking.h"
 #include "tools/demo_fleet.h"
 #include "tools/demo_summary.h"
+#include "tools/masking_text.h"
 #include "tools/model_fetch.h"
 #include "tools/model_path.h"
 #include "tools/operator_calls.h"
 #include "tools/plan_builder.h"
 #include "tools/progress.h"
+#include "tools/receipts.h"
 #include "tools/run_report.h"
 #include "tools/verbs.h"
 #include "tools/wordnet.h"
@@ -35,6 +38,19 @@ struct Options {
   bool keep = false;
 };
 
+bool CanMask(const Options& options) {
+  return options.topics.size() >= kSecAggSmallestCohort;
+}
+
+std::string SecAggText(const Options& options) {
+  if (CanMask(options)) return "[secagg]\nenabled = true\n";
+  return fmt::format(
+      "[secagg]\n"
+      "# Masking needs {} clients; of {} the coordinator sees each update.\n"
+      "enabled = false\n",
+      kSecAggSmallestCohort, options.topics.size());
+}
+
 std::string RunFileText(const Options& options) {
   return fmt::format(
       "# What `edgetune demo` ran.\n"
@@ -46,9 +62,9 @@ std::string RunFileText(const Options& options) {
       "[fleet]\npopulation = \"{}\"\n"
       "[rounds]\ncount = {}\ncohort = {}\nover_select = 1.0\n"
       "eval_examples = 32\ndeadline = \"10m\"\n"
-      "[secagg]\nenabled = false  # the coordinator sees each update\n",
+      "{}",
       TomlString(options.model), kPopulation, options.rounds,
-      options.topics.size());
+      options.topics.size(), SecAggText(options));
 }
 
 // The main job as a user would do it by hand: kits, data, one server, clients,
@@ -66,6 +82,7 @@ class Demo {
     if (fleet_ != nullptr) fleet_->Stop();
     if (!status.ok()) return Explain(status);
     result_.client_peak_rss_bytes = fleet_->client_peak_rss_bytes();
+    EDGETUNE_RETURN_IF_ERROR(ReadLogs());
     EDGETUNE_RETURN_IF_ERROR(WriteResult());
     if (options_.keep) KeepAll();
     return output_.Finish(DemoJson(result_),
@@ -84,6 +101,8 @@ class Demo {
         WriteFileAtomically(run_file_, RunFileText(options_)));
     // Before anything is started: a wrong --set is told at once.
     EDGETUNE_ASSIGN_OR_RETURN(run_, PrepareRun(run_file_, options_.sets, ""));
+    result_.masked = run_.built.plan.secagg().enabled();
+    result_.privacy = PrivacyText(run_.built.plan);
     WordNetOptions wordnet;
     wordnet.topics = options_.topics;
     wordnet.dictionary = options_.dictionary;
@@ -124,7 +143,8 @@ class Demo {
                                            absl::LocalTimeZone()));
     std::error_code error;
     for (const std::string& path :
-         {result_.adapter(), result_.gguf(), result_.run_file()}) {
+         {result_.adapter(), result_.gguf(), result_.run_file(),
+          result_.receipt_directory()}) {
       if (!fs::exists(path, error)) continue;
       return Annotate(absl::AlreadyExistsError(path + " exists already"),
                       ErrorKind::kUsage, "name a new directory with --out");
@@ -152,10 +172,13 @@ class Demo {
     EDGETUNE_RETURN_IF_ERROR(fleet_->StartClients(run_.run.fleet.population));
     output_.Note(fmt::format(
         "one coordinator at {}, {} clients with {} thread{} each, mutual "
-        "TLS\nmasking is not in this version: the coordinator sees each "
-        "update",
+        "TLS\n{}",
         fleet_->address(), result_.data.size(), fleet_->threads_a_client(),
-        fleet_->threads_a_client() == 1 ? "" : "s"));
+        fleet_->threads_a_client() == 1 ? "" : "s", result_.privacy));
+    if (!CanMask(options_)) {
+      output_.Note(fmt::format("masking needs {} clients or more",
+                               kSecAggSmallestCohort));
+    }
     const absl::Time start = absl::Now();
     EDGETUNE_ASSIGN_OR_RETURN(
         session_, ConnectOperator(fleet_->operator_kit(), fleet_->address()));
@@ -177,6 +200,11 @@ class Demo {
     while (true) {
       SayPerplexities(status, told, block);
       if (HasEnded(status)) return status;
+      // Nobody is there to decide.
+      if (IsPaused(status)) {
+        return Annotate(absl::AbortedError("paused: " + status.detail()),
+                        ErrorKind::kFailed);
+      }
       const double elapsed = absl::ToDoubleSeconds(absl::Now() - start);
       block.Show(RunBlock(status, elapsed), RunLine(status, elapsed));
       absl::SleepFor(absl::Milliseconds(250));
@@ -200,6 +228,30 @@ class Demo {
     final_status_ = status;
     EDGETUNE_ASSIGN_OR_RETURN(adapter_,
                               DownloadAdapter(session_, status, std::nullopt));
+    EDGETUNE_ASSIGN_OR_RETURN(receipts_, DownloadReceipts(session_, status));
+    result_.receipts = Summarise(receipts_);
+    return absl::OkStatus();
+  }
+
+  // What only somebody with all devices at hand can do: each device's own log
+  // against each receipt it is in.
+  absl::Status ReadLogs() {
+    for (const HeldReceipt& receipt : receipts_) {
+      for (const WordNetFile& file : result_.data) {
+        const std::string device = DeviceIdOf(file.topic);
+        const auto place =
+            secagg::FindInReceipt(receipt.checked, ClientIdOf(device));
+        if (!place.has_value() || !place->survived) continue;
+        ++result_.receipts.logs;
+        const auto own = AskDevice(receipt.checked, session_.kit.trusted,
+                                   device, fleet_->StateOf(device));
+        if (own.ok()) {
+          ++result_.receipts.logs_agree;
+        } else if (!absl::IsNotFound(own.status())) {
+          return Prefix(own.status(), device);
+        }
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -210,6 +262,14 @@ class Demo {
     EDGETUNE_RETURN_IF_ERROR(
         WriteGgufAdapter(result_.gguf(), adapter_.adapter, run_.model->config(),
                          ModelDisplayName(options_.model)));
+    EDGETUNE_RETURN_IF_ERROR(WriteReceipts(result_.directory, receipts_));
+    if (!receipts_.empty()) {
+      // Public keys alone: the kits go with the working directory.
+      EDGETUNE_ASSIGN_OR_RETURN(const std::string kit,
+                                ReadFile(fleet_->operator_kit() + "/kit.json"));
+      EDGETUNE_RETURN_IF_ERROR(
+          WriteFileAtomically(result_.receipt_directory() + "/kit.json", kit));
+    }
     EDGETUNE_ASSIGN_OR_RETURN(std::string text, ReadFile(run_file_));
     for (const std::string& set : options_.sets)
       text += "# --set " + set + "\n";
@@ -250,6 +310,7 @@ class Demo {
   OperatorSession session_;
   v1::RunStatus final_status_;
   DownloadedAdapter adapter_;
+  std::vector<HeldReceipt> receipts_;
   DemoResult result_;
 };
 

@@ -25,7 +25,9 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddGenerateVerb(app, invocation);
   AddAdapterVerbs(app, invocation);
   AddProvisionVerb(app, invocation);
+  AddDeviceVerbs(app, invocation);
   AddRunVerbs(app, invocation);
+  AddReceiptVerbs(app, invocation);
   AddPlanVerbs(app, invocation);
   AddConfigVerbs(app, invocation);
   AddVersionVerb(app, invocation);

@@ -18,9 +18,10 @@
 namespace edgetune {
 namespace {
 
-absl::StatusOr<v1::Envelope> SignPlan(const PreparedRun& run,
-                                      const std::string& release_key) {
-  absl::StatusOr<std::string> pem = ReadFile(release_key, 1 << 16);
+constexpr absl::Duration kOverrideLife = absl::Hours(7 * 24);
+
+absl::StatusOr<SigningKey> ReadReleaseKey(const std::string& path) {
+  absl::StatusOr<std::string> pem = ReadFile(path, 1 << 16);
   if (!pem.ok()) {
     return Annotate(pem.status(), ErrorKind::kIdentity,
                     "--release-key names the release key of the operator kit "
@@ -28,11 +29,9 @@ absl::StatusOr<v1::Envelope> SignPlan(const PreparedRun& run,
   }
   absl::StatusOr<SigningKey> key = SigningKey::FromPem(*pem);
   WipeString(*pem);
-  if (!key.ok()) {
-    return Annotate(Prefix(key.status(), release_key), ErrorKind::kIdentity,
-                    "wanted an Ed25519 private key in PEM");
-  }
-  return SignDocument(DocumentUse::kPlan, run.built.payload, *key);
+  if (key.ok()) return key;
+  return Annotate(Prefix(key.status(), path), ErrorKind::kIdentity,
+                  "wanted an Ed25519 private key in PEM");
 }
 
 absl::Status PutBase(OperatorSession& session, const PreparedRun& run,
@@ -95,7 +94,10 @@ absl::StatusOr<v1::RunStatus> SubmitRun(OperatorSession& session,
                                         const std::string& release_key,
                                         const Output& output) {
   // Signed first: a wrong key is told before anything is sent.
-  EDGETUNE_ASSIGN_OR_RETURN(v1::Envelope plan, SignPlan(run, release_key));
+  EDGETUNE_ASSIGN_OR_RETURN(const SigningKey key, ReadReleaseKey(release_key));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const v1::Envelope plan,
+      SignDocument(DocumentUse::kPlan, run.built.payload, key));
   EDGETUNE_RETURN_IF_ERROR(PutBase(session, run, output));
   EDGETUNE_ASSIGN_OR_RETURN(
       const Digest initial,
@@ -103,6 +105,33 @@ absl::StatusOr<v1::RunStatus> SubmitRun(OperatorSession& session,
   EDGETUNE_RETURN_IF_ERROR(session.client->PutPart(
       initial, AsBytes(run.built.initial_blob), [](uint64_t, uint64_t) {}));
   return session.client->Submit(plan);
+}
+
+absl::StatusOr<v1::RunStatus> OverrideRun(OperatorSession& session,
+                                          const v1::RunStatus& status,
+                                          const OverrideWish& wish) {
+  if (!status.plan().secagg().enabled()) {
+    return Annotate(absl::FailedPreconditionError(
+                        "this run does not mask: nothing in it is spent"),
+                    ErrorKind::kUsage);
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const SigningKey key,
+                            ReadReleaseKey(wish.release_key));
+  EDGETUNE_ASSIGN_OR_RETURN(auto last,
+                            FindCard(session.kit, status, std::nullopt));
+  const absl::Time now = absl::Now();
+  v1::SpentOverride document;
+  document.mutable_header()->set_version(1);
+  document.mutable_header()->set_issued_ms(absl::ToUnixMillis(now));
+  document.mutable_header()->set_expires_ms(
+      absl::ToUnixMillis(now + kOverrideLife));
+  document.set_plan_digest(status.run_id());
+  document.set_adapter_digest(last.first.adapter_digest());
+  document.set_extra(wish.extra);
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const v1::Envelope envelope,
+      SignDocument(DocumentUse::kOverride, document.SerializeAsString(), key));
+  return session.client->Override(envelope);
 }
 
 absl::StatusOr<DownloadedAdapter> DownloadAdapter(

@@ -33,6 +33,16 @@ absl::StatusOr<v1::RunStatus> SubmitRun(OperatorSession& session,
                                         const std::string& release_key,
                                         const Output& output);
 
+// Signs and hands in an override: devices may contribute `extra` times more
+// from the adapter at which the run stands. Valid for 7 days.
+struct OverrideWish {
+  std::string release_key;  // a PEM file
+  uint32_t extra = 1;
+};
+absl::StatusOr<v1::RunStatus> OverrideRun(OperatorSession& session,
+                                          const v1::RunStatus& status,
+                                          const OverrideWish& wish);
+
 // An adapter version with the coordinator's signed card, verified.
 struct DownloadedAdapter {
   Adapter adapter;

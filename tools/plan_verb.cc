@@ -7,7 +7,9 @@
 
 #include "base/status.h"
 #include "base/units.h"
+#include "protos/masking.h"
 #include "protos/plan_check.h"
+#include "tools/masking_text.h"
 #include "tools/plan_builder.h"
 #include "tools/verbs.h"
 
@@ -19,14 +21,24 @@ struct Options {
   std::vector<std::string> sets;
 };
 
+absl::StatusOr<uint64_t> UpdateBytes(const v1::TaskPlan& plan, uint32_t round) {
+  if (plan.secagg().enabled()) {
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const MaskedShape shape,
+        MaskedShapeOf(plan, round, v1::RoundManifest::TRAIN));
+    return shape.byte_size();
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                            UpdateLayout(plan, round));
+  return layout.size() * sizeof(float);
+}
+
 // Sizes of an update, in the order of the rounds in which they first come.
 absl::StatusOr<std::vector<uint64_t>> UpdateSizes(const v1::TaskPlan& plan) {
   std::vector<uint64_t> sizes;
   for (uint32_t round = 0; round < std::min(plan.rounds().count(), 2u);
        ++round) {
-    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                              UpdateLayout(plan, round));
-    const uint64_t bytes = layout.size() * sizeof(float);
+    EDGETUNE_ASSIGN_OR_RETURN(const uint64_t bytes, UpdateBytes(plan, round));
     if (sizes.empty() || sizes.back() != bytes) sizes.push_back(bytes);
   }
   return sizes;
@@ -40,13 +52,36 @@ std::string SizesText(const std::vector<uint64_t>& sizes) {
   return text;
 }
 
+std::string PlanText(const PreparedRun& run,
+                     const std::vector<uint64_t>& updates) {
+  const v1::TaskPlan& plan = run.built.plan;
+  const v1::RoundsSpec& rounds = plan.rounds();
+  std::string text = fmt::format(
+      "accepted: {}\n"
+      "  base     {} ({}), sent once to each device\n"
+      "  adapter  rank {}, {} coordinates, {} down and {} up a round (rule "
+      "{})\n"
+      "  rounds   {} of {} clients ({} asked, {} needed), {} steps of {} "
+      "examples each\n"
+      "  privacy  {}\n",
+      plan.name(), plan.model().name(),
+      FormatBytes(plan.model().parts(0).size()), plan.lora().rank(),
+      run.built.initial.values.size(),
+      FormatBytes(run.built.initial_blob.size()), SizesText(updates),
+      plan.lora().rule(), rounds.count(), rounds.cohort(), CohortAsked(rounds),
+      rounds.quorum(), plan.train().steps(), plan.train().batch(),
+      PrivacyText(plan));
+  for (const std::string& line : MaskingLines(plan)) {
+    text += fmt::format("           {}\n", line);
+  }
+  return text;
+}
+
 absl::Status Check(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(PreparedRun run,
                             PrepareRun(options.run_file, options.sets, ""));
   const v1::TaskPlan& plan = run.built.plan;
   const v1::RoundsSpec& rounds = plan.rounds();
-  const size_t coordinates = run.built.initial.values.size();
-  const uint64_t bytes = run.built.initial_blob.size();
   EDGETUNE_ASSIGN_OR_RETURN(const std::vector<uint64_t> updates,
                             UpdateSizes(plan));
   const nlohmann::json data = {
@@ -54,8 +89,8 @@ absl::Status Check(const Options& options, const Output& output) {
       {"name", plan.name()},
       {"base_sha256", ToHex(plan.model().parts(0).sha256())},
       {"base_bytes", plan.model().parts(0).size()},
-      {"coordinates", coordinates},
-      {"adapter_bytes", bytes},
+      {"coordinates", run.built.initial.values.size()},
+      {"adapter_bytes", run.built.initial_blob.size()},
       {"rule", plan.lora().rule()},
       {"update_bytes", updates},
       {"rounds", rounds.count()},
@@ -64,23 +99,9 @@ absl::Status Check(const Options& options, const Output& output) {
       {"quorum", rounds.quorum()},
       {"steps", plan.train().steps()},
       {"batch", plan.train().batch()},
-      {"masked", plan.secagg().enabled()}};
-  return output.Finish(
-      data,
-      fmt::format("accepted: {}\n"
-                  "  base     {} ({}), sent once to each device\n"
-                  "  adapter  rank {}, {} coordinates, {} down and {} up a "
-                  "round (rule {})\n"
-                  "  rounds   {} of {} clients ({} asked, {} needed), {} steps "
-                  "of {} examples each\n"
-                  "  privacy  masking is not in this version: the coordinator "
-                  "sees each update\n",
-                  plan.name(), plan.model().name(),
-                  FormatBytes(plan.model().parts(0).size()), plan.lora().rank(),
-                  coordinates, FormatBytes(bytes), SizesText(updates),
-                  plan.lora().rule(), rounds.count(), rounds.cohort(),
-                  CohortAsked(rounds), rounds.quorum(), plan.train().steps(),
-                  plan.train().batch()));
+      {"masked", plan.secagg().enabled()},
+      {"masking", MaskingJson(plan)}};
+  return output.Finish(data, PlanText(run, updates));
 }
 
 }  // namespace

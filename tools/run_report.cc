@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "protos/plan_check.h"
+#include "tools/masking_text.h"
 #include "tools/output.h"
 
 namespace edgetune {
@@ -32,6 +33,40 @@ nlohmann::json ClientsJson(const v1::RunStatus& status) {
                        {"detail", client.detail()}});
   }
   return clients;
+}
+
+nlohmann::json ReceiptsJson(const v1::RunStatus& status) {
+  nlohmann::json receipts = nlohmann::json::array();
+  for (const std::string& digest : status.receipts()) {
+    receipts.push_back(ToHex(digest));
+  }
+  return receipts;
+}
+
+nlohmann::json BlameJson(const v1::RunStatus& status) {
+  nlohmann::json blame = nlohmann::json::array();
+  for (const v1::BlameScore& score : status.scores()) {
+    blame.push_back(
+        {{"device_id", score.device_id()}, {"points", score.points()}});
+  }
+  return blame;
+}
+
+// What masking left behind; nothing for a run in the clear.
+std::string MaskingReport(const v1::RunStatus& status) {
+  std::string text = PrivacyText(status.plan()) + "\n";
+  if (status.receipts_size() > 0) {
+    text += fmt::format(
+        "{} receipt{}; run download fetches, receipt verify checks them\n",
+        status.receipts_size(), status.receipts_size() == 1 ? "" : "s");
+  }
+  for (const v1::BlameScore& score : status.scores()) {
+    text += fmt::format(
+        "blame: {} was named in {} dispute{} (a score, no verdict: either of "
+        "the two named may have lied)\n",
+        score.device_id(), score.points(), score.points() == 1 ? "" : "s");
+  }
+  return text;
 }
 
 nlohmann::json CardsJson(const v1::RunStatus& status) {
@@ -109,6 +144,8 @@ std::string_view RunStateName(v1::RunStatus::State state) {
       return "failed";
     case v1::RunStatus::STOPPED:
       return "stopped";
+    case v1::RunStatus::PAUSED_NEEDS_OVERRIDE:
+      return "paused";
     default:
       return "unknown";
   }
@@ -118,6 +155,20 @@ bool HasEnded(const v1::RunStatus& status) {
   return status.state() == v1::RunStatus::FINISHED ||
          status.state() == v1::RunStatus::FAILED ||
          status.state() == v1::RunStatus::STOPPED;
+}
+
+bool IsPaused(const v1::RunStatus& status) {
+  return status.state() == v1::RunStatus::PAUSED_NEEDS_OVERRIDE;
+}
+
+std::string PausedAdvice(const v1::RunStatus& status) {
+  const std::string id = ToHex(status.run_id()).substr(0, 12);
+  return fmt::format(
+      "to go on: `edgetune run override {0} --kit KIT` lets devices contribute "
+      "once more from the same adapter, so that the coordinator may learn two "
+      "sums of nearly the same updates; more devices help as well; `edgetune "
+      "run stop {0} --kit KIT` ends the run",
+      id);
 }
 
 std::vector<double> PerplexitiesOf(const v1::RunStatus& status) {
@@ -147,6 +198,9 @@ nlohmann::json RunJson(const v1::RunStatus& status) {
           {"clients", ClientsJson(status)},
           {"perplexity", PerplexitiesOf(status)},
           {"cards", CardsJson(status)},
+          {"masked", status.plan().secagg().enabled()},
+          {"receipts", ReceiptsJson(status)},
+          {"blame", BlameJson(status)},
           {"bytes_down", status.bytes_down()},
           {"base_bytes_down", status.base_bytes_down()},
           {"bytes_up", status.bytes_up()},
@@ -161,6 +215,8 @@ std::string RunText(const v1::RunStatus& status) {
       status.name(), std::string(RunStateName(status.state())),
       status.detail().empty() ? "" : ": " + status.detail(),
       status.rounds_done(), status.rounds(), BytesText(status));
+  if (IsPaused(status)) text += PausedAdvice(status) + "\n";
+  text += MaskingReport(status);
   for (const v1::Measure& measure : status.measures()) {
     if (measure.tokens() == 0) continue;
     text += fmt::format(

@@ -17,6 +17,9 @@ namespace edgetune {
 
 std::string_view RunStateName(v1::RunStatus::State state);  // "running"
 bool HasEnded(const v1::RunStatus& status);
+// Waits for an operator's decision, and what that may be.
+bool IsPaused(const v1::RunStatus& status);
+std::string PausedAdvice(const v1::RunStatus& status);
 // exp(nll / tokens) of each measured version, oldest first.
 std::vector<double> PerplexitiesOf(const v1::RunStatus& status);
 

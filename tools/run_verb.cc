@@ -7,8 +7,10 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "tools/masking_text.h"
 #include "tools/operator_calls.h"
 #include "tools/progress.h"
+#include "tools/receipts.h"
 #include "tools/run_report.h"
 #include "tools/verbs.h"
 
@@ -22,7 +24,13 @@ struct Options {
   bool watch = false;
   std::string run_id, out;
   int64_t version = -1;
+  uint32_t extra = 1;
 };
+
+std::string ReleaseKeyOf(const Options& options, const Kit& kit) {
+  if (!options.release_key.empty()) return options.release_key;
+  return kit.release_key_path.value_or("");
+}
 
 // Shows the run until it has ended; its outcome.
 absl::Status WatchToEnd(OperatorSession& session, const std::string& run_id,
@@ -30,9 +38,15 @@ absl::Status WatchToEnd(OperatorSession& session, const std::string& run_id,
   const absl::Time start = absl::Now();
   LiveBlock block(output);
   size_t told = 0;
+  bool paused = false;
   auto on_status = [&](const v1::RunStatus& status) {
     const double elapsed = absl::ToDoubleSeconds(absl::Now() - start);
     SayPerplexities(status, told, block);
+    if (IsPaused(status) && !paused) {
+      block.Say("paused: " + status.detail());
+      block.Say(PausedAdvice(status));
+    }
+    paused = IsPaused(status);
     block.Show(RunBlock(status, elapsed), RunLine(status, elapsed));
     return true;
   };
@@ -49,14 +63,10 @@ absl::Status Submit(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(
       PreparedRun run,
       PrepareRun(options.run_file, options.sets, options.token));
-  output.Note(
-      "masking is not in this version: the coordinator sees each "
-      "update");
-  const std::string key = !options.release_key.empty()
-                              ? options.release_key
-                              : session.kit.release_key_path.value_or("");
-  EDGETUNE_ASSIGN_OR_RETURN(v1::RunStatus status,
-                            SubmitRun(session, run, key, output));
+  output.Note(PrivacyText(run.built.plan));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      v1::RunStatus status,
+      SubmitRun(session, run, ReleaseKeyOf(options, session.kit), output));
   if (options.watch) {
     output.Note("run " + ToHex(status.run_id()));
     return WatchToEnd(session, status.run_id(), output);
@@ -94,6 +104,30 @@ absl::Status Watch(const Options& options, const Output& output) {
   return WatchToEnd(session, id, output);
 }
 
+absl::Status Override(const Options& options, const Output& output) {
+  EDGETUNE_ASSIGN_OR_RETURN(std::string id, ParseRunId(options.run_id));
+  EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
+                            ConnectOperator(options.kit, options.server));
+  EDGETUNE_ASSIGN_OR_RETURN(v1::RunStatus status, session.client->Show(id));
+  if (HasEnded(status)) {
+    return Annotate(
+        absl::FailedPreconditionError(fmt::format(
+            "run {} has ended: {}", ToHex(status.run_id()).substr(0, 12),
+            std::string(RunStateName(status.state())))),
+        ErrorKind::kFailed, "what was published stays");
+  }
+  if (!IsPaused(status) && status.plan().secagg().enabled()) {
+    output.Note(fmt::format(
+        "the run is {}, not paused: the override only matters if it pauses at "
+        "the adapter where it stands now",
+        std::string(RunStateName(status.state()))));
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(
+      status, OverrideRun(session, status,
+                          {ReleaseKeyOf(options, session.kit), options.extra}));
+  return output.Finish(RunJson(status), RunText(status));
+}
+
 absl::Status Download(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::string id, ParseRunId(options.run_id));
   std::error_code error;
@@ -108,11 +142,19 @@ absl::Status Download(const Options& options, const Output& output) {
   if (options.version >= 0) version = static_cast<uint32_t>(options.version);
   EDGETUNE_ASSIGN_OR_RETURN(DownloadedAdapter downloaded,
                             DownloadAdapter(session, status, version));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::vector<HeldReceipt> receipts,
+                            DownloadReceipts(session, status));
   EDGETUNE_RETURN_IF_ERROR(WriteRunAdapter(options.out, downloaded, status));
+  const absl::Status written = WriteReceipts(options.out, receipts);
+  if (!written.ok()) {
+    std::filesystem::remove_all(options.out, error);
+    return written;
+  }
   return output.Finish(
       {{"adapter", options.out},
        {"version", downloaded.card.version()},
-       {"adapter_sha256", ToHex(downloaded.card.adapter_digest())}},
+       {"adapter_sha256", ToHex(downloaded.card.adapter_digest())},
+       {"receipts", receipts.size()}},
       options.out);
 }
 
@@ -160,6 +202,16 @@ void AddRunVerbs(CLI::App& app, Invocation& invocation) {
       *add("stop", "End a run; what was published stays",
            [o, &output] { return Ask(*o, output, &OperatorClient::Stop); }),
       *o);
+  CLI::App* permit =
+      add("override",
+          "Let devices contribute again from the adapter of a paused run",
+          [o, &output] { return Override(*o, output); });
+  AddRunId(*permit, *o);
+  permit->add_option("--release-key", o->release_key,
+                     "Key that signs the override (default: the kit's)");
+  permit->add_option("--extra", o->extra, "Contributions more a device")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
   CLI::App* download =
       add("download", "Fetch an adapter as a PEFT directory, with its card",
           [o, &output] { return Download(*o, output); });

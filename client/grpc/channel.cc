@@ -20,10 +20,12 @@ namespace {
 namespace tls = grpc::experimental;
 
 // After OpenSSL accepted the chain: the certificate is for the host dialled,
-// and its holder is a server. Without the second check any device of the
-// fleet, whose certificate is of the same CA, could pose as one.
+// and its holder has the role wanted. Without the second check any device of
+// the fleet, whose certificate is of the same CA, could pose as one.
 class ServerVerifier final : public tls::ExternalCertificateVerifier {
  public:
+  explicit ServerVerifier(PartyRole wanted) : wanted_(wanted) {}
+
   bool Verify(tls::TlsCustomVerificationCheckRequest* request,
               std::function<void(grpc::Status)> callback,
               grpc::Status* sync_status) override {
@@ -34,7 +36,7 @@ class ServerVerifier final : public tls::ExternalCertificateVerifier {
       uris.emplace_back(uri.data(), uri.size());
     }
     auto identity = IdentityFromUris(uris);
-    if (!identity.ok() || identity->role != PartyRole::kServer) {
+    if (!identity.ok() || identity->role != wanted_) {
       *sync_status = grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
                                   "Peer is not a server by its URI");
     }
@@ -43,20 +45,24 @@ class ServerVerifier final : public tls::ExternalCertificateVerifier {
   void Cancel(tls::TlsCustomVerificationCheckRequest*) override {}
 
  private:
+  const PartyRole wanted_;
   tls::HostNameCertificateVerifier host_;
 };
 
-std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const Kit& kit) {
+std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const Kit& kit,
+                                                          PartyRole peer) {
   tls::TlsChannelCredentialsOptions options;
+  std::vector<tls::IdentityKeyCertPair> pairs;
+  if (!kit.key_pem.empty()) {
+    pairs.push_back({kit.key_pem, kit.certificate_pem});
+    options.watch_identity_key_cert_pairs();
+  }
   options.set_certificate_provider(
-      std::make_shared<tls::StaticDataCertificateProvider>(
-          kit.ca_pem, std::vector<tls::IdentityKeyCertPair>{
-                          {kit.key_pem, kit.certificate_pem}}));
+      std::make_shared<tls::StaticDataCertificateProvider>(kit.ca_pem, pairs));
   options.watch_root_certs();
-  options.watch_identity_key_cert_pairs();
   options.set_verify_server_certs(true);
   options.set_certificate_verifier(
-      tls::ExternalCertificateVerifier::Create<ServerVerifier>());
+      tls::ExternalCertificateVerifier::Create<ServerVerifier>(peer));
   options.set_check_call_host(false);  // the verifier did, at the handshake
   return tls::TlsCredentials(options);
 }
@@ -64,7 +70,8 @@ std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const Kit& kit) {
 }  // namespace
 
 std::shared_ptr<grpc::Channel> MakeChannel(const Kit& kit,
-                                           const std::string& address) {
+                                           const std::string& address,
+                                           PartyRole peer) {
   PrepareGrpc();
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(4 << 20);
@@ -74,7 +81,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Kit& kit,
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 30'000);
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, MakeCredentials(kit), args);
+  return grpc::CreateCustomChannel(address, MakeCredentials(kit, peer), args);
 }
 
 absl::StatusOr<std::string> ChooseAddress(const Kit& kit,

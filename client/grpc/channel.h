@@ -15,13 +15,15 @@
 
 namespace edgetune {
 
-// A channel to one server with mutual TLS from `kit`: the server's certificate
-// must be of the kit's CA, in date, valid for the host dialled, and carry the
-// SAN URI of a server. Every channel has connections of its own, dials when a
-// call needs it, and not again by itself within 30 s of a failure: callers
-// make a new channel to try again.
+// A channel to one server with TLS from `kit`: the server's certificate must be
+// of the kit's CA, in date, valid for the host dialled, and carry the SAN URI
+// of the role `peer`. We show the kit's certificate; a kit without a key calls
+// as a stranger, whom the enrolment service alone answers. Every channel has
+// connections of its own, dials when a call needs it, and not again by itself
+// within 30 s of a failure: callers make a new channel to try again.
 std::shared_ptr<grpc::Channel> MakeChannel(const Kit& kit,
-                                           const std::string& address);
+                                           const std::string& address,
+                                           PartyRole peer = PartyRole::kServer);
 
 // `address`, or the kit's when empty; kConfig unless it is host:port.
 absl::StatusOr<std::string> ChooseAddress(const Kit& kit,

@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/log.h"
 #include "base/status.h"
 #include "client/grpc/back_off.h"
 #include "client/grpc/channel.h"
@@ -71,6 +72,7 @@ class GrpcTransport final : public Transport {
   };
 
   void Serve();
+  void RefreshKit();
   absl::Status ServeOneStream();
   void Deliver(DeviceStream& stream, DeviceStream::Event event);
   bool Pause(absl::Duration pause);
@@ -80,7 +82,7 @@ class GrpcTransport final : public Transport {
         ErrorKind::kConnection);
   }
 
-  const Kit kit_;
+  Kit kit_;  // of the serving thread
   const std::string address_;
   Listener* listener_ = nullptr;
   std::thread thread_;
@@ -144,7 +146,20 @@ bool GrpcTransport::Pause(absl::Duration pause) {
                             [this] { return closed_; });
 }
 
+// A kit on disk may have been renewed since; one that cannot be read now is
+// used as it was.
+void GrpcTransport::RefreshKit() {
+  if (kit_.directory.empty()) return;
+  auto fresh = LoadKit(kit_.directory, PartyRole::kDevice, absl::Now());
+  if (fresh.ok()) {
+    kit_ = *std::move(fresh);
+  } else {
+    LogWarning(std::string(fresh.status().message()));
+  }
+}
+
 absl::Status GrpcTransport::ServeOneStream() {
+  RefreshKit();
   auto channel = MakeChannel(kit_, address_);
   auto stub = v1::Federation::NewStub(channel);
   DeviceStream stream(&mu_, &changed_);

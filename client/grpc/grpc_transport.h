@@ -12,7 +12,8 @@ namespace edgetune {
 
 // Transport over gRPC with mutual TLS from a device kit. `address` empty: the
 // kit's. The server's certificate must be of the kit's CA and carry the SAN
-// URI of a server.
+// URI of a server. A kit that lies on disk is read again for each connection:
+// it may have been renewed.
 absl::StatusOr<std::unique_ptr<Transport>> MakeGrpcTransport(
     const Kit& kit, const std::string& address);
 

@@ -211,18 +211,20 @@ absl::Status EnrollmentKit::AddTokens(
   EDGETUNE_ASSIGN_OR_RETURN(const KitLock lock, KitLock::Take(kit_.directory));
   EDGETUNE_ASSIGN_OR_RETURN(std::vector<TokenRecord> tokens, ReadTokens());
   EDGETUNE_ASSIGN_OR_RETURN(const PublishedRoster roster, ReadRoster());
-  std::set<std::string> taken;
-  for (const TokenRecord& token : tokens) taken.insert(token.name);
+  std::set<std::string> named;
   for (const TokenRecord& token : added) {
-    if (!taken.insert(token.name).second ||
+    if (!named.insert(token.name).second ||
         roster.roster.Find(ClientIdOf(token.name)).has_value()) {
       return Annotate(
           absl::AlreadyExistsError(fmt::format(
-              "a device '{}' was invited or enrolled before", token.name)),
+              "a device '{}' is in the roster, or named twice", token.name)),
           ErrorKind::kUsage, "a name is given once: take another");
     }
-    tokens.push_back(token);
   }
+  std::erase_if(tokens, [&](const TokenRecord& token) {
+    return named.count(token.name) > 0;
+  });
+  tokens.insert(tokens.end(), added.begin(), added.end());
   return WriteKitFile(kit_.directory, kTokensFile, TokensText(tokens));
 }
 

@@ -63,7 +63,8 @@ class EnrollmentKit {
                                       absl::Time now) const;
 
   absl::StatusOr<std::vector<TokenRecord>> ReadTokens() const;
-  // AlreadyExists: a name that has a token or stands in the roster.
+  // A name that was invited before gets the new token; the older one is void.
+  // AlreadyExists (kUsage): a name of the roster, or named twice.
   absl::Status AddTokens(const std::vector<TokenRecord>& tokens) const;
 
   // When the newest certificate of each device ends.

@@ -134,15 +134,18 @@ absl::Status CheckRole(const Kit& kit, PartyRole wanted) {
       fmt::format("name the directory of {} kit", WithArticle(wanted)));
 }
 
+absl::StatusOr<KitDescription> ReadDescription(const std::string& directory) {
+  EDGETUNE_ASSIGN_OR_RETURN(const nlohmann::json json,
+                            ReadKitJson(directory, kKitFile));
+  return ParseKitDescription(json, fmt::format("{}/{}", directory, kKitFile));
+}
+
 }  // namespace
 
 absl::StatusOr<Kit> LoadKit(const std::string& directory, PartyRole role,
                             absl::Time now) {
-  EDGETUNE_ASSIGN_OR_RETURN(const nlohmann::json json,
-                            ReadKitJson(directory, kKitFile));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      KitDescription description,
-      ParseKitDescription(json, fmt::format("{}/{}", directory, kKitFile)));
+  EDGETUNE_ASSIGN_OR_RETURN(KitDescription description,
+                            ReadDescription(directory));
   Kit kit;
   kit.directory = directory;
   kit.identity = std::move(description.identity);
@@ -155,6 +158,13 @@ absl::StatusOr<Kit> LoadKit(const std::string& directory, PartyRole role,
   EDGETUNE_RETURN_IF_ERROR(CheckCertificates(kit, now));
   EDGETUNE_RETURN_IF_ERROR(ReadOwnKeys(&kit));
   return kit;
+}
+
+absl::StatusOr<KitFacts> ReadKitFacts(const std::string& directory) {
+  EDGETUNE_ASSIGN_OR_RETURN(KitDescription description,
+                            ReadDescription(directory));
+  return KitFacts{std::move(description.identity),
+                  std::move(description.trusted)};
 }
 
 std::string TlsPathOf(const Kit& kit) {

@@ -40,6 +40,14 @@ struct Kit {
 absl::StatusOr<Kit> LoadKit(const std::string& directory, PartyRole role,
                             absl::Time now);
 
+// What any party's kit says without its keys and certificates: enough to check
+// what others signed, whether or not it still opens a connection. kIdentity.
+struct KitFacts {
+  Identity identity;
+  TrustedKeys trusted;
+};
+absl::StatusOr<KitFacts> ReadKitFacts(const std::string& directory);
+
 // Name of the file with key and certificate inside a kit's directory, for TLS
 // libraries that follow its changes, and of the CA's certificate.
 std::string TlsPathOf(const Kit& kit);

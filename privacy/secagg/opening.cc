@@ -22,9 +22,25 @@ absl::StatusOr<SecretBytes> Opening::Open(
   if (weights_.empty()) EDGETUNE_RETURN_IF_ERROR(ChooseBasis());
   EDGETUNE_ASSIGN_OR_RETURN(SecretBytes secret,
                             Combine(weights_[0], order_[0], dealer));
-  if (!fits(secret)) return Correct(dealer, fits);
-  EDGETUNE_RETURN_IF_ERROR(CompareRest(dealer, secret));
-  return secret;
+  const bool found = fits(secret);
+  if (found) {
+    EDGETUNE_ASSIGN_OR_RETURN(const std::vector<uint32_t> others,
+                              Inconsistent(dealer, secret));
+    // Two words of the code differ in more than twice this many places: so few
+    // cannot be the honest ones.
+    if (others.size() <= (holders_.size() - threshold_) / 2) {
+      Blame(dealer, others);
+      return secret;
+    }
+  }
+  absl::StatusOr<Corrected> decoded = Decode(dealer);
+  if (decoded.ok() && fits(decoded->secret)) {
+    Blame(dealer, decoded->bad);
+    weights_.clear();
+    return std::move(decoded->secret);
+  }
+  if (found) return secret;
+  return AbortError(v1::RECONSTRUCT, "too many wrong shares of one member");
 }
 
 absl::Status Opening::ChooseBasis() {
@@ -54,41 +70,38 @@ absl::StatusOr<SecretBytes> Opening::Combine(const Interpolator& weights,
   return weights.Combine(shares);
 }
 
-// Two polynomials of degree t - 1 that agree in t - 1 members of the basis and
-// at 0 are one: a holder in the place of the first member leads to the same
-// secret if and only if its share is on the polynomial of the basis.
-absl::Status Opening::CompareRest(size_t dealer, const SecretBytes& secret) {
+// Holders outside the basis whose share is not on its polynomial. Two
+// polynomials of degree t - 1 that agree in t - 1 members of the basis and at 0
+// are one: such a holder, in the place of the first member, leads to another
+// secret.
+absl::StatusOr<std::vector<uint32_t>> Opening::Inconsistent(
+    size_t dealer, const SecretBytes& secret) const {
+  std::vector<uint32_t> found;
   for (size_t i = threshold_; i < order_.size(); ++i) {
     EDGETUNE_ASSIGN_OR_RETURN(
-        const SecretBytes same,
+        const SecretBytes other,
         Combine(weights_[i - threshold_ + 1], order_[i], dealer));
-    if (!same.Equals(secret.bytes())) Note(dealer, order_[i]);
+    if (!other.Equals(secret.bytes())) {
+      found.push_back(holders_[order_[i]].index);
+    }
   }
-  return absl::OkStatus();
+  return found;
 }
 
-absl::StatusOr<SecretBytes> Opening::Correct(
-    size_t dealer, const std::function<bool(const SecretBytes&)>& fits) {
+absl::StatusOr<Corrected> Opening::Decode(size_t dealer) const {
   std::vector<HeldShare> shares;
   for (const Holder& holder : holders_) {
     shares.push_back({holder.index, holder.shares[dealer].bytes()});
   }
-  absl::StatusOr<Corrected> corrected = CorrectShares(shares, threshold_);
-  if (!corrected.ok() || !fits(corrected->secret)) {
-    return AbortError(v1::RECONSTRUCT, "too many wrong shares of one member");
-  }
-  for (size_t h = 0; h < holders_.size(); ++h) {
-    if (std::ranges::count(corrected->bad, holders_[h].index) > 0) {
-      Note(dealer, h);
-    }
-  }
-  weights_.clear();
-  return std::move(corrected->secret);
+  return CorrectShares(shares, threshold_);
 }
 
-void Opening::Note(size_t dealer, size_t holder) {
-  ++lies_[holder];
-  wrong_.emplace_back(dealer, holders_[holder].index);
+void Opening::Blame(size_t dealer, const std::vector<uint32_t>& liars) {
+  for (size_t h = 0; h < holders_.size(); ++h) {
+    if (std::ranges::count(liars, holders_[h].index) == 0) continue;
+    ++lies_[h];
+    wrong_.emplace_back(dealer, holders_[h].index);
+  }
 }
 
 }  // namespace edgetune::secagg

@@ -17,10 +17,10 @@ namespace edgetune::secagg {
 
 // Secrets of many dealers, put together from what the same holders showed, some
 // of whom may lie. Of m holders, up to floor((m - t)/2) wrong shares of each
-// dealer are corrected, and every wrong share is found: a liar costs one
-// Berlekamp-Welch decoding, because the next secret is taken from those who
-// told the truth so far. Life: Open for each dealer in turn. The shares are
-// borrowed. One thread.
+// dealer are corrected and named; more of them are not named, and spoil the
+// secret or not. A liar costs one decoding, because the next secret is taken
+// from those who told the truth so far. Life: Open for each dealer in turn. The
+// shares are borrowed. One thread.
 class Opening {
  public:
   struct Holder {
@@ -44,10 +44,10 @@ class Opening {
   absl::Status ChooseBasis();
   absl::StatusOr<SecretBytes> Combine(const Interpolator& weights, size_t first,
                                       size_t dealer) const;
-  absl::Status CompareRest(size_t dealer, const SecretBytes& secret);
-  absl::StatusOr<SecretBytes> Correct(
-      size_t dealer, const std::function<bool(const SecretBytes&)>& fits);
-  void Note(size_t dealer, size_t holder);
+  absl::StatusOr<std::vector<uint32_t>> Inconsistent(
+      size_t dealer, const SecretBytes& secret) const;
+  absl::StatusOr<Corrected> Decode(size_t dealer) const;
+  void Blame(size_t dealer, const std::vector<uint32_t>& liars);
 
   std::vector<Holder> holders_;
   const uint32_t threshold_;

@@ -4,7 +4,6 @@
 // Reed-Solomon codes, 2003): quadratic in the number of shares, not cubic.
 
 #include <algorithm>
-#include <optional>
 #include <set>
 #include <utility>
 
@@ -119,10 +118,9 @@ GfVector Interpolate(std::span<const HeldShare> shares,
 }
 
 // The polynomial of degree below t that differs from `through` at no more than
-// (m - t)/2 roots of `locator`, if there is one; otherwise none or another,
-// which the caller finds out by counting.
-std::optional<GfVector> Decode(const GfVector& locator, GfVector through,
-                               size_t threshold) {
+// (m - t)/2 roots of `locator`; if there is none, another, which the caller
+// finds out by counting.
+GfVector Decode(const GfVector& locator, GfVector through, size_t threshold) {
   const size_t m = locator.size() - 1;
   GfVector before = locator, factor_before, factor = {1};
   while (Length(through) > 0 && 2 * (Length(through) - 1) >= m + threshold) {
@@ -132,15 +130,12 @@ std::optional<GfVector> Decode(const GfVector& locator, GfVector through,
     std::swap(factor_before, factor);
   }
   GfVector polynomial = Divide(through, factor);
-  if (Length(through) > 0 || Length(polynomial) > threshold)
-    return std::nullopt;
   polynomial.resize(threshold);
   return polynomial;
 }
 
-// All 16 of them side by side, or none.
-std::optional<GfVector> DecodeAll(std::span<const HeldShare> shares,
-                                  size_t threshold) {
+// All 16 of them side by side.
+GfVector DecodeAll(std::span<const HeldShare> shares, size_t threshold) {
   const GfVector locator = Locator(shares);
   const GfVector through = Interpolate(shares, locator);
   GfVector polynomials(threshold * kGfBlock), chunk(shares.size());
@@ -148,10 +143,9 @@ std::optional<GfVector> DecodeAll(std::span<const HeldShare> shares,
     for (size_t k = 0; k < chunk.size(); ++k) {
       chunk[k] = through[k * kGfBlock + c];
     }
-    const auto polynomial = Decode(locator, chunk, threshold);
-    if (!polynomial.has_value()) return std::nullopt;
+    const GfVector polynomial = Decode(locator, chunk, threshold);
     for (size_t k = 0; k < threshold; ++k) {
-      polynomials[k * kGfBlock + c] = (*polynomial)[k];
+      polynomials[k * kGfBlock + c] = polynomial[k];
     }
   }
   return polynomials;
@@ -173,20 +167,18 @@ bool Fits(const HeldShare& share, GfVector& polynomials) {
 absl::StatusOr<Corrected> CorrectShares(std::span<const HeldShare> shares,
                                         uint32_t threshold) {
   EDGETUNE_RETURN_IF_ERROR(CheckArguments(shares, threshold));
-  std::optional<GfVector> polynomials = DecodeAll(shares, threshold);
+  GfVector polynomials = DecodeAll(shares, threshold);
   std::vector<uint32_t> bad;
-  if (polynomials.has_value()) {
-    for (const HeldShare& share : shares) {
-      if (!Fits(share, *polynomials)) bad.push_back(share.index);
-    }
+  for (const HeldShare& share : shares) {
+    if (!Fits(share, polynomials)) bad.push_back(share.index);
   }
-  // A chunk alone may be within the radius; a holder is wrong as a whole.
-  if (!polynomials.has_value() || 2 * bad.size() > shares.size() - threshold) {
+  // Counted over all chunks, because a holder is right or wrong as a whole.
+  if (2 * bad.size() > shares.size() - threshold) {
     return absl::DataLossError("too many wrong shares to find the secret");
   }
   std::sort(bad.begin(), bad.end());
   Corrected corrected{SecretBytes(kSecretSize), std::move(bad)};
-  GfStore(GfBlockAt(*polynomials, 0), corrected.secret.bytes());
+  GfStore(GfBlockAt(polynomials, 0), corrected.secret.bytes());
   return corrected;
 }
 

@@ -42,14 +42,43 @@ class DaemonFilesTest : public ::testing::Test {
 TEST_F(DaemonFilesTest, ReadsAServerFileWithPathsBesideIt) {
   const auto file = ReadServerFile(
       Write("listen = '127.0.0.1:0'\nkit = 'kit'\nstate = '/var/s'\n"
-            "deny = '../deny.txt'\nlog = 'debug'\n"));
+            "deny = '../deny.txt'\nroster = 'r/roster.pb'\n"
+            "log = 'debug'\n"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->listen, "127.0.0.1:0");
   EXPECT_EQ(file->kit, directory_ + "kit");
   EXPECT_EQ(file->state, "/var/s");
   EXPECT_THAT(file->deny, ::testing::EndsWith("/deny.txt"));
   EXPECT_THAT(file->deny, ::testing::Not(HasSubstr("..")));
+  EXPECT_EQ(file->roster, directory_ + "r/roster.pb");
   EXPECT_EQ(file->log, "debug");
+}
+
+TEST_F(DaemonFilesTest, ReadsAnEnrollFileWithPathsBesideIt) {
+  const auto file = ReadEnrollFile(
+      Write("listen = '127.0.0.1:0'\nkit = 'enroll'\nstate = 's'\n"
+            "publish = 'r/roster.pb'\nfailures_per_minute = 3\n"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->listen, "127.0.0.1:0");
+  EXPECT_EQ(file->kit, directory_ + "enroll");
+  EXPECT_EQ(file->state, directory_ + "s");
+  EXPECT_EQ(file->publish, directory_ + "r/roster.pb");
+  EXPECT_EQ(file->failures_per_minute, 3);
+}
+
+TEST_F(DaemonFilesTest, RefusesEnrollFilesByKey) {
+  const auto error = [this](const std::string& text) {
+    const auto file = ReadEnrollFile(Write(text));
+    EXPECT_EQ(KindOf(file.status()), ErrorKind::kConfig) << text;
+    return std::string(file.status().message());
+  };
+  const std::string base = "kit = 'k'\nstate = 's'\n";
+  EXPECT_THAT(error("kit = 'k'\n"), HasSubstr("required key state"));
+  EXPECT_THAT(error(base + "publsh = 'x'\n"), HasSubstr("mean publish?"));
+  EXPECT_THAT(error(base + "deny = 'x'\n"), HasSubstr("unknown key deny"));
+  EXPECT_THAT(error(base + "listen = 'x'\n"), HasSubstr("host:port"));
+  EXPECT_THAT(error(base + "failures_per_minute = 0\n"),
+              HasSubstr("failures_per_minute is number 0"));
 }
 
 TEST_F(DaemonFilesTest, RefusesServerFilesByKey) {
@@ -60,8 +89,6 @@ TEST_F(DaemonFilesTest, RefusesServerFilesByKey) {
   const std::string base = "kit = 'k'\nstate = 's'\n";
   EXPECT_THAT(ServerError(base + "lisen = 'x'\n"),
               HasSubstr(".toml:3:1: unknown key lisen; did you mean listen?"));
-  EXPECT_THAT(ServerError(base + "roster = 'r'\n"),
-              HasSubstr("roster is not in this version"));
   EXPECT_THAT(ServerError(base + "log = 'loud'\n"), HasSubstr("log is"));
   for (const char* bad :
        {"7443", "host:", ":7443", "h:65536", "h:-1", "h:x", "h:+1", "h:1 "}) {
@@ -74,12 +101,13 @@ TEST_F(DaemonFilesTest, RefusesServerFilesByKey) {
 TEST_F(DaemonFilesTest, ReadsAClientFile) {
   const auto file = ReadClientFile(
       Write("kit = 'k'\nstate = 's'\nserver = '[::1]:7443'\n"
-            "population = 'phones'\n"
+            "enroll = 'e:7444'\npopulation = 'phones'\n"
             "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
             "[train]\nengine = 'reference'\nthreads = 2\n"
-            "[policy]\nwindow = '22:00-06:30'\n"));
+            "[policy]\nwindow = '22:00-06:30'\nmin_cohort = 10\n"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->server, "[::1]:7443");
+  EXPECT_EQ(file->enroll, "e:7444");
   EXPECT_EQ(file->population, "phones");
   EXPECT_EQ(file->data.train, directory_ + "t.jsonl");
   EXPECT_EQ(file->data.heldout, directory_ + "h.jsonl");
@@ -88,6 +116,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
   ASSERT_TRUE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.window->start_minute, 22 * 60);
   EXPECT_EQ(file->policy.window->end_minute, 6 * 60 + 30);
+  EXPECT_EQ(file->policy.min_cohort, 10);
 }
 
 TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
@@ -98,6 +127,7 @@ TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
   EXPECT_EQ(file->cache, "");
   EXPECT_EQ(file->data.heldout, "");
   EXPECT_FALSE(file->policy.window.has_value());
+  EXPECT_EQ(file->policy.min_cohort, 0);
 }
 
 TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
@@ -109,10 +139,17 @@ TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
               HasSubstr("train.threads is number -1"));
   EXPECT_THAT(ClientError(data + "[policy]\nwindow = '9-17'\n"),
               HasSubstr("policy.window: time window is"));
+  for (const char* bad : {"-1", "301", "'ten'"}) {
+    EXPECT_THAT(ClientError(data + "[policy]\nmin_cohort = " + bad + "\n"),
+                HasSubstr("policy.min_cohort"))
+        << bad;
+  }
   EXPECT_THAT(ClientError(data + "[policy]\nrequire = ['power']\n"),
               HasSubstr("policy.require is not in this version"));
   EXPECT_THAT(ClientError("server = 'nowhere'\n" + data),
               HasSubstr("server is"));
+  EXPECT_THAT(ClientError("enroll = 'nowhere'\n" + data),
+              HasSubstr("enroll is"));
 }
 
 TEST_F(DaemonFilesTest, ParsesDailyWindowsStrictly) {

@@ -29,7 +29,7 @@ def check_units(source, binaries):
             copy = pathlib.Path(folder) / unit.name
             copy.write_text(text)
             units.append(str(copy))
-        assert len(units) == 4, units
+        assert len(units) == 5, units
         result = subprocess.run(["systemd-analyze", "verify", "--man=no", *units],
                                 capture_output=True, text=True, check=False)
         ours = [line for line in result.stderr.splitlines() if "edgetune" in line]
@@ -38,7 +38,7 @@ def check_units(source, binaries):
 
 
 def check_compose(source):
-    """The compose file has one server and three clients, built from targets."""
+    """The compose file has one server and four clients, built from targets."""
     python = os.environ.get("EDGETUNE_ORACLE_PYTHON")
     if not python:
         return "EDGETUNE_ORACLE_PYTHON is not set"
@@ -47,7 +47,8 @@ def check_compose(source):
                             input=(folder / "compose.yaml").read_text(),
                             capture_output=True)
     services = json.loads(parsed.stdout)["services"]
-    assert sorted(services) == ["client-1", "client-2", "client-3", "server"]
+    assert sorted(services) == ["client-1", "client-2", "client-3", "client-4",
+                                "server"]
     dockerfile = (folder / "Dockerfile").read_text()
     for name, service in services.items():
         build = service["build"]

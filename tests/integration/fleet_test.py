@@ -5,6 +5,7 @@ Nothing here asserts a duration; limits only keep a hang from lasting.
 """
 
 import argparse
+import json
 import signal
 import socket
 import subprocess
@@ -218,6 +219,31 @@ class FleetTest(unittest.TestCase):
         status = fleet.wait_ended(run)
         self.assert_finished(status, 1)
         self.assertEqual(status["cards"][-1]["updates"], 4, fleet.logs())
+
+    def test_ReceiptsOfAMaskedRunHoldOnEveryDevice(self):
+        fleet = self.fleet
+        fleet.start_server()
+        clients = self.start_clients(self.devices[:4])
+        run = fleet.submit(fleet.write_run("run", MASKED))
+        self.assert_finished(fleet.wait_ended(run), 3)
+        out = fleet.folder / "adapter"
+        data = fleet.tool_json("run", "download", run, *fleet.operator(), "--out", out)
+        self.assertEqual(data["receipts"], 4)
+
+        def verify(receipt, device, check=True):
+            return fleet.run_tool(
+                "receipt", "verify", out / "receipts" / receipt, "--run", run, "--format", "json",
+                "--kit", fleet.folder / "kits/devices" / device,
+                "--state", fleet.folder / f"{device}-state", check=check)
+        self.assertIn("while its client runs",
+                      verify("round-1.pb", "device-1", check=False).stderr)
+        for client in clients.values():
+            stop(client)
+        for receipt in ("round-1.pb", "round-3.pb", "closing-evaluation.pb"):
+            for device in clients:
+                found = json.loads(verify(receipt, device).stdout)["data"]
+                self.assertTrue(found["device"]["own_log_agrees"], found)
+                self.assertEqual(found["groups"][0]["survivors"], 4)
 
 
 def main():

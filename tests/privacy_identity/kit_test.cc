@@ -85,6 +85,24 @@ TEST_F(KitTest, EveryPartyGetsAKitThatLoads) {
   EXPECT_EQ(server->ca_pem, device->ca_pem);
 }
 
+TEST_F(KitTest, FactsNeedTheDescriptionAlone) {
+  ASSERT_TRUE(Provision(Options()).ok());
+  const auto whole = LoadKit(Device(), PartyRole::kDevice, kNow).value();
+  const std::string bare = root_ / "bare";
+  fs::create_directory(bare);
+  fs::copy(Device() + "/kit.json", bare);
+  const auto facts = ReadKitFacts(bare);
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ(IdentityUri(facts->identity), "edgetune://device/d1");
+  EXPECT_EQ(facts->trusted.round.at(0).raw(), whole.trusted.round.at(0).raw());
+  EXPECT_EQ(facts->trusted.roster.at(0).raw(),
+            whole.trusted.roster.at(0).raw());
+  WriteText(bare + "/kit.json", "{");
+  EXPECT_EQ(KindOf(ReadKitFacts(bare).status()), ErrorKind::kIdentity);
+  EXPECT_EQ(KindOf(ReadKitFacts(root_ / "none").status()),
+            ErrorKind::kIdentity);
+}
+
 TEST_F(KitTest, OnlyTheServerHoldsTheRoundKeyAndTheOperatorTheReleaseKey) {
   ASSERT_TRUE(Provision(Options()).ok());
   const auto server = LoadKit(root_ / "kits/server", PartyRole::kServer, kNow);

@@ -156,7 +156,6 @@ class Harness {
   uint64_t posted_ = 0;
   SecAggServer::Deadlines deadlines_;
   std::optional<MaskedSum> sum_;
-  bool dying_ = false;
 };
 
 // Runs that take long are as long as the design says with EDGETUNE_LONG=1.

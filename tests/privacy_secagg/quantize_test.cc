@@ -44,21 +44,27 @@ absl::Status Refused(const MaskedShape& shape, const PlainInput& input) {
   return Quantize(shape, input, 0, random).status();
 }
 
-// 2 clients, 16 bits: S = (32767 - 2) / (2 * 0.25) = 65530.
+// A bound of 32,766 / 2^16 makes the scale of one client's 16 bits 2^16, so
+// that every product here is exact.
 TEST(QuantizeTest, IsTheFloorOfValueTimesScalePlusU) {
-  const MaskedShape shape = ShapeOf(16, 2, 6);
-  // Times the scale: 0.75, 0.75, -0.75, -0.75, 1, 0.
-  const std::vector<float> values = {
-      static_cast<float>(0.75 / 65530),  static_cast<float>(0.75 / 65530),
-      static_cast<float>(-0.75 / 65530), static_cast<float>(-0.75 / 65530),
-      static_cast<float>(1.5 / 65530),   0};
-  const auto script = Script(
-      {0x3FFFFF00, 0x40000100, 0xBFFFFF00, 0xC0000100, 0x7FFFFF00, 0xFFFFFFFF});
+  MaskedShape shape = ShapeOf(16, 1, 7);
+  shape.bound = 32766 * 0x1p-16;
+  const std::vector<float> values = {0.75 * 0x1p-16,
+                                     0.75 * 0x1p-16,
+                                     -0.75 * 0x1p-16,
+                                     -0.75 * 0x1p-16,
+                                     3 * 0x1p-16,
+                                     -3 * 0x1p-16,
+                                     0};
+  const auto script = Script({0x3FFFFFFF, 0x40000000, 0xBFFFFFFF, 0xC0000000,
+                              0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF});
   ScriptedRandom random(script);
   const RingVector vector =
       Quantize(shape, {.coordinates = values}, 0xABCD, random).value();
-  EXPECT_THAT(vector,
-              testing::ElementsAre(1, 0xABCD, 0, 1, 0xFFFFFFFF, 0, 1, 0));
+  EXPECT_EQ(vector[0], 1u);
+  EXPECT_EQ(vector[1], 0xABCDu);
+  EXPECT_THAT(Lifted(shape, vector),
+              testing::ElementsAre(0, 1, -1, 0, 3, -3, 0));
 }
 
 TEST(QuantizeTest, LanesComeBeforeCoordinatesAndTheWeightMultiplies) {

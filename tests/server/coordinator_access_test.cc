@@ -1,4 +1,4 @@
-// Who may do what: denied devices, foreign blobs, malformed messages.
+// Who may do what (A18): denied devices, foreign blobs, malformed messages.
 
 #include <gmock/gmock.h>
 
@@ -50,7 +50,7 @@ TEST_F(CoordinatorAccessTest, OnlyBlobsOfTheAssignmentMayBeFetched) {
       coordinator().AuthorizeDownload("d9", Sha256(std::string(1000, 'b')))));
 }
 
-TEST_F(CoordinatorAccessTest, UploadsOfOtherSessionsAreLate) {
+TEST_F(CoordinatorAccessTest, A18UploadsOfOtherSessionsAreLate) {
   v1::UploadKey key;
   *key.mutable_session() = fleet_[0]->Key();
   key.set_sha256(std::string(32, 's'));

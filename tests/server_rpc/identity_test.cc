@@ -1,4 +1,4 @@
-// Who gets in, and what the handshake is made of (A20, A21).
+// Who gets in, and what the handshake is made of (A18, A20, A21).
 
 #include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
@@ -13,6 +13,7 @@
 #include "protos/edgetune/v1/operator.grpc.pb.h"
 #include "protos/grpc_status.h"
 #include "tests/server_rpc/rpc_world.h"
+#include "tests/server_rpc/tcp_relay.h"
 #include "tests/server_rpc/tls_probe.h"
 
 namespace edgetune {
@@ -54,7 +55,7 @@ TEST(RpcIdentityTest, AdmitsAGoodOperatorAndAGoodDevice) {
   EXPECT_EQ(world.coordinator.calls(), 2);
 }
 
-TEST(RpcIdentityTest, RefusesACallerWithoutCertificateInTheHandshake) {
+TEST(RpcIdentityTest, A20RefusesACallerWithoutCertificateInTheHandshake) {
   RpcWorld world;
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = world.authority.ca_pem();
@@ -64,12 +65,12 @@ TEST(RpcIdentityTest, RefusesACallerWithoutCertificateInTheHandshake) {
   EXPECT_EQ(world.coordinator.calls(), 0);
 }
 
-TEST(RpcIdentityTest, RefusesACertificateOfAnotherAuthority) {
+TEST(RpcIdentityTest, A20RefusesACertificateOfAnotherAuthority) {
   RpcWorld world;
   ExpectHandshakeFails(world, Authority().MakeKit(PartyRole::kOperator, "op"));
 }
 
-TEST(RpcIdentityTest, RefusesAnExpiredCertificate) {
+TEST(RpcIdentityTest, A20RefusesAnExpiredCertificate) {
   RpcWorld world;
   KitFlaw flaw;
   flaw.expired = true;
@@ -77,7 +78,7 @@ TEST(RpcIdentityTest, RefusesAnExpiredCertificate) {
       world, world.authority.MakeKit(PartyRole::kOperator, "op", flaw));
 }
 
-TEST(RpcIdentityTest, RefusesACertificateForAnotherUsage) {
+TEST(RpcIdentityTest, A20RefusesACertificateForAnotherUsage) {
   RpcWorld world;
   KitFlaw flaw;
   flaw.wrong_usage = true;
@@ -114,18 +115,73 @@ TEST(RpcIdentityTest, RefusesACertificateThatNamesNoParty) {
   EXPECT_EQ(world.coordinator.calls(), 0);
 }
 
-TEST(RpcIdentityTest, SpeaksTls13WithWhoeverCan) {
+TEST(RpcIdentityTest, A21SpeaksTls13WithWhoeverCan) {
   RpcWorld world;
   EXPECT_EQ(ProbeTls(world.server->port(), world.device_kit, {}), "TLSv1.3");
 }
 
-TEST(RpcIdentityTest, SpeaksTls12WithForwardSecrecyAndAeadOnly) {
+TEST(RpcIdentityTest, A21SpeaksTls12WithForwardSecrecyAndAeadOnly) {
   RpcWorld world;
   int port = world.server->port();
   EXPECT_EQ(ProbeTls(port, world.device_kit, "ECDHE-ECDSA-AES128-GCM-SHA256"),
             "TLSv1.2");
-  EXPECT_EQ(ProbeTls(port, world.device_kit, "ECDHE-ECDSA-AES128-SHA256"), "");
-  EXPECT_EQ(ProbeTls(port, world.device_kit, "ECDHE-ECDSA-AES256-SHA"), "");
+  // Whatever else OpenSSL can offer for such a certificate: CBC, CCM, no
+  // forward secrecy.
+  for (const char* suite :
+       {"ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA384",
+        "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA",
+        "ECDHE-ECDSA-CAMELLIA128-SHA256", "ECDHE-ECDSA-AES128-CCM",
+        "AES128-SHA256", "AES128-GCM-SHA256"}) {
+    EXPECT_EQ(ProbeTls(port, world.device_kit, suite), "") << suite;
+  }
+}
+
+// The version that a ServerHello chose (RFC 8446, 4.1.3 and 4.2.1), read from
+// the first bytes that a server sent; 0 when they are something else.
+uint16_t ChosenVersion(const std::string& wire) {
+  const auto at = [&](size_t i) {
+    return i < wire.size() ? static_cast<uint8_t>(wire[i]) : 0;
+  };
+  const auto pair = [&](size_t i) {
+    return static_cast<uint16_t>(at(i) << 8 | at(i + 1));
+  };
+  if (at(0) != 22 || at(5) != 2) return 0;  // handshake, ServerHello
+  size_t i = 5 + 4 + 2 + 32;                // header, version, random
+  i += 1 + at(i);                           // session id
+  i += 2 + 1;                               // suite, compression
+  const size_t end = i + 2 + pair(i);
+  for (i += 2; i + 4 <= end; i += 4 + pair(i + 2)) {
+    if (pair(i) == 43) return pair(i + 4);  // supported_versions
+  }
+  return pair(9);
+}
+
+TEST(RpcIdentityTest, A21OurOwnPairNegotiatesTls13) {
+  RpcWorld world;
+  TcpRelay relay(world.server->port());
+  EXPECT_TRUE(Query(MakeChannel(world.device_kit,
+                                "127.0.0.1:" + std::to_string(relay.port())))
+                  .ok());
+  EXPECT_EQ(ChosenVersion(relay.FromServer()), 0x0304);
+}
+
+TEST(RpcIdentityTest, A18IdentityIsThatOfTheUriWhateverElseIsClaimed) {
+  RpcWorld world;
+  KitFlaw flaw;
+  flaw.uri = "edgetune://device/d1";
+  // Its common name says d2, and so does what it sends along.
+  const Kit kit = world.authority.MakeKit(PartyRole::kDevice, "d2", flaw);
+  auto stub = v1::Federation::NewStub(MakeChannel(kit, world.address()));
+  grpc::ClientContext context;
+  SetDeadline(context, absl::Seconds(20));
+  for (const char* key : {"device-id", "x509_common_name", "peer_uri"}) {
+    context.AddMetadata(key, "edgetune://device/d2");
+  }
+  auto stream = stub->Participate(&context);
+  EXPECT_TRUE(world.coordinator.WaitConnected("d1"));
+  EXPECT_EQ(world.coordinator.ChannelOf("d2"), nullptr);
+  context.TryCancel();
+  stream->Finish();
 }
 
 }  // namespace

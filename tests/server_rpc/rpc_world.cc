@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/atomic_file.h"
 #include "base/random.h"
 #include "base/status.h"
 
@@ -40,6 +41,15 @@ Kit Authority::MakeKit(PartyRole role, const std::string& id,
   return kit;
 }
 
+void WriteKit(const std::string& directory, Kit* kit) {
+  kit->directory = directory;
+  EDGETUNE_CHECK(MakeDirectories(directory, 0700).ok());
+  EDGETUNE_CHECK(WriteFileAtomically(CaPathOf(*kit), kit->ca_pem).ok());
+  EDGETUNE_CHECK(
+      WriteFileAtomically(TlsPathOf(*kit), kit->key_pem + kit->certificate_pem)
+          .ok());
+}
+
 ScratchDirectory::ScratchDirectory() {
   std::string pattern =
       (std::filesystem::temp_directory_path() / "edgetune-rpc-XXXXXX").string();
@@ -61,6 +71,7 @@ RpcWorld::RpcWorld() {
 
 void RpcWorld::Restart() {
   server.reset();
+  WriteKit(directory.path() + "/kit", &server_kit);
   auto started =
       RpcServer::Start(address(), server_kit, &coordinator, blobs.get());
   EDGETUNE_CHECK(started.ok());

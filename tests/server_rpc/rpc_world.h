@@ -37,6 +37,9 @@ class Authority {
   CertificateAndKey ca_;
 };
 
+// Puts CA, key and certificate of a kit where a server reads them.
+void WriteKit(const std::string& directory, Kit* kit);
+
 // A directory that goes with its owner.
 class ScratchDirectory {
  public:

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <functional>
 #include <memory>
 
 namespace edgetune {
@@ -55,9 +56,9 @@ int ConnectTo(int port) {
   return -1;
 }
 
-}  // namespace
-
-std::string ProbeTls(int port, const Kit& kit, const std::string& suite) {
+// After a handshake as `kit`; "" when the server refused it.
+std::string Probe(int port, const Kit& kit, const std::string& suite,
+                  const std::function<std::string(SSL*)>& tell) {
   Context context = MakeContext(kit, suite);
   int fd = ConnectTo(port);
   if (fd < 0) return "no connection";
@@ -66,10 +67,31 @@ std::string ProbeTls(int port, const Kit& kit, const std::string& suite) {
   // gRPC refuses a client that does not offer HTTP/2.
   const unsigned char h2[] = {2, 'h', '2'};
   SSL_set_alpn_protos(session.get(), h2, sizeof(h2));
-  std::string version;
-  if (SSL_connect(session.get()) == 1) version = SSL_get_version(session.get());
+  std::string told;
+  if (SSL_connect(session.get()) == 1) told = tell(session.get());
   close(fd);
-  return version;
+  return told;
+}
+
+}  // namespace
+
+std::string ProbeTls(int port, const Kit& kit, const std::string& suite) {
+  return Probe(port, kit, suite,
+               [](SSL* session) { return SSL_get_version(session); });
+}
+
+std::string ProbeCertificate(int port, const Kit& kit) {
+  return Probe(port, kit, {}, [](SSL* session) {
+    std::string digest(32, '\0');
+    X509* certificate = SSL_get0_peer_certificate(session);
+    if (certificate == nullptr ||
+        X509_digest(certificate, EVP_sha256(),
+                    reinterpret_cast<unsigned char*>(digest.data()),
+                    nullptr) != 1) {
+      digest.clear();
+    }
+    return digest;
+  });
 }
 
 }  // namespace edgetune

@@ -12,6 +12,9 @@ namespace edgetune {
 // suite named, TLS 1.2 and that suite are all that is offered.
 std::string ProbeTls(int port, const Kit& kit, const std::string& suite);
 
+// SHA-256 of the certificate that the server at 127.0.0.1:port shows, or "".
+std::string ProbeCertificate(int port, const Kit& kit);
+
 }  // namespace edgetune
 
 #endif  // EDGETUNE_TESTS_SERVER_RPC_TLS_PROBE_H_

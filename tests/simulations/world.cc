@@ -90,8 +90,8 @@ void World::StartServer() {
                                         .blobs = blobs_.get(),
                                         .clock = &clock_,
                                         .round_key = &keys.round,
-                                        .trusted = keys.trusted,
-                                        .roster = roster_}));
+                                        .trusted = keys.trusted}));
+  if (roster_ != nullptr) coordinator_->SetRoster(roster_);
   coordinator_->Start();
   network_.Attach(coordinator_.get(), blobs_.get());
 }

@@ -7,6 +7,7 @@ half-written.
 
 import argparse
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
@@ -252,14 +253,37 @@ class CommandLineTest(unittest.TestCase):
         self.assertTrue(data["accepted"])
         # Rank 8 on q, k, v, o of two layers: 64+64, 64+32, 64+32, 64+64.
         self.assertEqual(data["coordinates"], 2 * 8 * (128 + 96 + 96 + 128))
+        # Under masking 4 bytes a lane: two canaries, weight, loss, tokens, share clamped.
+        self.assertTrue(data["masked"])
+        self.assertEqual(data["update_bytes"], [4 * (data["coordinates"] + 6)])
+        # The defaults: cohort 4, t = floor(2 * 4 / 3) + 1.
+        self.assertEqual([data["masking"][k] for k in ("n_min", "threshold", "bits", "groups")],
+                         [4, 3, 32, 1])
+
+    def test_PlanSaysWhatTheCoordinatorLearns(self):
+        run = self.run_file()
+        masked = self.edgetune("plan", "check", run).stdout
+        self.assertIn("the coordinator learns sums", masked)
+        self.assertIn("of 4 devices that sent keys 3 must stay", masked)
+        clear = self.edgetune("plan", "check", run, "--set", "secagg.enabled=false").stdout
+        self.assertIn("the coordinator sees each update", clear)
+        self.assertNotIn("sums", clear)
+        data = json.loads(self.edgetune("plan", "check", run, "--set", "secagg.enabled=false",
+                                        "--format", "json").stdout)["data"]
+        self.assertEqual((data["masked"], data["masking"]), (False, None))
         self.assertEqual(data["update_bytes"], [4 * data["coordinates"]])
+
+    def test_TooFewClientsForMaskingAreRefused(self):
+        run = self.run_file("[rounds]\ncohort = 2\n")
+        self.assert_fails(self.edgetune("plan", "check", run), 4, "n_min")
 
     def test_PlanSaysWhatARuleSends(self):
         # A is 8 x 64 on each of q, k, v, o; B is 8 x (64, 32, 32, 64).
         a, b = 4 * 2 * 8 * 4 * 64, 4 * 2 * 8 * (64 + 32 + 32 + 64)
         for rule, sent in [("ffa", [b]), ("rolora", [b, a])]:
             result = self.edgetune("plan", "check", self.run_file(), "--set",
-                                   f"lora.rule={rule}", "--format", "json")
+                                   f"lora.rule={rule}", "--set", "secagg.enabled=false",
+                                   "--format", "json")
             self.assertEqual(json.loads(result.stdout)["data"]["update_bytes"], sent)
 
     def test_ImpossiblePlanIsRefused(self):
@@ -298,6 +322,80 @@ class CommandLineTest(unittest.TestCase):
     def test_RunIdIsChecked(self):
         self.assert_fails(self.edgetune("run", "show", "xyz", "--kit", self.folder), 4, "xyz")
 
+    # --- receipts
+
+    def make_receipts(self):
+        made = subprocess.run([OPTIONS.receipt_maker, self.folder / "r"], check=True,
+                              capture_output=True, text=True)
+        self.run_id = made.stdout.strip()
+
+    def verify(self, kit, *arguments, name="receipt.pb"):
+        return self.edgetune("receipt", "verify", self.folder / "r" / name, "--kit",
+                             self.folder / "r" / kit, *arguments)
+
+    def state(self, name):
+        return ("--state", self.folder / "r" / name)
+
+    def test_AReceiptIsVerifiedWithADevicesOwnLog(self):
+        self.make_receipts()
+        text = self.verify("survivor", *self.state("state")).stdout
+        self.assertIn("its own log holds this very set, signed 2023-11-14T22:13:22Z", text)
+        self.assertIn("Not shown: that the published adapter is the sum", text)
+        result = self.verify("survivor", *self.state("state"), "--format", "json")
+        data = json.loads(result.stdout)["data"]
+        self.assertEqual(data["run_id"], self.run_id)
+        self.assertEqual((data["round"], data["attempt"], data["survivors"]), (2, 3, 8))
+        self.assertEqual(data["device"]["own_log_agrees"], True)
+        self.assertEqual([g["threshold"] for g in data["groups"]], [4, 3])
+
+    def test_AReceiptIsVerifiedWithoutADevice(self):
+        self.make_receipts()
+        result = self.verify("operator", "--run", self.run_id[:12], "--format", "json")
+        self.assertIsNone(json.loads(result.stdout)["data"]["device"])
+        self.assertIn("Its own log was not looked at", self.verify("survivor").stdout)
+
+    def test_AReceiptThatIsNoneIsRefused(self):
+        self.make_receipts()
+        whole = (self.folder / "r/receipt.pb").read_bytes()
+        for bad in (b"", b"no receipt", whole[:len(whole) // 2], whole[1:]):
+            (self.folder / "r/bad.pb").write_bytes(bad)
+            self.assert_fails(self.verify("operator", name="bad.pb"), 4, "not a receipt")
+        self.assert_fails(self.verify("operator", name="none.pb"), 4, "none.pb")
+        changed = bytearray(whole)
+        changed[len(whole) // 2] ^= 1
+        (self.folder / "r/bad.pb").write_bytes(changed)
+        self.assertNotEqual(self.verify("operator", name="bad.pb").returncode, 0)
+
+    def test_AReceiptOfAnotherCoordinatorIsRefused(self):
+        self.make_receipts()
+        self.assert_fails(self.verify("foreign"), 2, "receipt.pb", "round key")
+
+    def test_AReceiptOfAnotherRunIsRefused(self):
+        self.make_receipts()
+        self.assert_fails(self.verify("operator", "--run", "00112233"), 1, "another run")
+
+    def test_ADeviceThatIsNotInTheSumIsTold(self):
+        self.make_receipts()
+        self.assert_fails(self.verify("outsider"), 1, "nobody", "no cohort")
+        self.assert_fails(self.verify("dropped"), 1, "not in the sum")
+
+    def test_ALogThatSaysOtherwiseIsTold(self):
+        self.make_receipts()
+        self.assert_fails(self.verify("survivor", *self.state("new-state")), 1,
+                          "no survivor set of this session")
+        self.assert_fails(self.verify("survivor", *self.state("other-state")), 1,
+                          "signed another survivor set", "keep the receipt")
+
+    def test_AStateThatCannotBeReadIsTold(self):
+        self.make_receipts()
+        self.assert_fails(self.verify("survivor", *self.state("nowhere")), 4, "client.db")
+        self.assertFalse((self.folder / "r/nowhere").exists())
+        self.assert_fails(self.verify("operator", *self.state("state")), 4, "--state")
+        with open(self.folder / "r/state/client.db.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assert_fails(self.verify("survivor", *self.state("state")), 1,
+                              "while its client runs", "stop the other program")
+
     def test_FullDiskLeavesNothingHalfWritten(self):
         words = self.folder / "dict"
         words.mkdir()
@@ -316,6 +414,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edgetune", required=True)
     parser.add_argument("--model-maker", required=True)
+    parser.add_argument("--receipt-maker", required=True)
     OPTIONS, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0], *rest])
 

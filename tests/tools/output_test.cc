@@ -85,6 +85,56 @@ TEST(RunReportTest, PerplexityIsThatOfTheSums) {
   EXPECT_EQ(RunJson(status)["state"], "unknown");
 }
 
+// A masked run that waits for its operator.
+v1::RunStatus PausedRun() {
+  v1::RunStatus status;
+  status.set_run_id(std::string(32, '\xab'));
+  status.set_state(v1::RunStatus::PAUSED_NEEDS_OVERRIDE);
+  status.set_detail("NOT_ENOUGH");
+  v1::SecAggSpec* secagg = status.mutable_plan()->mutable_secagg();
+  secagg->set_enabled(true);
+  secagg->set_n_min(4);
+  status.add_receipts(std::string(32, '\x01'));
+  status.add_receipts(std::string(32, '\x02'));
+  v1::BlameScore* score = status.add_scores();
+  score->set_device_id("desk");
+  score->set_points(2);
+  return status;
+}
+
+TEST(RunReportTest, APausedRunSaysWhatToDoAndHasNotEnded) {
+  const v1::RunStatus status = PausedRun();
+  EXPECT_TRUE(IsPaused(status));
+  EXPECT_FALSE(HasEnded(status));
+  const std::string text = RunText(status);
+  EXPECT_THAT(text, HasSubstr("paused: NOT_ENOUGH\n"));
+  EXPECT_THAT(text, HasSubstr("edgetune run override abababababab --kit"));
+  EXPECT_THAT(text, HasSubstr("edgetune run stop abababababab --kit"));
+  EXPECT_THAT(RunTable({status}), HasSubstr("paused"));
+}
+
+TEST(RunReportTest, AMaskedRunShowsItsReceiptsAndBlame) {
+  const v1::RunStatus status = PausedRun();
+  const std::string text = RunText(status);
+  EXPECT_THAT(text, HasSubstr("over 3 or more devices"));
+  EXPECT_THAT(text, HasSubstr("2 receipts;"));
+  EXPECT_THAT(text, HasSubstr("desk was named in 2 disputes"));
+  const nlohmann::json json = RunJson(status);
+  EXPECT_EQ(json["masked"], true);
+  EXPECT_EQ(json["receipts"].size(), 2u);
+  EXPECT_THAT(json["receipts"][1].get<std::string>(),
+              ::testing::StartsWith("0202"));
+  EXPECT_EQ(json["blame"][0]["device_id"], "desk");
+  EXPECT_EQ(json["blame"][0]["points"], 2);
+}
+
+TEST(RunReportTest, AClearRunSaysThatUpdatesAreSeen) {
+  v1::RunStatus status;
+  EXPECT_THAT(RunText(status), HasSubstr("sees each update"));
+  EXPECT_EQ(RunJson(status)["masked"], false);
+  EXPECT_EQ(RunJson(status)["receipts"].size(), 0u);
+}
+
 TEST(RunReportTest, RunIdsAreWholeBytesOfHex) {
   EXPECT_EQ(*ParseRunId("0badcafe"), "\x0b\xad\xca\xfe");
   for (const char* bad : {"", "0badca", "0badcaf", "0badcafg", "run"}) {

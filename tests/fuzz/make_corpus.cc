@@ -1,0 +1,198 @@
+// Makes the seeds of every target from what honest parties say:
+//   make_corpus DIRECTORY           writes DIRECTORY/<target>/seed-<name>
+//   make_corpus --check DIRECTORY   fails if one of them says something else
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "privacy/identity/roster.h"
+#include "tests/fuzz/documents.h"
+#include "tests/fuzz/scene.h"
+#include "tests/privacy_secagg/receipt_maker.h"
+
+namespace edgetune::fuzz {
+namespace {
+
+// By "<target>/seed-<name>".
+using Seeds = std::map<std::string, std::string>;
+using DownBody = v1::SecAggServerMessage::BodyCase;
+using UpBody = v1::SecAggClientMessage::BodyCase;
+
+std::string After(uint8_t choice, const google::protobuf::Message& message) {
+  return static_cast<char>(choice) + message.SerializeAsString();
+}
+
+std::string Bytes(std::initializer_list<int> bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
+void AddDocuments(Seeds& seeds) {
+  v1::Assignment assignment = MaskedAssignment();
+  seeds["manifest/seed-masked"] = assignment.SerializeAsString();
+  const v1::Envelope* documents[] = {&assignment.plan(), &assignment.manifest(),
+                                     &assignment.cards(1), &assignment.roster(),
+                                     &assignment.overrides(0)};
+  uint8_t use = 0;
+  for (const v1::Envelope* document : documents) {
+    seeds["envelope/seed-" + document->role() + "-" + std::to_string(use)] =
+        After(use, *document);
+    ++use;
+  }
+  // Rounds 0 and the closing evaluation.
+  assignment.mutable_cards()->RemoveLast();
+  LinkAssignment(assignment);
+  seeds["manifest/seed-first"] = assignment.SerializeAsString();
+  for (int i = 0; i < 3; ++i) {
+    *assignment.add_cards() = MaskedAssignment().cards(1);
+  }
+  LinkAssignment(assignment);
+  seeds["manifest/seed-last"] = assignment.SerializeAsString();
+  const v1::Envelope receipt = secagg::ReceiptMaker().Make();
+  seeds["receipt/seed-two-groups"] = receipt.SerializeAsString();
+  seeds["envelope/seed-receipt"] = After(5, receipt);
+}
+
+void AddRosters(Seeds& seeds) {
+  for (const uint32_t devices : {0u, 1u, 7u}) {
+    const v1::RosterFile file = MakeRosterFile(devices);
+    seeds["roster_file/seed-" + std::to_string(devices)] =
+        file.SerializeAsString();
+    seeds["roster_proof/seed-head-" + std::to_string(devices)] =
+        Bytes({0}) + file.head().payload();
+  }
+  // Trees, places in them, the honest path whole.
+  for (const int size : {0, 6, 12, 39}) {
+    for (const int at : {0, size / 2, size}) {
+      seeds["roster_proof/seed-" + std::to_string(size) + "-" +
+            std::to_string(at)] = Bytes({1, size, at, 1, 1, 1, 0});
+    }
+  }
+}
+
+void AddMessages(Seeds& seeds) {
+  const Scene& scene = Scene::Five();
+  const auto down = [&](DownBody body) {
+    return scene.Down(Scene::kVictim, body);
+  };
+  const auto up = [&](UpBody body) { return scene.Up(Scene::kVictim, body); };
+  seeds["cohort/seed-five"] =
+      down(DownBody::kCohort).cohort().SerializeAsString();
+  seeds["shares/seed-forwarded"] = After(0, down(DownBody::kShares));
+  seeds["shares/seed-open"] = After(1, down(DownBody::kOpen));
+  seeds["shares/seed-dealt"] = After(2, up(UpBody::kShares));
+  seeds["shares/seed-ack"] = After(3, up(UpBody::kAck));
+  v1::SecAggClientMessage complaint = up(UpBody::kAck);
+  complaint.mutable_ack()->add_bad(0);
+  seeds["shares/seed-complaint"] = After(3, complaint);
+  seeds["masked_stream/seed-input"] = After(1, up(UpBody::kInput));
+  seeds["unmask/seed-freeze"] = After(0, down(DownBody::kFreeze));
+  seeds["unmask/seed-request"] = After(1, down(DownBody::kUnmask));
+  const Scene& ten = Scene::Ten();
+  seeds["unmask/seed-survivors"] =
+      After(2, ten.Up(Scene::kVictim, UpBody::kSurvivors));
+  v1::SecAggClientMessage shown = ten.Up(Scene::kVictim, UpBody::kUnmask);
+  seeds["unmask/seed-shown"] = After(3, shown);
+  shown.mutable_unmask()->mutable_b_shares(0)->mutable_share()->back() ^= 1;
+  seeds["unmask/seed-lie"] = After(3, shown);
+  v1::SecAggClientMessage abort;
+  abort.set_abort(v1::DEADLINE);
+  seeds["shares/seed-abort"] = After(2, abort);
+}
+
+void AddVectors(Seeds& seeds) {
+  for (int ring = 0; ring < 4; ++ring) {
+    for (const int lanes : {0, 1}) {
+      const std::string name =
+          std::to_string(ring) + "-" + std::to_string(lanes);
+      MaskedShape shape =
+          lanes == 0 ? secagg::ShapeOf(secagg::kRings[ring], 4, 5)
+                     : secagg::ShapeWithLanes(secagg::kRings[ring], 4, 5);
+      secagg::RingVector vector(shape.size(), 3);
+      vector[0] = 1;
+      vector[1] = 7;
+      const std::string packed = Bytes({0}) + secagg::PackLanes(shape, vector);
+      seeds["masked_stream/seed-sum-" + name] = Bytes({0, ring, 0, 5, lanes}) +
+                                                packed + packed + Bytes({200}) +
+                                                packed;
+      seeds["masked_stream/seed-quantize-" + name] =
+          Bytes({2, ring, 0, 5, lanes}) + (lanes == 0 ? "" : Bytes({64, 100})) +
+          Bytes({5}) +
+          std::string(
+              "\0\0\x80\x3f\0\0\0\xbe\xcd\xcc\xcc\x3d\0\0\0\0"
+              "\xff\xff\x7f\x7f",
+              20);
+    }
+  }
+  // Decoding: t = 5 of 8 shares, no lie, one, four.
+  for (const int lies : {0, 1, 4}) {
+    seeds["unmask/seed-decode-" + std::to_string(lies)] =
+        Bytes({4, 4, 3, lies, 1}) + std::string(33 + 33 * lies, 's');
+  }
+}
+
+void AddScripts(Seeds& seeds) {
+  for (int check = 0; check < 8; ++check) {
+    std::string fields = Bytes({check, 20, 0, 7, 0, 0});
+    for (int i = 0; i < 120; ++i) fields.push_back(static_cast<char>(i));
+    seeds["codec/seed-" + std::to_string(check)] = fields;
+  }
+  // The process died after each of these records; nothing was changed.
+  const auto records = static_cast<int>(Scene::Five().records().size());
+  for (int count = 0; count <= records; ++count) {
+    seeds["state/seed-" + std::to_string(count)] = Bytes({count, 0, 0});
+  }
+  // n, ring, coordinates, seed, delay, duplicates, tell_lost, death, how.
+  for (int n = 0; n < 3; ++n) {
+    const std::string name = std::to_string(4 + n);
+    seeds["session/seed-" + name] = Bytes({n, n, 3, n});
+    seeds["session/seed-disorder-" + name] =
+        Bytes({n, n, 3, n, 5, 90, 0, 7, 1});
+    seeds["session/seed-loss-" + name] =
+        Bytes({n, n, 3, n, 0, 0, 0, 0, 0, 0, 12, 0, 0});
+    seeds["session/seed-lies-" + name] =
+        Bytes({n, n, 3, n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) +
+        Bytes({1, 1, 5, 0, 6, 1, 2, 3, 4, 5, 6, 7, 0, 2, 1, 0, 3, 9, 9, 9, 9});
+  }
+}
+
+std::string Contents(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+int Run(const std::filesystem::path& directory, bool check) {
+  Seeds seeds;
+  AddDocuments(seeds);
+  AddRosters(seeds);
+  AddMessages(seeds);
+  AddVectors(seeds);
+  AddScripts(seeds);
+  int stale = 0;
+  for (const auto& [name, bytes] : seeds) {
+    const std::filesystem::path path = directory / name;
+    if (check) {
+      if (Contents(path) == bytes) continue;
+      std::printf("%s is not what honest parties say now\n", name.c_str());
+      ++stale;
+      continue;
+    }
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << bytes;
+  }
+  return stale == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace edgetune::fuzz
+
+int main(int argc, char** argv) {
+  const bool check = argc == 3 && std::string_view(argv[1]) == "--check";
+  if (argc != 2 && !check) return 2;
+  return edgetune::fuzz::Run(argv[argc - 1], check);
+}
