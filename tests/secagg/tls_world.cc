@@ -119,10 +119,12 @@ void TlsWorld::Submit() {
     }
     // What it was told when there was nothing for it shows in its status.
     const std::string state = scratch.File(fleet.members[i].name);
-    while (ReadDeviceStatus(state)->detail.find("no run wants") ==
-           std::string::npos) {
-      absl::SleepFor(absl::Milliseconds(5));
-    }
+    const auto knows = [&] {
+      const auto status = ReadDeviceStatus(state);
+      return status.ok() &&
+             status->detail.find("no run wants") != std::string::npos;
+    };
+    while (!knows()) absl::SleepFor(absl::Milliseconds(5));
   }
   run_id_ =
       coordinator_->Submit(SignedPlan(run.plan, fleet.keys)).value().run_id();
@@ -173,7 +175,8 @@ v1::RoundReceipt TlsWorld::WaitReceipt(int round) {
 }
 
 uint32_t TlsWorld::ScoreOf(uint32_t index) {
-  for (const v1::BlameScore& score : Status().scores()) {
+  const v1::RunStatus status = Status();
+  for (const v1::BlameScore& score : status.scores()) {
     if (score.device_id() == fleet.members[index].name) return score.points();
   }
   return 0;
