@@ -25,8 +25,7 @@ absl::StatusOr<v1::TaskPlan> VerifyPlan(const v1::Envelope& envelope,
   EDGETUNE_RETURN_IF_ERROR(WithAbortCode(
       v1::BAD_SIGNATURE, VerifyDocument(DocumentUse::kPlan, envelope, keys)));
   absl::StatusOr<v1::TaskPlan> parsed = ParsePlan(envelope.payload());
-  EDGETUNE_RETURN_IF_ERROR(
-      WithAbortCode(v1::MANIFEST_POLICY, parsed.status()));
+  EDGETUNE_RETURN_IF_ERROR(WithAbortCode(v1::MANIFEST_POLICY, parsed.status()));
   v1::TaskPlan& plan = *parsed;
   EDGETUNE_RETURN_IF_ERROR(
       WithAbortCode(v1::REPLAY, CheckHeader(plan.header(), now, "plan")));
@@ -123,12 +122,11 @@ absl::StatusOr<VerifiedAssignment> VerifyAssignment(
         VerifyMaskedTerms(assignment, verified.plan, keys,
                           static_cast<uint32_t>(file.policy.min_cohort), now));
   } else if (file.policy.min_cohort > 1) {
-    return WithAbortCode(
-        v1::MANIFEST_POLICY,
-        absl::FailedPreconditionError(
-            fmt::format("the plan does not mask, and this device's policy "
-                        "wants its update among at least {}",
-                        file.policy.min_cohort)));
+    return WithAbortCode(v1::MANIFEST_POLICY,
+                         absl::FailedPreconditionError(fmt::format(
+                             "the plan does not mask, and this device's policy "
+                             "wants its update among at least {}",
+                             file.policy.min_cohort)));
   }
   return verified;
 }

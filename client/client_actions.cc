@@ -155,9 +155,9 @@ absl::Status ClientLoop::Verify(const SessionId& id) {
   const absl::Time now = dependencies_.clock->Now();
   halted_ = false;
   outcome_detail_.clear();
-  EDGETUNE_ASSIGN_OR_RETURN(VerifiedAssignment verified,
-                            VerifyAssignment(incoming_, dependencies_.trusted,
-                                             options_.file, now));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      VerifiedAssignment verified,
+      VerifyAssignment(incoming_, dependencies_.trusted, options_.file, now));
   if (verified.masking.has_value()) {
     if (dependencies_.identity == nullptr) {
       return Annotate(absl::FailedPreconditionError(
@@ -225,6 +225,7 @@ void ClientLoop::End(const SessionId& id, Ending ending) {
   if (!stored.ok()) Finish(stored);
   if (masking_.has_value()) masking_->End();
   masking_.reset();
+  mask_until_ = absl::InfiniteFuture();
   if (participation_ != nullptr) participation_->Discard();
   participation_.reset();
   stored_report_.reset();

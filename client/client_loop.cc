@@ -255,6 +255,7 @@ void ClientLoop::CheckTimers() {
       dependencies_.clock->Now() >= hello_at_) {
     CheckIn();
   }
+  GiveUpMaskingIfDue();
   const Phase phase = session_.phase();
   if ((phase == Phase::kFetching || phase == Phase::kEvaluating ||
        phase == Phase::kTraining) &&
@@ -272,7 +273,7 @@ absl::Duration ClientLoop::TimeToNextTimer() const {
   if (leaving_.has_value()) {
     next = leave_by_;
   } else if (Working()) {
-    next = Policy().until;
+    next = std::min(Policy().until, mask_until_);
   } else if (up_) {
     next = hello_at_;
   }

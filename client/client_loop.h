@@ -80,6 +80,7 @@ class ClientLoop final : public Client, private Transport::Listener {
   void PerformMasking(secagg::SecAggClient::Actions actions);
   absl::Status PerformMasking(secagg::SecAggClient::Action& action);
   void AbortMasking(const absl::Status& status);
+  void GiveUpMaskingIfDue();
   void RepeatMasking();
   void MaskedSent();
 
@@ -104,8 +105,9 @@ class ClientLoop final : public Client, private Transport::Listener {
   std::unique_ptr<Participation> participation_;
   SystemRandom random_;
   std::optional<secagg::SecAggClient> masking_;
+  absl::Time mask_until_ = absl::InfiniteFuture();
   bool masking_failed_ = false;  // while the masked update was being sent
-  WorkThread* work_ = nullptr;  // while Run runs
+  WorkThread* work_ = nullptr;   // while Run runs
 
   bool up_ = false;
   int failed_connections_ = 0;  // in a row

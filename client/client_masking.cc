@@ -32,11 +32,12 @@ absl::Status ClientLoop::TryStartMasking() {
   options.shape = assignment.masking->shape;
   options.random = &random_;
   EDGETUNE_RETURN_IF_ERROR(masking_store_.MarkAdvertised(session_.id()));
-  LogInfo(fmt::format("{}: masking the result; the coordinator learns the sum "
-                      "over at least {} clients",
-                      SessionText(session_.id()),
-                      SecAggThreshold(options.shape.n_min)));
+  LogInfo(fmt::format(
+      "{}: masking the result; the coordinator learns the sum "
+      "over at least {} clients",
+      SessionText(session_.id()), SecAggThreshold(options.shape.n_min)));
   masking_.emplace(std::move(options));
+  mask_until_ = absl::FromUnixMillis(assignment.manifest.header().expires_ms());
   PerformMasking(masking_->Start(std::move(input)));
   return absl::OkStatus();
 }
@@ -91,9 +92,10 @@ absl::Status ClientLoop::PerformMasking(SecAggClient::Action& action) {
       return masking_store_.RememberSurvivors(session_.id(), action.session,
                                               action.document, now);
     case Kind::kEvidence:
-      LogError(fmt::format("{}: the coordinator signed two survivor sets for "
-                           "one session; both are kept as evidence",
-                           SessionText(session_.id())));
+      LogError(
+          fmt::format("{}: the coordinator signed two survivor sets for "
+                      "one session; both are kept as evidence",
+                      SessionText(session_.id())));
       return masking_store_.KeepEvidence(action.session, action.document, now);
     case Kind::kAborted:
       return secagg::AbortError(action.code, action.detail);
@@ -117,6 +119,15 @@ void ClientLoop::AbortMasking(const absl::Status& status) {
   }
   follow_ups_.push_back({Event::Type::kStepFailed});
   if (!feeding_) DrainEvents();
+}
+
+// A coordinator that has gone silent must not keep the secrets in memory.
+void ClientLoop::GiveUpMaskingIfDue() {
+  if (dependencies_.clock->Now() < mask_until_) return;
+  mask_until_ = absl::InfiniteFuture();
+  if (masking_.has_value()) {
+    PerformMasking(masking_->Fail(v1::DEADLINE, "the manifest has expired"));
+  }
 }
 
 void ClientLoop::RepeatMasking() {

@@ -86,9 +86,10 @@ absl::StatusOr<uint32_t> ReadOverrides(const v1::Assignment& assignment,
   for (const v1::Envelope& envelope : assignment.overrides()) {
     EDGETUNE_RETURN_IF_ERROR(
         WithAbortCode(v1::BAD_SIGNATURE,
-              VerifyDocument(DocumentUse::kOverride, envelope, keys)));
+                      VerifyDocument(DocumentUse::kOverride, envelope, keys)));
     auto document = ParseOverride(envelope.payload());
-    EDGETUNE_RETURN_IF_ERROR(WithAbortCode(v1::MANIFEST_POLICY, document.status()));
+    EDGETUNE_RETURN_IF_ERROR(
+        WithAbortCode(v1::MANIFEST_POLICY, document.status()));
     if (document->plan_digest() == history.run_id &&
         document->adapter_digest() == history.adapter_digest &&
         CheckHeader(document->header(), now, "override").ok()) {

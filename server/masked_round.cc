@@ -43,6 +43,12 @@ std::vector<std::vector<v1::CohortEntry>> CutIntoGroups(
   return groups;
 }
 
+// Whether this record, or one before it, let vectors leave their devices. An
+// abort may come at any time.
+bool AsksForInput(const SecAggServer::Record& record) {
+  return record.phase >= Phase::kInput && record.phase != Phase::kAborted;
+}
+
 int Threads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
@@ -122,7 +128,7 @@ absl::Status MaskedRound::Reopen(StoredGroup stored, absl::Time now,
         return record.phase >= Phase::kSurvivors;
       });
   for (const auto& record : stored.records) {
-    group.opened = group.opened || record.phase >= Phase::kInput;
+    group.opened = group.opened || AsksForInput(record);
   }
   SecAggServer::Actions actions;
   auto server = SecAggServer::Restore(
@@ -239,7 +245,7 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         // The sum is in memory only: until the round commits, a restart has to
         // ask for the shares again.
         if (action.record.phase == Phase::kDone) break;
-        group.opened = group.opened || action.record.phase >= Phase::kInput;
+        group.opened = group.opened || AsksForInput(action.record);
         SaveRecord(options_.id, static_cast<uint32_t>(at), group.records++,
                    action.record, batch);
         break;
@@ -265,6 +271,9 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         break;
       case ActionKind::kFold:
         Fold(at, action, now, batch);
+        // A damaged upload ends a frozen session, its sum goes: what else was
+        // to be done is not true any more.
+        if (IsGroupOver(group)) return;
         break;
       case ActionKind::kLate:
         notes_.push_back({fmt::format("the masked update of {} came too late",

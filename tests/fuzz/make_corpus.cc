@@ -40,7 +40,7 @@ void AddDocuments(Seeds& seeds) {
                                      &assignment.overrides(0)};
   uint8_t use = 0;
   for (const v1::Envelope* document : documents) {
-    seeds["envelope/seed-" + document->role() + std::to_string(use)] =
+    seeds["envelope/seed-" + document->role() + "-" + std::to_string(use)] =
         After(use, *document);
     ++use;
   }
@@ -144,7 +144,7 @@ void AddScripts(Seeds& seeds) {
   }
   // The process died after each of these records; nothing was changed.
   const auto records = static_cast<int>(Scene::Five().records().size());
-  for (int count = 0; count <= records; count += 3) {
+  for (int count = 0; count <= records; ++count) {
     seeds["state/seed-" + std::to_string(count)] = Bytes({count, 0, 0});
   }
   // n, ring, coordinates, seed, delay, duplicates, tell_lost, death, how.

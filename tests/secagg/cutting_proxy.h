@@ -1,0 +1,35 @@
+#ifndef EDGETUNE_TESTS_SECAGG_CUTTING_PROXY_H_
+#define EDGETUNE_TESTS_SECAGG_CUTTING_PROXY_H_
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+namespace edgetune::testing {
+
+// A TCP relay on a loopback port that resets a connection after so many bytes
+// towards the server. One connection at a time. Thread-safe.
+class CuttingProxy {
+ public:
+  explicit CuttingProxy(int server_port);
+  ~CuttingProxy();
+
+  int port() const { return port_; }
+  // The next connection is cut after this many bytes; 0: never.
+  void CutAfter(uint64_t bytes) { cut_after_ = bytes; }
+
+ private:
+  void Serve();
+  void Relay(int client, int server);
+
+  const int server_port_;
+  int port_ = 0;
+  int listener_ = -1;
+  std::atomic<uint64_t> cut_after_{0};
+  std::atomic<bool> stopped_{false};
+  std::thread thread_;
+};
+
+}  // namespace edgetune::testing
+
+#endif  // EDGETUNE_TESTS_SECAGG_CUTTING_PROXY_H_

@@ -1,0 +1,359 @@
+// Devices that lie, over mutual TLS, to the real coordinator: the honest rest
+// commits the exact sum, or nothing is published.
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+
+#include "absl/synchronization/notification.h"
+#include "privacy/secagg/encoding.h"
+#include "tests/secagg/tls_world.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using testing::ScriptedDevice;
+using ::testing::SizeIs;
+using testing::TlsWorld;
+using Body = ScriptedDevice::Body;
+
+// The session cannot go on without the devices' updates, which are spent.
+void ExpectNothingPublished(TlsWorld& world, const std::string& code) {
+  ASSERT_TRUE(world.WaitEvent(code));
+  const v1::RunStatus status = world.WaitUntil([](const v1::RunStatus& s) {
+    return s.state() == v1::RunStatus::PAUSED_NEEDS_OVERRIDE;
+  });
+  EXPECT_THAT(status.cards(), SizeIs(1));
+  EXPECT_THAT(status.receipts(), IsEmpty());
+}
+
+// --- A15
+
+// Garbage where the share of `victim` belongs.
+void DealGarbage(ScriptedDevice& liar, uint32_t position) {
+  liar.to_server = [&liar, position](Body& message) {
+    if (!message.has_shares()) return true;
+    *message.mutable_shares()->mutable_ciphertexts(static_cast<int>(position)) =
+        std::string(92, 'x');
+    liar.Sign(message);
+    return true;
+  };
+}
+
+TEST(EvilClientTest, A15AGarbageShareCostsOneAttemptAndNobodysUpdate) {
+  TlsWorld world(7);
+  constexpr uint32_t kLiar = 2, kAccuser = 3;
+  DealGarbage(world.device(kLiar), kAccuser - 1);  // its list skips itself
+  testing::RealClient& accuser = world.UseRealClient(kAccuser);
+  world.Submit();
+  const v1::RoundReceipt receipt = world.WaitReceipt();
+  EXPECT_EQ(world.CountEvents("abandoned: BAD_SHARE"), 1u);
+  EXPECT_EQ(receipt.survivors(), 5u);
+  world.ExpectAdapterIsMeanOf({0, 1, 4, 5, 6});
+  EXPECT_EQ(world.ScoreOf(kLiar), 1u);
+  EXPECT_EQ(world.ScoreOf(kAccuser), 1u);
+  accuser.Stop();
+  const std::string initial = world.run.plan.lora().initial_digest();
+  for (const Row& row : accuser.Rows("SELECT adapter FROM spent")) {
+    EXPECT_NE(std::get<Blob>(row[0]).bytes, initial);
+  }
+}
+
+// --- A16
+
+void LieInUnmasking(ScriptedDevice& liar) {
+  liar.to_server = [&liar](Body& message) {
+    if (!message.has_unmask()) return true;
+    message.mutable_unmask()->mutable_b_shares(0)->mutable_share()->front() ^=
+        1;
+    liar.Sign(message);
+    return true;
+  };
+}
+
+TEST(EvilClientTest, A16AsManyWrongSharesAsCanBeCorrectedAreNamed) {
+  TlsWorld world(10);  // t = 7: of ten answers one may lie
+  LieInUnmasking(world.device(3));
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 10u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  EXPECT_EQ(world.ScoreOf(3), 1u);
+  EXPECT_EQ(world.ScoreOf(0), 1u);  // the dealer may have dealt it so
+  EXPECT_EQ(world.ScoreOf(5), 0u);
+}
+
+TEST(EvilClientTest, A16OneMoreEndsTheRoundWithoutASum) {
+  TlsWorld world(10);
+  LieInUnmasking(world.device(1));
+  LieInUnmasking(world.device(3));
+  world.Submit();
+  ExpectNothingPublished(world, "RECONSTRUCT");
+}
+
+// --- the vector
+
+TEST(EvilClientTest, AGarbageVectorIsNeverPublished) {
+  TlsWorld world(5);
+  world.device(2).upload = [](std::string& masked) {
+    masked.assign(masked.size(), '\x7f');
+  };
+  world.Submit();
+  ExpectNothingPublished(world, "MASK_MISMATCH");
+}
+
+TEST(EvilClientTest, A17UploadsOfAnotherLengthAreRefused) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(2);
+  std::vector<absl::Status> answers;
+  liar.uploaded = [&] {
+    v1::UploadKey key = liar.upload_key();
+    const uint64_t right = key.size();
+    for (const uint64_t size :
+         {uint64_t{0}, uint64_t{1}, right - 1, right + 1, uint64_t{1} << 31}) {
+      key.set_size(size);
+      answers.push_back(liar.transport().QueryUpload(key).status());
+    }
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  ASSERT_THAT(answers, SizeIs(5));
+  for (const absl::Status& answer : answers) {
+    EXPECT_TRUE(absl::IsInvalidArgument(answer)) << answer;
+  }
+}
+
+TEST(EvilClientTest, A17AnInputWithoutItsUploadIsRefused) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(2);
+  liar.to_server = [&](Body& honest) {
+    if (!honest.has_input()) return true;
+    Body lie = honest;
+    lie.mutable_input()->set_digest(std::string(32, 'd'));
+    liar.Sign(lie);
+    liar.Send(lie);
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(world.WaitEvent("refused the masked update of " +
+                              liar.member.name + ": no upload"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 3, 4});
+}
+
+TEST(EvilClientTest, A4AnInputAfterTheFreezeIsLateAndNotInTheSum) {
+  TlsWorld world(5);
+  absl::Notification late;
+  world.device(4).uploaded = [] { return false; };
+  world.device(0).to_server = [&](Body& message) {
+    if (message.has_survivors()) late.WaitForNotification();
+    return true;
+  };
+  world.Submit();
+  ScriptedDevice& straggler = world.device(4);
+  EXPECT_TRUE(straggler.WaitUpload());
+  straggler.Disconnect();
+  EXPECT_TRUE(world.WaitEvent("lost while masking"));
+  straggler.uploaded = nullptr;
+  straggler.Start();
+  straggler.FinishUpload();
+  EXPECT_TRUE(world.WaitEvent("came too late"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      straggler.transport().QueryUpload(straggler.upload_key()).status()));
+  late.Notify();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 3});
+}
+
+// --- who speaks
+
+// The holder of one certificate says what another identity key signed.
+TEST(EvilClientTest, A18KeysSignedForAnotherIdAreRefused) {
+  TlsWorld world(5);
+  ScriptedDevice& thief = world.device(3);
+  const auto& robbed = world.fleet.members[1];
+  thief.to_server = [&](Body& message) {
+    if (message.has_advertise()) {
+      v1::AdvertiseKeys& keys = *message.mutable_advertise();
+      const Digest manifest = DigestFromBytes(keys.manifest()).value();
+      keys.set_signature(
+          robbed.identity
+              .Sign(secagg::AdvertiseBytes(manifest, robbed.id, keys))
+              .value());
+    }
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(thief.WaitOutcomes(1));
+  EXPECT_EQ(thief.OutcomeAt(0).result(), v1::Outcome::REFUSED);
+  EXPECT_THAT(thief.OutcomeAt(0).detail(), HasSubstr("BAD_SIGNATURE"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 4});
+}
+
+TEST(EvilClientTest, A18SecondKeysOfOneDeviceAreAReplay) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(3);
+  liar.to_server = [&](Body& message) {
+    if (!message.has_advertise()) return true;
+    liar.Send(message);
+    Body second = message;
+    second.mutable_advertise()->set_signature(std::string(64, 's'));
+    liar.Send(second);
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(world.WaitEvent("refused second keys of " +
+                              world.fleet.members[3].name + ": REPLAY"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+}
+
+// A second stream under the same certificate has none of the secrets.
+TEST(EvilClientTest, A18ADeviceThatBeginsAnewWhileMaskingIsOut) {
+  TlsWorld world(5);
+  ScriptedDevice twin(world.fleet, 3, world.address());
+  std::atomic<bool> started{false};
+  world.device(3).to_server = [&](Body& message) {
+    if (message.has_ack() && !started.exchange(true)) twin.Start();
+    return !message.has_ack();
+  };
+  world.Submit();
+  EXPECT_TRUE(world.WaitEvent("began anew"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+  EXPECT_TRUE(absl::IsAborted(world.device(3).down()));
+  twin.Stop();
+}
+
+struct Moment {
+  const char* name;
+  Body::BodyCase says;
+  uint32_t cohort, survivors;
+};
+class RevokedTest : public ::testing::TestWithParam<Moment> {};
+
+// Denied just before it says the next thing: it is not heard any more.
+TEST_P(RevokedTest, A18IsHeardNoMoreAndTheRoundGoesOn) {
+  TlsWorld world(5);
+  ScriptedDevice& revoked = world.device(2);
+  revoked.to_server = [&](Body& message) {
+    if (message.body_case() != GetParam().says) return true;
+    world.coordinator().SetDenied({revoked.member.name});
+    return revoked.WaitDown();
+  };
+  world.Submit();
+  const v1::RoundReceipt receipt = world.WaitReceipt();
+  ASSERT_THAT(receipt.groups(), SizeIs(1));
+  EXPECT_EQ(receipt.groups(0).cohort_size(), GetParam().cohort);
+  EXPECT_EQ(receipt.survivors(), GetParam().survivors);
+  EXPECT_TRUE(absl::IsPermissionDenied(revoked.down()));
+  EXPECT_FALSE(revoked.transport().QueryUpload(v1::UploadKey()).ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    A18, RevokedTest,
+    ::testing::Values(Moment{"WithItsKeys", Body::kAdvertise, 4, 4},
+                      Moment{"WithItsShares", Body::kShares, 5, 4},
+                      Moment{"WithItsAck", Body::kAck, 5, 4},
+                      Moment{"WithItsInput", Body::kInput, 5, 4},
+                      Moment{"WithItsSignature", Body::kSurvivors, 5, 5},
+                      Moment{"WithItsAnswer", Body::kUnmask, 5, 5}),
+    [](const auto& info) { return info.param.name; });
+
+// The roster that a round began under holds for that round.
+TEST(EvilClientTest, A13ARevokedMemberIsNotAskedInTheNextRound) {
+  TlsWorld world(5);
+  world.device(0).to_server = [&](Body& message) {
+    if (message.has_ack()) world.PublishRoster({2});
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt(0).survivors(), 5u);
+  const v1::RoundReceipt next = world.WaitReceipt(1);
+  ASSERT_THAT(next.groups(), SizeIs(1));
+  EXPECT_EQ(next.groups(0).cohort_size(), 4);
+}
+
+// --- too few
+
+TEST(EvilClientTest, A2FewerKeysThanTheSmallestCohortAreNotEnough) {
+  TlsWorld world(5);
+  absl::Notification left;
+  for (const uint32_t slow : {2, 3, 4}) {
+    world.device(slow).to_server = [&](Body&) {
+      left.WaitForNotification();
+      return true;
+    };
+  }
+  world.Submit();
+  world.WaitUntil([&](const v1::RunStatus&) {
+    return world.CountEvents("sent its keys") == 2;
+  });
+  world.coordinator().SetDenied(
+      {world.fleet.members[0].name, world.fleet.members[1].name});
+  world.WaitUntil([&](const v1::RunStatus&) {
+    return world.CountEvents("the device is denied") == 2;
+  });
+  left.Notify();
+  EXPECT_TRUE(world.WaitEvent("NOT_ENOUGH: 3 clients sent keys"));
+}
+
+// Nobody can see a single weight; their sum must be possible.
+TEST(EvilClientTest, AWeightThatCannotBeEndsTheRun) {
+  TlsWorld world(5);
+  world.run.plan.mutable_rounds()->set_weights("examples");
+  for (uint32_t i = 0; i < 5; ++i) world.device(i).weight = 1e-12;
+  world.Submit();
+  const v1::RunStatus status = world.WaitUntil([](const v1::RunStatus& s) {
+    return s.state() == v1::RunStatus::FAILED;
+  });
+  EXPECT_THAT(status.detail(), HasSubstr("the weights sum to 0"));
+}
+
+// --- two answers
+
+// Another commitment, signed as well: both are kept.
+TEST(EvilClientTest, A5ASecondDifferentAnswerIsAReplayAndEvidence) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(2);
+  liar.to_server = [&](Body& message) {
+    if (!message.has_shares()) return true;
+    liar.Send(message);
+    message.mutable_shares()->set_commitment(std::string(32, 'c'));
+    liar.Sign(message);
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(world.WaitEvent("refused a masking message of " +
+                              liar.member.name + ": REPLAY"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  const auto rows = world.Rows("SELECT device, document FROM secagg_evidence");
+  ASSERT_THAT(rows, Not(IsEmpty()));
+  EXPECT_EQ(std::get<std::string>(rows[0][0]), liar.member.name);
+  v1::Contradiction proof;
+  EXPECT_TRUE(proof.ParseFromString(std::get<Blob>(rows[0][1]).bytes));
+  ASSERT_THAT(proof.statements(), SizeIs(2));
+  for (const v1::SignedStatement& said : proof.statements()) {
+    EXPECT_TRUE(liar.member.identity.public_key().Verify(said.statement(),
+                                                         said.signature()));
+  }
+}
+
+// Nothing above fails because nothing works: product at both ends.
+TEST(EvilClientTest, AnHonestFleetOfRealClientsFinishesItsRun) {
+  TlsWorld world(4);
+  world.run.plan.mutable_rounds()->set_count(1);
+  for (uint32_t i = 0; i < 4; ++i) world.UseRealClient(i);
+  world.Submit();
+  const v1::RunStatus status = world.WaitUntil([](const v1::RunStatus& s) {
+    return s.state() == v1::RunStatus::FINISHED;
+  });
+  EXPECT_EQ(status.receipts_size(), 2);
+  EXPECT_EQ(status.scores_size(), 0);
+}
+
+}  // namespace
+}  // namespace edgetune

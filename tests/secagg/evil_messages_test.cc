@@ -1,0 +1,251 @@
+// A17 and A23: messages that cannot be, from a device with a good certificate.
+// Each is refused with its code; nobody else notices.
+
+#include <gmock/gmock.h>
+#include <malloc.h>
+
+#include <fstream>
+
+#include "privacy/secagg/encoding.h"
+#include "tests/secagg/tls_world.h"
+
+namespace edgetune {
+namespace {
+
+using testing::ScriptedDevice;
+using testing::TlsWorld;
+using Body = ScriptedDevice::Body;
+
+constexpr uint32_t kLiar = 2;
+
+struct Lie {
+  Body::BodyCase instead_of;  // said before that honest message
+  v1::AbortCode code;
+  std::function<void(Body&)> tell;
+};
+
+const std::vector<Lie>& Lies() {
+  static const auto* const lies = new std::vector<Lie>{
+      // Counts and lengths.
+      {Body::kShares, v1::LENGTH,
+       [](Body& m) { m.mutable_shares()->mutable_commitment()->pop_back(); }},
+      {Body::kShares, v1::LENGTH,
+       [](Body& m) {
+         m.mutable_shares()->mutable_ciphertexts()->RemoveLast();
+       }},
+      {Body::kShares, v1::LENGTH,
+       [](Body& m) { m.mutable_shares()->clear_ciphertexts(); }},
+      {Body::kShares, v1::LENGTH,
+       [](Body& m) {
+         m.mutable_shares()->add_ciphertexts(std::string(92, 'x'));
+       }},
+      {Body::kShares, v1::LENGTH,
+       [](Body& m) {
+         m.mutable_shares()->mutable_ciphertexts(0)->push_back('x');
+       }},
+      {Body::kShares, v1::LENGTH,
+       [](Body& m) { m.mutable_shares()->clear_signature(); }},
+      {Body::kShares, v1::LENGTH,
+       [](Body& m) { m.mutable_shares()->mutable_session()->pop_back(); }},
+      {Body::kAck, v1::LENGTH, [](Body& m) { m.mutable_ack()->add_bad(5); }},
+      {Body::kAck, v1::LENGTH,
+       [](Body& m) { m.mutable_ack()->add_bad(kLiar); }},
+      {Body::kAck, v1::LENGTH,
+       [](Body& m) {
+         m.mutable_ack()->add_bad(1);
+         m.mutable_ack()->add_bad(0);
+       }},
+      {Body::kAck, v1::LENGTH,
+       [](Body& m) { m.mutable_ack()->mutable_bad()->Resize(1'000'000, 0); }},
+      {Body::kInput, v1::LENGTH,
+       [](Body& m) { m.mutable_input()->set_total_length(0); }},
+      {Body::kInput, v1::LENGTH,
+       [](Body& m) { m.mutable_input()->set_total_length(1); }},
+      {Body::kInput, v1::LENGTH,
+       [](Body& m) {
+         m.mutable_input()->set_total_length(m.input().total_length() - 1);
+       }},
+      {Body::kInput, v1::LENGTH,
+       [](Body& m) {
+         m.mutable_input()->set_total_length(m.input().total_length() + 1);
+       }},
+      {Body::kInput, v1::LENGTH,
+       [](Body& m) { m.mutable_input()->set_total_length(uint64_t{1} << 31); }},
+      {Body::kInput, v1::LENGTH,
+       [](Body& m) { m.mutable_input()->mutable_signature()->pop_back(); }},
+      {Body::kSurvivors, v1::LENGTH,
+       [](Body& m) { m.mutable_survivors()->clear_signature(); }},
+      {Body::kUnmask, v1::LENGTH,
+       [](Body& m) { m.mutable_unmask()->mutable_b_shares()->RemoveLast(); }},
+      {Body::kUnmask, v1::LENGTH,
+       [](Body& m) {
+         *m.mutable_unmask()->add_b_shares() = m.unmask().b_shares(0);
+       }},
+      {Body::kUnmask, v1::LENGTH,
+       [](Body& m) {
+         *m.mutable_unmask()->add_s_shares() = m.unmask().b_shares(0);
+       }},
+      {Body::kUnmask, v1::LENGTH,
+       [](Body& m) { m.mutable_unmask()->mutable_b_shares(0)->set_index(1); }},
+      {Body::kUnmask, v1::LENGTH,
+       [](Body& m) {
+         m.mutable_unmask()->mutable_b_shares(0)->mutable_share()->pop_back();
+       }},
+      // Of another session or time.
+      {Body::kShares, v1::REPLAY,
+       [](Body& m) { m.mutable_shares()->set_session(std::string(32, 's')); }},
+      {Body::kShares, v1::REPLAY,
+       [](Body& m) { m.mutable_ack()->set_session(std::string(32, 's')); }},
+      {Body::kSurvivors, v1::REPLAY,
+       [](Body& m) {
+         m.mutable_survivors()->set_session(std::string(32, 's'));
+       }},
+      // A18: what another key signed.
+      {Body::kShares, v1::BAD_SIGNATURE,
+       [](Body& m) {
+         m.mutable_shares()->set_signature(std::string(64, 's'));
+       }},
+      {Body::kAck, v1::BAD_SIGNATURE,
+       [](Body& m) { m.mutable_ack()->set_signature(std::string(64, 's')); }},
+      {Body::kInput, v1::BAD_SIGNATURE,
+       [](Body& m) { m.mutable_input()->set_signature(std::string(64, 's')); }},
+      {Body::kSurvivors, v1::BAD_SIGNATURE,
+       [](Body&
+              m) { m.mutable_survivors()->set_signature(std::string(64, 's')); }},
+      {Body::kUnmask, v1::BAD_SIGNATURE, [](Body& m) {
+         m.mutable_unmask()->set_signature(std::string(64, 's'));
+       }}};
+  return *lies;
+}
+
+size_t CountLies(v1::AbortCode code) {
+  return static_cast<size_t>(std::ranges::count(
+      Lies(), code, [](const Lie& lie) { return lie.code; }));
+}
+
+TEST(EvilMessagesTest, A17EveryLieIsRefusedAndTheTruthAfterItTaken) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(kLiar);
+  liar.to_server = [&](Body& honest) {
+    for (const Lie& lie : Lies()) {
+      if (lie.instead_of != honest.body_case()) continue;
+      Body bent = honest;
+      lie.tell(bent);
+      liar.Send(bent);
+    }
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 3, 4});
+  const std::string refused =
+      "refused a masking message of " + liar.member.name + ": ";
+  for (const v1::AbortCode code : {v1::LENGTH, v1::REPLAY, v1::BAD_SIGNATURE}) {
+    // Later rounds tell the same lies again.
+    EXPECT_GE(world.CountEvents(refused + v1::AbortCode_Name(code)),
+              CountLies(code));
+  }
+}
+
+TEST(EvilMessagesTest, A17UnknownFieldsChangeNothing) {
+  TlsWorld world(5);
+  world.device(kLiar).to_server = [](Body& message) {
+    message.GetReflection()->MutableUnknownFields(&message)->AddLengthDelimited(
+        999, std::string(1000, 'u'));
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 3, 4});
+}
+
+TEST(EvilMessagesTest, A17AnUnknownAbortCodeIsALength) {
+  TlsWorld world(5);
+  world.device(kLiar).to_server = [](Body& message) {
+    if (message.has_ack()) message.set_abort(static_cast<v1::AbortCode>(99));
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(world.WaitEvent(world.fleet.members[kLiar].name +
+                              " left the masking session: LENGTH"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+}
+
+// A message without a body the server knows closes the stream it came on.
+TEST(EvilMessagesTest, A17AMessageOfAnUnknownKindClosesItsStreamAlone) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(kLiar);
+  liar.to_server = [&](Body& message) {
+    if (message.has_ack()) message.clear_body();
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(liar.WaitDown());
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+}
+
+// Resident pages of this process, with what malloc holds back given away.
+size_t ResidentBytes() {
+  malloc_trim(0);
+  std::ifstream statm("/proc/self/statm");
+  size_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * 4096;
+}
+
+TEST(EvilMessagesTest, A17AMillionRepeatedFieldsLeaveNoMemoryBehind) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(kLiar);
+  size_t before = 0;
+  liar.to_server = [&](Body& honest) {
+    if (!honest.has_shares() || before != 0) return true;
+    before = ResidentBytes();
+    Body flood = honest;
+    for (int i = 0; i < 500'000; ++i) flood.mutable_shares()->add_ciphertexts();
+    // Two million empty fields in all.
+    for (int i = 0; i < 4; ++i) liar.Send(flood);
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  EXPECT_LT(ResidentBytes(), before + (16u << 20));
+}
+
+// --- A23
+
+struct Size {
+  const char* name;
+  size_t bytes;
+};
+class OversizeTest : public ::testing::TestWithParam<Size> {};
+
+TEST_P(OversizeTest, A23EndsItsOwnStreamAndNobodyElses) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(kLiar);
+  liar.to_server = [&](Body& message) {
+    if (!message.has_ack()) return true;
+    v1::ClientMessage large;
+    std::string& text = *large.mutable_hello()->mutable_population();
+    text.assign(GetParam().bytes - 16, 'x');
+    while (large.ByteSizeLong() < GetParam().bytes) text.push_back('x');
+    liar.SendRaw(large);
+    return false;
+  };
+  world.Submit();
+  EXPECT_TRUE(liar.WaitDown());
+  EXPECT_TRUE(absl::IsResourceExhausted(liar.down())) << liar.down();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+  world.ExpectAdapterIsMeanOf({0, 1, 3, 4});
+  for (const uint32_t honest : {0, 1, 3, 4}) {
+    EXPECT_TRUE(world.device(honest).down().ok());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    A23, OversizeTest,
+    ::testing::Values(Size{"OneMebibyteAndOne", (1 << 20) + 1},
+                      Size{"FourMebibytesAndOne", (4 << 20) + 1}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace edgetune

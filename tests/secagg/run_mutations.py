@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Removes one check at a time from the code of secure aggregation and demands
+that a test notices.
+
+    run_mutations.py --build build/release [--jobs 2] [--only ID ...]
+
+mutations.toml names, for every check, the file, the text that makes it (which
+must occur exactly once), what stands there without it, and the test that must
+then fail. The tree is only read: the mutated source is compiled in a scratch
+folder of the build with the command that the build uses, and the test program
+is linked again with that object before the library that holds the original.
+Exit code 1: a mutant survived, or the list does not fit the tree.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIST = pathlib.Path(__file__).with_name("mutations.toml")
+# A test that a mutant makes hang has noticed it.
+LONGEST_TEST_S = 120
+
+
+@dataclasses.dataclass
+class Mutation:
+    id: str
+    file: str
+    find: str
+    put: str
+    target: str
+    filter: str
+
+
+class Problem(Exception):
+    """The list or the build is at fault, not a mutant."""
+
+
+def read_list(path):
+    mutations = []
+    for group in tomllib.loads(path.read_text())["file"]:
+        for entry in group["mutation"]:
+            mutations.append(Mutation(
+                id=entry["id"], file=group["path"], find=entry["find"],
+                put=entry["put"], target=entry.get("target", group["target"]),
+                filter=entry["filter"]))
+    ids = [m.id for m in mutations]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise Problem(f"ids occur twice: {', '.join(twice)}")
+    for m in mutations:
+        count = (ROOT / m.file).read_text().count(m.find)
+        if count != 1:
+            raise Problem(f"{m.id}: its text occurs {count} times in {m.file}")
+        if m.find == m.put:
+            raise Problem(f"{m.id}: changes nothing")
+    return mutations
+
+
+class Build:
+    """A configured tree, and the commands by which it is built."""
+
+    def __init__(self, directory):
+        self.directory = directory.resolve()
+        commands = subprocess.run(
+            ["ninja", "-C", self.directory, "-t", "compdb"], check=True,
+            capture_output=True, text=True).stdout
+        self._compile = {}
+        for entry in json.loads(commands[commands.index("["):]):
+            if entry["file"].endswith(".cc"):
+                source = pathlib.Path(entry["directory"], entry["file"])
+                self._compile[str(source.resolve())] = entry["command"]
+        self._link = {}
+
+    def make(self, targets):
+        subprocess.run(["ninja", "-C", self.directory, "--quiet", *targets],
+                       check=True)
+
+    def program(self, target):
+        return self.directory / "tests" / target
+
+    def compile_command(self, source, mutant, output):
+        command = shlex.split(self._compile[str(ROOT / source)])
+        at = command.index("-o")
+        command[at + 1] = str(output)
+        for option in ("-MF", "-MT"):
+            if option in command:
+                i = command.index(option)
+                command[i:i + 2] = []
+        return [str(mutant) if part.endswith(f"/{source}") else part
+                for part in command if part not in ("-MD", "-MMD")]
+
+    def link_command(self, target, extra, output):
+        if target not in self._link:
+            lines = subprocess.run(
+                ["ninja", "-C", self.directory, "-t", "commands", "-s",
+                 f"tests/{target}"],
+                check=True, capture_output=True, text=True).stdout.splitlines()
+            line = [l for l in lines if " -o " in l][-1]
+            line = line.removeprefix(": && ").split(" && ")[0]
+            self._link[target] = shlex.split(line)
+        command = list(self._link[target])
+        at = command.index("-o")
+        command[at + 1] = str(output)
+        # Before the archives: what it defines is not looked for there.
+        command.insert(at + 2, str(extra))
+        return command
+
+
+def run_test(program, pattern, environment):
+    """Exit code, or None when it did not end."""
+    try:
+        return subprocess.run(
+            [program, f"--gtest_filter={pattern}"], env=environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=LONGEST_TEST_S, check=False).returncode
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def environment_in(directory):
+    """What a killed test leaves behind goes with the scratch directory."""
+    environment = dict(os.environ, TMPDIR=str(directory),
+                       TEST_TMPDIR=str(directory))
+    environment.pop("EDGETUNE_LONG", None)
+    return environment
+
+
+def check_unmutated(build, mutations, scratch):
+    """Every filter names a test, and all of them pass as the tree is."""
+    environment = environment_in(scratch)
+    by_target = {}
+    for m in mutations:
+        by_target.setdefault(m.target, set()).add(m.filter)
+    for target, filters in by_target.items():
+        for pattern in sorted(filters):
+            listed = subprocess.run(
+                [build.program(target), "--gtest_list_tests",
+                 f"--gtest_filter={pattern}"],
+                check=True, capture_output=True, text=True).stdout
+            if "  " not in listed:
+                raise Problem(f"{target}: no test is called {pattern}")
+        together = ":".join(sorted(filters))
+        if run_test(build.program(target), together, environment) != 0:
+            raise Problem(f"{target}: a named test fails without any mutation")
+
+
+def run_mutant(build, m, scratch):
+    """killed, survived or does not build; and the seconds it took."""
+    start = time.monotonic()
+    # Always at the same place, so that ccache knows a mutant again.
+    directory = scratch / m.id
+    directory.mkdir()
+    try:
+        mutant = directory / pathlib.Path(m.file).name
+        text = (ROOT / m.file).read_text()
+        mutant.write_text(text.replace(m.find, m.put))
+        output, program = directory / "mutant.o", directory / m.target
+        steps = [build.compile_command(m.file, mutant, output),
+                 build.link_command(m.target, output, program)]
+        verdict = None
+        for command in steps:
+            made = subprocess.run(command, cwd=build.directory, check=False,
+                                  capture_output=True, text=True)
+            if made.returncode != 0:
+                print(made.stderr[-2000:], file=sys.stderr)
+                verdict = "does not build"
+                break
+        if verdict is None:
+            code = run_test(program, m.filter, environment_in(directory))
+            verdict = "SURVIVED" if code == 0 else "killed"
+    finally:
+        shutil.rmtree(directory)
+    return verdict, time.monotonic() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--only", nargs="+", default=[],
+                        help="ids, or beginnings of ids")
+    arguments = parser.parse_args()
+    start = time.monotonic()
+    mutations = read_list(LIST)
+    if arguments.only:
+        mutations = [m for m in mutations
+                     if m.id.startswith(tuple(arguments.only))]
+    if not mutations:
+        raise Problem("no mutation of that id")
+    build = Build(arguments.build)
+    build.make(sorted({m.target for m in mutations}))
+    worst = 0
+    scratch = build.directory / "mutations"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        check_unmutated(build, mutations, scratch)
+        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+            results = pool.map(lambda m: run_mutant(build, m, scratch),
+                               mutations)
+            for m, (verdict, seconds) in zip(mutations, results):
+                print(f"{verdict:14} {m.id:44} {m.file} ({seconds:.0f} s)",
+                      flush=True)
+                worst = max(worst, verdict != "killed")
+    finally:
+        shutil.rmtree(scratch)
+    took = time.monotonic() - start
+    print(f"{len(mutations)} mutations in {took:.0f} s")
+    return worst
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(1)
