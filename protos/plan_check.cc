@@ -21,6 +21,8 @@ constexpr uint64_t kMaxAttempts = 1000;
 constexpr uint64_t kMaxCoordinates = uint64_t{1} << 31;
 constexpr uint64_t kSecondMs = 1000;
 constexpr uint64_t kDayMs = 24 * 3600 * kSecondMs;
+// A receipt holds every member's keys, proof and signature in one envelope.
+constexpr uint32_t kMostMasked = 1000;
 constexpr double kLargest = 1e9;  // any real-valued setting without own limit
 
 struct Target {
@@ -217,6 +219,10 @@ void CheckSecAggSizes(const v1::TaskPlan& plan, FieldChecks& check) {
                             "cannot hide a single update (a run without "
                             "masking says secagg.enabled = false)",
                             asked));
+  check.Require(asked <= kMostMasked, "rounds.cohort",
+                fmt::format("{} clients asked", asked),
+                fmt::format("at most {} under masking in this version",
+                            kMostMasked));
   // Groups are cut as equal as can be, so the smallest holds half a group.
   check.Require(asked <= secagg.group() || secagg.n_min() <= secagg.group() / 2,
                 "secagg.n_min", std::to_string(secagg.n_min()),

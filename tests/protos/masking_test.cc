@@ -51,6 +51,11 @@ TEST(MaskedPlanTest, WhatCannotBeMaskedIsRefusedWithTheReason) {
             [](auto& p) { p.mutable_rounds()->set_quorum(2); }},
            {"rounds.aggregator",
             [](auto& p) { p.mutable_rounds()->set_aggregator("krum"); }},
+           {"at most 1000 under masking",
+            [](auto& p) {
+              p.mutable_rounds()->set_cohort(1001);
+              p.mutable_rounds()->set_quorum(700);
+            }},
        }) {
     EXPECT_THAT(Verdict(refusal), HasSubstr(refusal.names));
   }
