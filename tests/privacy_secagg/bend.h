@@ -61,6 +61,36 @@ inline Fate FateOfVictim(
   return fate;
 }
 
+// As the coordinator itself signs what it made up.
+inline Digest DigestFrom(const std::string& bytes) {
+  Digest digest;
+  std::copy(bytes.begin(), bytes.end(), digest.begin());
+  return digest;
+}
+inline void SignSet(v1::ForwardedShares& m) {
+  m.set_signature(FleetOfFive()
+                      .round_key.Sign(U2Bytes(DigestFrom(m.session()), m.u2()))
+                      .value());
+}
+// U2 as a bitmap; here of all five.
+inline void SignSet(v1::Freeze& m, const std::string& u2 = "\x1f") {
+  m.set_signature(
+      FleetOfFive()
+          .round_key.Sign(FreezeBytes(DigestFrom(m.session()), u2, m.u3()))
+          .value());
+}
+
+// Leaves a session in which the victim has sent `last`, and nothing after.
+inline void RunUntil(v1::SecAggClientMessage::BodyCase last, Harness& session) {
+  session.keep_clients = true;
+  session.to_client = [&session, last](uint32_t index,
+                                       v1::SecAggServerMessage&) {
+    const SecAggClient::Phase phase = session.clients[kVictim].party->phase();
+    return index != kVictim || static_cast<int>(phase) <= last - 1;
+  };
+  session.Run();
+}
+
 // The keys of an entry, signed by its own member as if it had sent them.
 inline void SignEntry(const SigningKey& identity, const Digest& manifest,
                       v1::CohortEntry& entry) {

@@ -233,6 +233,18 @@ TEST(SecAggCohortTest, A8TheSmallestCohortIsCompiledIn) {
   }
 }
 
+TEST(SecAggCohortTest, A8ThePlanMayAskForALargerCohort) {
+  Harness::Options options = Five();
+  options.shape.n_min = 5;
+  Harness session(FleetOfFive(), options);
+  const Fate fate =
+      FateOfVictim(session, [&](v1::SecAggServerMessage& message) {
+        if (!message.has_cohort()) return;
+        message.mutable_cohort()->mutable_entries()->RemoveLast();
+      });
+  EXPECT_EQ(fate.code, v1::COHORT_SIZE);
+}
+
 TEST(SecAggCohortTest, A8TheLargestCohortIsCompiledIn) {
   Harness::Options options = Five();
   options.shape.n_max = 1000;

@@ -1,13 +1,8 @@
-// The life of SecAggClient beside the protocol: repeated messages, aborts in
-// every phase, failing randomness, and what is left in memory.
+// The life of SecAggClient beside the protocol: repeated messages, the order of
+// its actions, aborts in every phase.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <algorithm>
-#include <cstring>
-#include <fstream>
-#include <memory>
 
 #include "tests/privacy_secagg/bend.h"
 
@@ -44,17 +39,6 @@ void AtEachPhase(
   };
   session.Run();
   EXPECT_TRUE(session.Committed());
-}
-
-// Leaves a session in which the victim has sent `last`, and nothing after.
-void RunUntil(Body::BodyCase last, Harness& session) {
-  session.keep_clients = true;
-  session.to_client = [&session, last](uint32_t index,
-                                       v1::SecAggServerMessage&) {
-    const Phase phase = session.clients[kVictim].party->phase();
-    return index != kVictim || static_cast<int>(phase) <= last - 1;
-  };
-  session.Run();
 }
 
 constexpr Body::BodyCase kBodies[] = {Body::kShares, Body::kAck, Body::kInput,
@@ -243,190 +227,6 @@ TEST(SecAggClientLifeTest, AClientThatEndedOrNeverBeganIsSilent) {
   EXPECT_EQ(fresh.phase(), Phase::kDone);
   EXPECT_THAT(fresh.Handle(EmptyOfStep(4)), IsEmpty());
   EXPECT_THAT(fresh.Resend(), IsEmpty());
-}
-
-// Gives out bytes and keeps them, changed, to look for them later.
-class RememberingRandom final : public RandomSource {
- public:
-  explicit RememberingRandom(int calls) : calls_left(calls) {}
-  absl::Status Fill(std::span<uint8_t> out) override {
-    if (calls_left-- <= 0) return absl::InternalError("no randomness");
-    ++calls;
-    EXPECT_TRUE(random_.Fill(out).ok());
-    for (size_t at = 0; at + 32 <= out.size(); at += 32) {
-      std::string& kept = drawn.emplace_back();
-      for (size_t i = 0; i < 32; ++i) {
-        kept.push_back(static_cast<char>(out[at + i] ^ 0x5A));
-      }
-    }
-    return absl::OkStatus();
-  }
-
-  int calls_left;
-  int calls = 0;
-  std::vector<std::string> drawn;
-
- private:
-  SeededRandom random_ = Seeded(77);
-};
-
-// Five clients by hand, the victim with its own source of randomness.
-struct ByHand {
-  explicit ByHand(RandomSource& random) : session(FleetOfFive(), Five()) {
-    SecAggClient::Options options;
-    options.manifest = session.manifest;
-    options.id = session.fleet.members[kVictim].id;
-    options.identity = &session.fleet.identities[kVictim];
-    options.coordinator = {session.fleet.round_key.public_key()};
-    options.roster = session.fleet.root();
-    options.shape = session.options.shape;
-    options.random = &random;
-    session.clients[kVictim].party.emplace(std::move(options));
-  }
-  Harness session;
-};
-
-TEST(SecAggClientLifeTest, A28WithoutRandomnessItAbortsAndSharesNothing) {
-  RememberingRandom whole(1000);
-  ByHand complete(whole);
-  complete.session.Run();
-  ASSERT_TRUE(complete.session.Committed());
-  ASSERT_GT(whole.calls, 8);
-  // The first three draws make the advertisement.
-  for (int calls = 3; calls < whole.calls; ++calls) {
-    RememberingRandom random(calls);
-    ByHand broken(random);
-    std::set<Body::BodyCase> sent;
-    broken.session.to_server = [&](uint32_t index, auto& message) {
-      if (index == kVictim) sent.insert(message.body_case());
-      return true;
-    };
-    broken.session.Run();
-    EXPECT_EQ(broken.session.clients[kVictim].aborted, v1::INTERNAL);
-    EXPECT_THAT(sent, ElementsAre(Body::kAbort));
-  }
-}
-
-TEST(SecAggClientLifeTest, A28WithoutRandomnessItDoesNotAdvertise) {
-  for (int calls = 0; calls < 3; ++calls) {
-    RememberingRandom random(calls);
-    ByHand broken(random);
-    SecAggClient& party = *broken.session.clients[kVictim].party;
-    const auto actions =
-        party.Start(RingVector(broken.session.options.shape.size()));
-    ASSERT_THAT(Kinds(actions), ElementsAre(Kind::kSend, Kind::kAborted));
-    EXPECT_EQ(actions[1].code, v1::INTERNAL);
-  }
-}
-
-// Writable memory of this process, region by region.
-std::vector<std::span<const char>> WritableMemory() {
-  std::vector<std::span<const char>> regions;
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    uintptr_t begin = 0, end = 0;
-    char mode[5] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, mode) != 3) {
-      continue;
-    }
-    if (std::string_view(mode) != "rw-p") continue;
-    regions.emplace_back(reinterpret_cast<const char*>(begin), end - begin);
-  }
-  return regions;
-}
-
-// How many of the draws lie in memory as they were given out.
-size_t CountInMemory(const RememberingRandom& random) {
-  size_t found = 0;
-  for (const std::string& kept : random.drawn) {
-    // Put together a byte at a time and wiped, so that it finds itself once at
-    // most: in this array, which is not searched.
-    char secret[32];
-    for (size_t i = 0; i < 32; ++i) {
-      secret[i] = static_cast<char>(kept[i] ^ 0x5A);
-    }
-    for (const auto& region : WritableMemory()) {
-      for (const char* at = region.data();;) {
-        at = static_cast<const char*>(memmem(
-            at, region.data() + region.size() - at, secret, sizeof(secret)));
-        if (at == nullptr) break;
-        if (at != secret) {
-          ++found;
-          break;
-        }
-        ++at;
-      }
-    }
-    WipeBytes({reinterpret_cast<uint8_t*>(secret), sizeof(secret)});
-  }
-  return found;
-}
-
-// Secret keys, the seed and the polynomials' coefficients are draws of 32
-// bytes. They are in memory while they are needed, and gone after R5.
-TEST(SecAggClientLifeTest, I5SecretsAreGoneFromMemoryAfterTheLastAnswer) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers map more memory than can be searched";
-#endif
-  RememberingRandom random(1000);
-  ByHand hand(random);
-  size_t before = 0, after = 1000;
-  hand.session.to_client = [&](uint32_t index, v1::SecAggServerMessage& m) {
-    if (index == kVictim && m.has_cohort()) before = CountInMemory(random);
-    return true;
-  };
-  hand.session.to_server = [&](uint32_t index, v1::SecAggClientMessage& m) {
-    if (index == kVictim && m.has_unmask()) after = CountInMemory(random);
-    return true;
-  };
-  hand.session.Run();
-  EXPECT_TRUE(hand.session.Committed());
-  EXPECT_GE(before, 2u);
-  EXPECT_EQ(after, 0u);
-}
-
-TEST(SecAggClientLifeTest, I5SecretsAreGoneFromMemoryAfterAnAbort) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers map more memory than can be searched";
-#endif
-  RememberingRandom random(1000);
-  ByHand hand(random);
-  RunUntil(Body::kShares, hand.session);
-  EXPECT_GE(CountInMemory(random), 1u);
-  hand.session.clients[kVictim].party->Fail(v1::INTERNAL, "");
-  EXPECT_EQ(CountInMemory(random), 0u);
-}
-
-// Kilobytes of a line such as "VmHWM:  1234 kB".
-size_t MemoryOf(std::string_view what) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(what)) return std::stoul(line.substr(what.size()));
-  }
-  return 0;
-}
-
-// The vector is masked in its own place: beside it there is the packed copy
-// that leaves, and no mask ever exists whole.
-TEST(SecAggClientLifeTest, MaskingTakesTwiceTheVector) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep freed memory";
-#endif
-  Harness::Options options = Five();
-  options.shape = ShapeOf(32, 5, 12'000'000);
-  Harness session(FleetOfFive(), options);
-  size_t growth = 0;
-  session.to_client = [&](uint32_t index, v1::SecAggServerMessage& message) {
-    if (index != kVictim || !message.has_open()) return index != kVictim;
-    std::ofstream("/proc/self/clear_refs") << "5";
-    const size_t before = MemoryOf("VmRSS:");
-    session.Tell(kVictim, message);
-    growth = MemoryOf("VmHWM:") - before;
-    return false;
-  };
-  session.Run();
-  const size_t vector_kb = options.shape.byte_size() / 1024;
-  EXPECT_LT(growth, vector_kb * 3 / 2);
 }
 
 }  // namespace
