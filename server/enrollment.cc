@@ -40,10 +40,29 @@ absl::Status CheckProof(const std::string& identity_key,
   return Denied("the proof is not by the identity key");
 }
 
-absl::StatusOr<int64_t> ExpiryOf(const std::string& certificate) {
+absl::Status CheckShape(const v1::EnrollRequest& request) {
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckSize("token", request.token().size(), kTokenBytes));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckSize("identity_key", request.identity_key().size(), 32));
+  return CheckSize("proof", request.proof().size(), 64);
+}
+
+absl::StatusOr<absl::Time> ExpiryOf(const std::string& certificate) {
   EDGETUNE_ASSIGN_OR_RETURN(const CertificateFacts facts,
                             ReadCertificate(certificate));
-  return absl::ToUnixMillis(facts.not_after);
+  return facts.not_after;
+}
+
+// A crash may have come between the roster and the row that says so.
+void AddMissing(const std::vector<v1::RosterEntry>& wanted,
+                std::vector<v1::RosterEntry>* entries) {
+  for (const v1::RosterEntry& entry : wanted) {
+    const bool there = std::any_of(
+        entries->begin(), entries->end(),
+        [&](const auto& other) { return other.name() == entry.name(); });
+    if (!there) entries->push_back(entry);
+  }
 }
 
 // Rows of one column of the type that the schema gives it.
@@ -138,28 +157,12 @@ absl::StatusOr<std::string> EnrollmentOffice::Decide(
 // cheap questions first.
 absl::StatusOr<EnrollmentOffice::Candidate> EnrollmentOffice::Examine(
     const v1::EnrollRequest& request) {
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckSize("token", request.token().size(), kTokenBytes));
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckSize("identity_key", request.identity_key().size(), 32));
-  EDGETUNE_RETURN_IF_ERROR(CheckSize("proof", request.proof().size(), 64));
+  EDGETUNE_RETURN_IF_ERROR(CheckShape(request));
   Candidate candidate;
   candidate.token_hash = Sha256Bytes(request.token());
   candidate.request = DigestOf(request);
   candidate.identity_key = request.identity_key();
-  std::vector<Row> rows;
-  EDGETUNE_RETURN_IF_ERROR(
-      deps_.database->Run([&](Transaction& transaction) -> absl::Status {
-        EDGETUNE_ASSIGN_OR_RETURN(
-            rows, transaction.Query(
-                      "SELECT t.name, t.expires_ms, d.request, d.certificate "
-                      "FROM tokens t LEFT JOIN devices d ON d.token = t.hash "
-                      "WHERE t.hash = ?",
-                      {Blob{candidate.token_hash}}));
-        return absl::OkStatus();
-      }));
-  if (rows.empty()) return Denied("the token is unknown here");
-  const Row& row = rows.front();
+  EDGETUNE_ASSIGN_OR_RETURN(const Row row, FindToken(candidate.token_hash));
   candidate.name = std::get<std::string>(row.at(0));
   EDGETUNE_RETURN_IF_ERROR(CheckProof(
       request.identity_key(),
@@ -181,6 +184,24 @@ absl::StatusOr<EnrollmentOffice::Candidate> EnrollmentOffice::Examine(
       candidate.certificate,
       deps_.kit->Certify(candidate.name, request.csr(), now));
   return candidate;
+}
+
+// Name, expiry, and, of a token that was used, digest of the request and
+// certificate.
+absl::StatusOr<Row> EnrollmentOffice::FindToken(const std::string& hash) {
+  std::vector<Row> rows;
+  EDGETUNE_RETURN_IF_ERROR(
+      deps_.database->Run([&](Transaction& transaction) -> absl::Status {
+        EDGETUNE_ASSIGN_OR_RETURN(
+            rows, transaction.Query(
+                      "SELECT t.name, t.expires_ms, d.request, d.certificate "
+                      "FROM tokens t LEFT JOIN devices d ON d.token = t.hash "
+                      "WHERE t.hash = ?",
+                      {Blob{hash}}));
+        return absl::OkStatus();
+      }));
+  if (rows.empty()) return Denied("the token is unknown here");
+  return std::move(rows.front());
 }
 
 // The roster knows devices that never came here: those of provisioning.
@@ -212,9 +233,7 @@ absl::Status EnrollmentOffice::Consume(const Candidate& candidate) {
   return Denied("the token or the identity key was used before");
 }
 
-// Puts devices that have a row but no place in the roster there.
-absl::Status EnrollmentOffice::Settle() {
-  std::lock_guard<std::mutex> lock(settle_mu_);
+absl::StatusOr<std::vector<Row>> EnrollmentOffice::Unsettled() {
   std::vector<Row> rows;
   EDGETUNE_RETURN_IF_ERROR(
       deps_.database->Run([&](Transaction& transaction) -> absl::Status {
@@ -224,24 +243,27 @@ absl::Status EnrollmentOffice::Settle() {
                                     "WHERE in_roster = 0"));
         return absl::OkStatus();
       }));
+  return rows;
+}
+
+// Puts devices that have a row but no place in the roster there.
+absl::Status EnrollmentOffice::Settle() {
+  std::lock_guard<std::mutex> lock(settle_mu_);
+  EDGETUNE_ASSIGN_OR_RETURN(const std::vector<Row> rows, Unsettled());
   if (rows.empty()) return absl::OkStatus();
+  std::vector<v1::RosterEntry> wanted;
   EnrollmentKit::Expiries expiries;
   for (const Row& row : rows) {
-    EDGETUNE_ASSIGN_OR_RETURN(const int64_t expires,
+    const std::string& name = std::get<std::string>(row.at(0));
+    wanted.push_back(
+        MakeRosterEntry(name, BytesAt(row, 1),
+                        absl::FromUnixMillis(std::get<int64_t>(row.at(2)))));
+    EDGETUNE_ASSIGN_OR_RETURN(expiries[name],
                               ExpiryOf(std::get<std::string>(row.at(3))));
-    expiries[std::get<std::string>(row.at(0))] = absl::FromUnixMillis(expires);
   }
   EDGETUNE_RETURN_IF_ERROR(
       deps_.kit->ChangeRoster(deps_.clock->Now(), [&](auto& entries) {
-        for (const Row& row : rows) {
-          v1::RosterEntry entry = MakeRosterEntry(
-              std::get<std::string>(row.at(0)), BytesAt(row, 1),
-              absl::FromUnixMillis(std::get<int64_t>(row.at(2))));
-          const bool there = std::any_of(
-              entries.begin(), entries.end(),
-              [&](const auto& other) { return other.name() == entry.name(); });
-          if (!there) entries.push_back(std::move(entry));
-        }
+        AddMissing(wanted, &entries);
         return absl::OkStatus();
       }));
   EDGETUNE_RETURN_IF_ERROR(deps_.kit->RecordExpiries(expiries));
@@ -258,6 +280,10 @@ absl::Status EnrollmentOffice::Settle() {
 
 absl::StatusOr<v1::EnrollResponse> EnrollmentOffice::Renew(
     const std::string& device, const v1::RenewRequest& request) {
+  // No device has a reason to renew often, so each call counts.
+  const std::string caller = "device/" + device;
+  EDGETUNE_RETURN_IF_ERROR(limiter_.Check(caller, deps_.clock->Now()));
+  limiter_.CountFailure(caller, deps_.clock->Now());
   EDGETUNE_RETURN_IF_ERROR(CheckSize("proof", request.proof().size(), 64));
   EDGETUNE_ASSIGN_OR_RETURN(const PublishedRoster roster,
                             deps_.kit->ReadRoster());
@@ -273,10 +299,9 @@ absl::StatusOr<v1::EnrollResponse> EnrollmentOffice::Renew(
   EDGETUNE_ASSIGN_OR_RETURN(
       *response.mutable_certificate(),
       deps_.kit->Certify(device, request.csr(), deps_.clock->Now()));
-  EDGETUNE_ASSIGN_OR_RETURN(const int64_t expires,
+  EDGETUNE_ASSIGN_OR_RETURN(const absl::Time expires,
                             ExpiryOf(response.certificate()));
-  EDGETUNE_RETURN_IF_ERROR(
-      deps_.kit->RecordExpiries({{device, absl::FromUnixMillis(expires)}}));
+  EDGETUNE_RETURN_IF_ERROR(deps_.kit->RecordExpiries({{device, expires}}));
   LogInfo(fmt::format("{} renewed its certificate", device));
   return response;
 }

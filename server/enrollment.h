@@ -62,9 +62,11 @@ class EnrollmentOffice {
   explicit EnrollmentOffice(Dependencies dependencies);
   absl::StatusOr<std::string> Decide(const v1::EnrollRequest& request);
   absl::StatusOr<Candidate> Examine(const v1::EnrollRequest& request);
+  absl::StatusOr<Row> FindToken(const std::string& hash);
   absl::Status CheckNotInRoster(const Candidate& candidate) const;
   absl::Status Write(const std::function<absl::Status(Transaction&)>& body);
   absl::Status Consume(const Candidate& candidate);
+  absl::StatusOr<std::vector<Row>> Unsettled();
   absl::Status Settle();
   absl::Status TakeInTokens();
   absl::Status RefreshRoster();

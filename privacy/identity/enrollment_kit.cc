@@ -156,13 +156,17 @@ absl::StatusOr<PublishedRoster> EnrollmentKit::ChangeRoster(
   } else if (version != 0 || !absl::IsNotFound(current.status())) {
     return current.status();
   }
-  ++version;
   EDGETUNE_RETURN_IF_ERROR(change(entries));
   std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
     return a.client_id() < b.client_id();
   });
   EDGETUNE_ASSIGN_OR_RETURN(Roster roster, Roster::Make(std::move(entries)));
-  v1::RosterHead head = HeadOf(roster, version, now);
+  v1::RosterHead head = HeadOf(roster, version + 1, now);
+  return SignRoster(std::move(head), std::move(roster));
+}
+
+absl::StatusOr<PublishedRoster> EnrollmentKit::SignRoster(v1::RosterHead head,
+                                                          Roster roster) const {
   v1::RosterFile file;
   EDGETUNE_ASSIGN_OR_RETURN(
       *file.mutable_head(),
@@ -173,7 +177,7 @@ absl::StatusOr<PublishedRoster> EnrollmentKit::ChangeRoster(
   }
   // The number is spent before the document exists anywhere.
   EDGETUNE_RETURN_IF_ERROR(WriteKitFile(kit_.directory, kSequenceFile,
-                                        fmt::format("{}\n", version)));
+                                        fmt::format("{}\n", head.version())));
   EDGETUNE_RETURN_IF_ERROR(
       WriteKitFile(kit_.directory, kRosterFile, file.SerializeAsString()));
   return PublishedRoster{file.head(), std::move(head), std::move(roster)};

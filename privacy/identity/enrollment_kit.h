@@ -75,6 +75,9 @@ class EnrollmentKit {
  private:
   EnrollmentKit(Kit kit, CertificateAndKey ca, SigningKey roster_key);
   absl::StatusOr<uint64_t> ReadSequence() const;
+  // Signs and writes a version; the kit is locked.
+  absl::StatusOr<PublishedRoster> SignRoster(v1::RosterHead head,
+                                             Roster roster) const;
 
   Kit kit_;
   CertificateAndKey ca_;

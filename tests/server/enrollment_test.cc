@@ -285,6 +285,20 @@ TEST_F(EnrollmentTest, ARenewalNeedsTheIdentityKeyAndAnActiveDevice) {
       absl::IsPermissionDenied(office_->Renew("t1", me.Renewal()).status()));
 }
 
+TEST_F(EnrollmentTest, ADeviceThatRenewsAllTheTimeIsTurnedAway) {
+  failures_per_minute_ = 3;
+  ASSERT_TRUE(Open().ok());
+  const Applicant me("t1");
+  ASSERT_TRUE(Enroll(me.Request(TokenOf("t1"))).ok());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(office_->Renew("t1", me.Renewal()).ok());
+  }
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(office_->Renew("t1", me.Renewal()).status()));
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_TRUE(office_->Renew("t1", me.Renewal()).ok());
+}
+
 TEST(FailureLimiterTest, CountsEachCallerAMinuteLong) {
   FailureLimiter limiter(2);
   const absl::Time now = absl::Now();
