@@ -49,7 +49,9 @@ TlsFleet::TlsFleet(const Options& options)
     : keys(MakeTestKeys()),
       server_kit(authority.MakeKit(PartyRole::kServer, "server")),
       members(MakeMembers(authority, options.size)),
-      roster(MakeRoster(options, members)) {}
+      roster(MakeRoster(options, members)) {
+  WriteKit(scratch_.File("kit"), &server_kit);
+}
 
 v1::RosterHead TlsFleet::MakeHead() const {
   v1::RosterHead head;

@@ -9,6 +9,7 @@
 #include "privacy/identity/roster.h"
 #include "tests/client/fixture.h"
 #include "tests/server_rpc/rpc_world.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune::testing {
 
@@ -42,6 +43,9 @@ struct TlsFleet {
   Kit server_kit;
   std::vector<Member> members;
   Roster roster;
+
+ private:
+  const ScratchDirectory scratch_;  // the server's kit, which its TLS follows
 };
 
 }  // namespace edgetune::testing
