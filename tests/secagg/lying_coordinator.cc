@@ -181,12 +181,12 @@ void LyingCoordinator::StartPeers(const v1::Assignment& assignment) {
 // True: nothing more is to come.
 bool LyingCoordinator::TakeFromVictim(const Body& message, Fate& fate) {
   fate.said.push_back(message.body_case());
+  if (message.has_unmask()) NoteShares(kVictim, message.unmask());
   if (stop && stop(message)) return true;
   if (message.has_advertise()) {
     BeginSession(message.advertise());
   } else {
     if (message.body_case() == Body::kAbort) fate.code = message.abort();
-    if (message.has_unmask()) NoteShares(kVictim, message.unmask());
     Deliver(kVictim, message);
   }
   Drain();

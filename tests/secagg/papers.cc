@@ -28,7 +28,8 @@ std::string DigestOf(const Document& document) {
 
 v1::ModelCard MakeCard(const v1::TaskPlan& plan, uint32_t version) {
   v1::ModelCard card;
-  *card.mutable_header() = HeaderInDate();
+  // The same bytes for the same plan.
+  *card.mutable_header() = plan.header();
   card.set_version(version);
   card.set_adapter_digest(plan.lora().initial_digest());
   if (version > 0) {

@@ -197,8 +197,10 @@ TEST_F(EnrollmentRpcTest, ACoordinatorCannotPoseAsTheEnrolmentService) {
   const Kit server =
       LoadKit(scratch_.File("kits/server"), PartyRole::kServer, absl::Now())
           .value();
+  v1::Enrollment::CallbackService impostor;
   const auto coordinator = Listener::Start(
-      {.listen = "127.0.0.1:0", .role = PartyRole::kServer}, server, {});
+      {.listen = "127.0.0.1:0", .role = PartyRole::kServer}, server,
+      {&impostor});
   ASSERT_TRUE(coordinator.ok()) << coordinator.status();
   const absl::Status status =
       EnrollDevice(InvitationOf("t1"), KitPath("t1"),

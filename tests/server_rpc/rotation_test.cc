@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <signal.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -28,6 +30,8 @@ namespace fs = std::filesystem;
 class RotationTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    // As the programs do: a peer that hangs up is an error, not an end.
+    signal(SIGPIPE, SIG_IGN);
     ProvisionOptions options;
     options.directory = Path("kits");
     options.device_ids = {"d1", "d2"};
