@@ -43,6 +43,19 @@ std::vector<std::vector<v1::CohortEntry>> CutIntoGroups(
   return groups;
 }
 
+// Input was asked for by the time of this record: updates may have left.
+bool IsOpened(const SecAggServer::Record& record) {
+  return record.phase >= Phase::kInput && record.phase != Phase::kAborted;
+}
+
+// For people; details of refusals name their code already.
+std::string Coded(const SecAggServer::Action& action) {
+  const std::string& code = v1::AbortCode_Name(action.code);
+  return action.detail.starts_with(code)
+             ? action.detail
+             : fmt::format("{}: {}", code, action.detail);
+}
+
 int Threads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
@@ -122,7 +135,7 @@ absl::Status MaskedRound::Reopen(StoredGroup stored, absl::Time now,
         return record.phase >= Phase::kSurvivors;
       });
   for (const auto& record : stored.records) {
-    group.opened = group.opened || record.phase >= Phase::kInput;
+    group.opened = group.opened || IsOpened(record);
   }
   SecAggServer::Actions actions;
   auto server = SecAggServer::Restore(
@@ -239,7 +252,7 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         // The sum is in memory only: until the round commits, a restart has to
         // ask for the shares again.
         if (action.record.phase == Phase::kDone) break;
-        group.opened = group.opened || action.record.phase >= Phase::kInput;
+        group.opened = group.opened || IsOpened(action.record);
         SaveRecord(options_.id, static_cast<uint32_t>(at), group.records++,
                    action.record, batch);
         break;
@@ -258,9 +271,8 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
                        action.document, batch);
         }
         notes_.push_back(
-            {fmt::format("refused a masking message of {}: {}: {}",
-                         device(action.index),
-                         v1::AbortCode_Name(action.code), action.detail),
+            {fmt::format("refused a masking message of {}: {}",
+                         device(action.index), Coded(action)),
              true});
         break;
       case ActionKind::kFold:
@@ -288,8 +300,7 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         Unmask(at, action, now, batch);
         break;
       case ActionKind::kAborted:
-        group.failure = fmt::format("{}: {}", v1::AbortCode_Name(action.code),
-                                    action.detail);
+        group.failure = Coded(action);
         group.sum.reset();
         break;
     }
