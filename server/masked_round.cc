@@ -49,6 +49,14 @@ bool AsksForInput(const SecAggServer::Record& record) {
   return record.phase >= Phase::kInput && record.phase != Phase::kAborted;
 }
 
+// For people; details of refusals name their code already.
+std::string Coded(const SecAggServer::Action& action) {
+  const std::string& code = v1::AbortCode_Name(action.code);
+  return action.detail.starts_with(code)
+             ? action.detail
+             : fmt::format("{}: {}", code, action.detail);
+}
+
 int Threads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
@@ -264,9 +272,8 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
                        action.document, batch);
         }
         notes_.push_back(
-            {fmt::format("refused a masking message of {}: {}: {}",
-                         device(action.index),
-                         v1::AbortCode_Name(action.code), action.detail),
+            {fmt::format("refused a masking message of {}: {}",
+                         device(action.index), Coded(action)),
              true});
         break;
       case ActionKind::kFold:
@@ -297,8 +304,7 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         Unmask(at, action, now, batch);
         break;
       case ActionKind::kAborted:
-        group.failure = fmt::format("{}: {}", v1::AbortCode_Name(action.code),
-                                    action.detail);
+        group.failure = Coded(action);
         group.sum.reset();
         break;
     }

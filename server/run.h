@@ -168,6 +168,7 @@ class Run {
   // After a restart: the roster of the open attempt, if it is the newest still.
   void AdoptRoster();
   bool InMasking(const std::string& device) const;
+  bool ExpectsMasked(const std::string& device, const v1::UploadKey& key) const;
   void HandleAdvertise(const std::string& device, const v1::AdvertiseKeys& keys,
                        absl::Time now, Batch& batch);
   bool HasUpload(const std::string& device, const v1::MaskedInput& input,

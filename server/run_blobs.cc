@@ -70,11 +70,21 @@ std::string_view Run::CurrentUpload(const Session& session) {
                                    : session.announced.back();
 }
 
+// Also one that has been taken: the client asks how far it came when the
+// request for it was repeated, as after a restart.
+bool Run::ExpectsMasked(const std::string& device,
+                        const v1::UploadKey& key) const {
+  if (masked_ == nullptr || !masked_->Involves(device)) return false;
+  const auto session = sessions_.find(IdOf(device));
+  return masked_->ExpectsInput(device) ||
+         (session != sessions_.end() &&
+          session->second.update_digest == key.sha256());
+}
+
 absl::Status Run::CheckUpload(const std::string& device,
                               const v1::UploadKey& key) const {
-  const bool expected =
-      Masks() ? masked_ != nullptr && masked_->ExpectsInput(device)
-              : HasOpen(device) && !IsEvaluation();
+  const bool expected = Masks() ? ExpectsMasked(device, key)
+                                : HasOpen(device) && !IsEvaluation();
   if (!IsCurrent(key.session()) || !expected) {
     return absl::FailedPreconditionError(
         "late: no upload is expected for this session");

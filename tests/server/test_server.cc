@@ -51,15 +51,20 @@ TestServer::~TestServer() {
   std::filesystem::remove_all(directory_);
 }
 
-bool TestServer::Open() {
-  coordinator_.reset();
+void TestServer::CloseFiles() {
+  Kill();
   failing_.reset();
   database_.reset();
+  blobs_.reset();
+}
+
+bool TestServer::Open() {
+  CloseFiles();
   dead_ = false;
   auto database =
       Database::Open(directory_ + "/state.db", Coordinator::Migrations());
   auto blobs = BlobStore::Open(directory_ + "/blobs");
-  EDGETUNE_CHECK(database.ok() && blobs.ok());
+  if (!database.ok() || !blobs.ok()) return false;
   database_ = *std::move(database);
   blobs_ = *std::move(blobs);
   failing_ = std::make_unique<FailingDatabase>(database_.get());
@@ -74,6 +79,7 @@ bool TestServer::Open() {
   auto made = Coordinator::Make(std::move(dependencies));
   if (!made.ok()) return false;
   coordinator_ = *std::move(made);
+  if (roster != nullptr) coordinator_->SetRoster(roster);
   return true;
 }
 

@@ -56,10 +56,12 @@ class TestServer {
   TestServer();
   ~TestServer();
 
-  // Opens (again): what a started process does. False: Make failed.
+  // Opens (again): what a started process does. False: something failed.
   bool Open();
   // Kills the process: no Stop, no flush.
   void Kill() { coordinator_.reset(); }
+  // And closes its files, for tests that change what is in them.
+  void CloseFiles();
 
   // A plan whose blobs are here; `name` makes the run another one.
   v1::TaskPlan MakePlan(const std::string& name = "run");
@@ -83,6 +85,12 @@ class TestServer {
   const SigningKey& release_key() const { return release_key_; }
   const SigningKey& round_key() const { return round_key_; }
   bool dead() const { return dead_; }
+  bool is_open() const { return coordinator_ != nullptr; }
+  // All that survives the process lies below it.
+  const std::string& directory() const { return directory_; }
+
+  // Of masked runs; what Open gives the coordinator.
+  std::shared_ptr<const PublishedRoster> roster;
 
  private:
   std::string directory_;

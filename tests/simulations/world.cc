@@ -30,6 +30,39 @@ bool HasEnded(const v1::RunStatus& status) {
 
 }  // namespace
 
+// Loses what its device does not let pass.
+class Device::Lossy final : public Transport {
+ public:
+  explicit Lossy(Device* device) : device_(device) {}
+
+  absl::Status Start(Listener* listener) override {
+    return device_->transport->Start(listener);
+  }
+  void Close() override { device_->transport->Close(); }
+  void Send(const v1::ClientMessage& message) override {
+    if (device_->lets_pass && !device_->lets_pass(message)) return;
+    device_->transport->Send(message);
+  }
+  absl::Status Download(
+      const Digest& digest, uint64_t offset,
+      const std::function<absl::Status(std::span<const uint8_t> data,
+                                       uint64_t total_size)>& sink) override {
+    return device_->transport->Download(digest, offset, sink);
+  }
+  absl::StatusOr<v1::UploadStatus> Upload(
+      const v1::UploadKey& key, uint64_t offset,
+      std::span<const uint8_t> bytes) override {
+    return device_->transport->Upload(key, offset, bytes);
+  }
+  absl::StatusOr<v1::UploadStatus> QueryUpload(
+      const v1::UploadKey& key) override {
+    return device_->transport->QueryUpload(key);
+  }
+
+ private:
+  Device* const device_;
+};
+
 Device::Device(InProcessNetwork* network, const TestKeys* keys,
                std::string directory, std::string device, Engine* engine)
     : name(std::move(device)),
@@ -46,8 +79,9 @@ void Device::Start(bool once) {
       Get(Database::Open(directory_ + "/client.db", Client::Migrations()));
   cache_ = Get(BlobStore::Open(directory_ + "/cache"));
   transport = std::make_unique<InProcessTransport>(network_, name);
+  lossy_ = std::make_unique<Lossy>(this);
   client_ = Get(Client::Make(
-      {.transport = transport.get(),
+      {.transport = lossy_.get(),
        .database = database_.get(),
        .cache = cache_.get(),
        .clock = &clock_,
@@ -67,10 +101,15 @@ absl::Status Device::Stop() {
 absl::Status Device::Wait() {
   if (thread_.joinable()) thread_.join();
   client_.reset();
+  lossy_.reset();
   transport.reset();
   cache_.reset();
   database_.reset();
   return result_;
+}
+
+std::unique_ptr<Database> Device::OpenState() const {
+  return Get(Database::Open(directory_ + "/client.db", Client::Migrations()));
 }
 
 World::World(uint32_t cohort) : run(MakeTestRun(scratch.path(), cohort)) {
@@ -147,7 +186,7 @@ void World::PublishRoster() {
 
 v1::RunStatus World::Stop() { return Get(coordinator_->StopRun(run_id_)); }
 
-v1::RunStatus World::Override(uint32_t extra) {
+v1::SpentOverride World::MakeOverride(uint32_t extra) {
   v1::SpentOverride document;
   document.mutable_header()->set_version(1);
   document.mutable_header()->set_issued_ms(absl::ToUnixMillis(absl::Now()));
@@ -159,9 +198,21 @@ v1::RunStatus World::Override(uint32_t extra) {
       Get(ParseCard(status.cards(status.cards_size() - 1).payload()))
           .adapter_digest());
   document.set_extra(extra);
-  return Get(coordinator_->Override(Get(
-      SignDocument(DocumentUse::kOverride, document.SerializeAsString(),
-                   keys.release))));
+  return document;
+}
+
+absl::StatusOr<v1::RunStatus> World::Override(
+    const v1::SpentOverride& document, const SigningKey& key) {
+  return coordinator_->Override(Get(SignDocument(
+      DocumentUse::kOverride, document.SerializeAsString(), key)));
+}
+
+void World::ExecuteOnServer(const char* sql) {
+  const auto database =
+      Get(Database::Open(scratch.File("server.db"), Coordinator::Migrations()));
+  const absl::Status status = database->Run(
+      [&](Transaction& transaction) { return transaction.Execute(sql); });
+  ASSERT_TRUE(status.ok()) << status;
 }
 
 std::string World::Blob(const std::string& digest) {

@@ -35,9 +35,16 @@ class Device {
   ClientFile file;
   std::string name;
   const SigningKey identity;
+  // Asked for each message that would leave, on the client's thread; false: it
+  // is lost, as when a stream breaks. Set before Start.
+  std::function<bool(const v1::ClientMessage&)> lets_pass;
+  // What the client keeps, while it does not run.
+  std::unique_ptr<Database> OpenState() const;
   std::unique_ptr<InProcessTransport> transport;  // of the last Start
 
  private:
+  class Lossy;
+
   InProcessNetwork* const network_;
   const TestKeys* const keys_;
   const std::string directory_;
@@ -45,6 +52,7 @@ class Device {
   const RealClock clock_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<BlobStore> cache_;
+  std::unique_ptr<Lossy> lossy_;
   std::unique_ptr<Client> client_;
   std::thread thread_;
   absl::Status result_;
@@ -68,7 +76,12 @@ class World {
   void Submit();
   v1::RunStatus Status();
   v1::RunStatus Stop();
-  v1::RunStatus Override(uint32_t extra);
+  // For the newest adapter, as the release key's owner would write it.
+  v1::SpentOverride MakeOverride(uint32_t extra);
+  absl::StatusOr<v1::RunStatus> Override(const v1::SpentOverride& document,
+                                         const SigningKey& key);
+  // Changes rows, while the server is stopped.
+  void ExecuteOnServer(const char* sql);
   // The bytes of a blob on the server.
   std::string Blob(const std::string& digest);
   // Polls until `condition` holds or the run has ended; the last status.
