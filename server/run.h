@@ -179,7 +179,7 @@ class Run {
   void AfterMasked(absl::Time now, Batch& batch);
   void FinishMasked(absl::Time now, Batch& batch);
   absl::Status StepMasked(absl::Time now, Batch& batch);
-  absl::Status PublishReceipt(absl::Time now, Batch& batch);
+  absl::Status PublishReceipt(Batch& batch);
   void EndMasking(bool committed, const std::string& reason, absl::Time now,
                   Batch& batch);
 

@@ -364,7 +364,7 @@ void Run::FinishMasked(absl::Time now, Batch& batch) {
         now, batch);
   }
   absl::Status status = StepMasked(now, batch);
-  if (status.ok()) status = PublishReceipt(now, batch);
+  if (status.ok()) status = PublishReceipt(batch);
   if (status.ok()) return Apply({EventKind::kStepMade}, now, batch);
   FailStep(status, now, batch);
 }
@@ -404,10 +404,13 @@ absl::Status Run::StepMasked(absl::Time now, Batch& batch) {
   return models_.Publish(plan_, id(), combined, now, batch);
 }
 
-absl::Status Run::PublishReceipt(absl::Time now, Batch& batch) {
+absl::Status Run::PublishReceipt(Batch& batch) {
   EDGETUNE_ASSIGN_OR_RETURN(const MaskedShape shape, Shape());
   v1::RoundReceipt receipt;
-  *receipt.mutable_header() = MakeHeader(now, now + kRecordLife);
+  // Dated as its round, not by the clock: made again after a crash it is the
+  // same blob, and nothing is left behind.
+  *receipt.mutable_header() =
+      MakeHeader(training_since_, training_since_ + kRecordLife);
   receipt.set_plan_digest(id());
   *receipt.mutable_manifest() = manifest_;
   receipt.set_base_digest(plan_.model().digest());
