@@ -46,6 +46,8 @@ TEST(SystemRandomTest, GivesAsManyBytesAsAskedAndOthersEachTime) {
 }
 
 TEST(SystemRandomTest, AFailingGeneratorIsAnErrorEverywhere) {
+  // OpenSSL sets itself up with its own generator, else it forgets to clean up.
+  ASSERT_TRUE(SecureRandom(1).ok());
   const BrokenOpenssl broken;
   SystemRandom random;
   EXPECT_EQ(RandomSecret(random, 32).status().code(),
