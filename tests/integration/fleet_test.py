@@ -173,7 +173,8 @@ class FleetTest(unittest.TestCase):
         fleet = self.fleet
         fleet.start_server()
         self.start_clients(self.devices[:1])
-        run_file = fleet.write_run("run", SMALL + 'select_timeout = "1s"\nattempts = 2\n')
+        run_file = fleet.write_run("run", SMALL.replace(
+            "cohort = 4", 'cohort = 4\nselect_timeout = "1s"\nattempts = 2'))
         result = fleet.run_tool("run", "submit", run_file, *fleet.operator(), "--release-key",
                                 fleet.folder / "kits/operator/release.key.pem", "--watch",
                                 check=False)
