@@ -69,6 +69,33 @@ absl::Status List(const Options& options, const Output& output) {
                   FormatTable(rows), roster.head.version(), DateText(expires)));
 }
 
+absl::Status CopyRoster(const Options& options) {
+  if (options.publish.empty()) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string bytes,
+                            ReadFile(options.enroll_kit + "/roster.pb"));
+  return WriteFileAtomically(options.publish, bytes, 0644);
+}
+
+// --- publish
+
+absl::Status Publish(const Options& options, const Output& output) {
+  const absl::Time now = absl::Now();
+  EDGETUNE_ASSIGN_OR_RETURN(const EnrollmentKit kit,
+                            EnrollmentKit::Load(options.enroll_kit, now));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const PublishedRoster roster,
+      kit.ChangeRoster(now, [](auto&) { return absl::OkStatus(); }));
+  EDGETUNE_RETURN_IF_ERROR(CopyRoster(options));
+  const absl::Time expires =
+      absl::FromUnixMillis(roster.head.header().expires_ms());
+  return output.Finish(
+      {{"roster", options.publish},
+       {"version", roster.head.version()},
+       {"expires_ms", absl::ToUnixMillis(expires)}},
+      fmt::format("{} is version {} of the roster, good until {} UTC\n",
+                  options.publish, roster.head.version(), DateText(expires)));
+}
+
 // --- revoke
 
 absl::Status Revoke(const std::string& name,
@@ -136,11 +163,7 @@ absl::Status RunRevoke(const Options& options, const Output& output) {
   if (!options.deny.empty()) {
     EDGETUNE_RETURN_IF_ERROR(AddToDenyList(options.deny, options.name));
   }
-  if (!options.publish.empty()) {
-    EDGETUNE_ASSIGN_OR_RETURN(const std::string bytes,
-                              ReadFile(options.enroll_kit + "/roster.pb"));
-    EDGETUNE_RETURN_IF_ERROR(WriteFileAtomically(options.publish, bytes, 0644));
-  }
+  EDGETUNE_RETURN_IF_ERROR(CopyRoster(options));
   return output.Finish(
       {{"name", options.name}, {"version", roster.head.version()}},
       fmt::format("{} is revoked in version {} of the roster.\n{}",
@@ -189,11 +212,20 @@ CLI::App* AddDeviceVerb(CLI::App& group, Invocation& invocation,
 }  // namespace
 
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation) {
-  CLI::App* group =
-      AddGroup(app, "device", "Who may take part: list, revoke, invite");
+  CLI::App* group = AddGroup(
+      app, "device", "Who may take part: list, invite, revoke, publish");
   auto options = std::make_shared<Options>();
   AddDeviceVerb(*group, invocation, {"list", "Devices of the roster"}, options,
                 &List);
+  CLI::App* publish =
+      AddDeviceVerb(*group, invocation,
+                    {"publish", "Sign the roster again, as it is, for 30 days"},
+                    options, &Publish);
+  publish
+      ->add_option("--to", options->publish,
+                   "File that the coordinator reads: server.toml's `roster`, "
+                   "or roster.pb of its kit")
+      ->required();
   CLI::App* revoke = AddDeviceVerb(
       *group, invocation,
       {"revoke", "Sign a roster in which a device is revoked, for good"},

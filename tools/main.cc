@@ -26,6 +26,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddAdapterVerbs(app, invocation);
   AddProvisionVerb(app, invocation);
   AddDeviceVerbs(app, invocation);
+  AddKitVerbs(app, invocation);
   AddRunVerbs(app, invocation);
   AddReceiptVerbs(app, invocation);
   AddPlanVerbs(app, invocation);

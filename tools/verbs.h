@@ -41,6 +41,7 @@ void AddGenerateVerb(CLI::App& app, Invocation& invocation);
 void AddAdapterVerbs(CLI::App& app, Invocation& invocation);
 void AddProvisionVerb(CLI::App& app, Invocation& invocation);
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation);
+void AddKitVerbs(CLI::App& app, Invocation& invocation);
 void AddRunVerbs(CLI::App& app, Invocation& invocation);
 void AddReceiptVerbs(CLI::App& app, Invocation& invocation);
 void AddPlanVerbs(CLI::App& app, Invocation& invocation);

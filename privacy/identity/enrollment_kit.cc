@@ -11,14 +11,12 @@
 
 #include "base/status.h"
 #include "base/units.h"
+#include "privacy/identity/kit_certificate.h"
 #include "privacy/identity/kit_description.h"
 #include "privacy/identity/kit_files.h"
 
 namespace edgetune {
 namespace {
-
-// Devices with a slow clock accept what is signed at once.
-constexpr absl::Duration kClockSkew = absl::Minutes(5);
 
 std::string OriginOf(const std::string& directory, const char* file) {
   return fmt::format("{}/{}", directory, file);

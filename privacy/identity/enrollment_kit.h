@@ -18,6 +18,8 @@
 namespace edgetune {
 
 inline constexpr absl::Duration kDeviceCertificateLife = absl::Hours(24 * 30);
+// Of server, operator and enrolment service.
+inline constexpr absl::Duration kServerCertificateLife = absl::Hours(24 * 365);
 // After a third of its life a roster is signed again, changed or not.
 inline constexpr absl::Duration kRosterLife = absl::Hours(24 * 30);
 inline constexpr absl::Duration kRosterRefresh = absl::Hours(24 * 10);

@@ -181,7 +181,8 @@ absl::Status CheckHeader(const v1::DocumentHeader& header, absl::Time now,
   if (now >= expires) {
     return failed(
         fmt::format("expired at {}, it is {}", text(expires), text(now)),
-        "submit a new one, or set this machine's clock right");
+        "submit the plan again, or sign the roster again (`edgetune device "
+        "publish`), or set this machine's clock right");
   }
   if (issued > now + absl::Minutes(5)) {
     return failed(fmt::format("was issued in the future, at {}; it is {}",

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/status.h"
@@ -40,8 +39,8 @@ absl::Status CheckInDate(const CertificateFacts& facts, std::string_view file,
                       TimeText(expired ? facts.not_after : facts.not_before),
                       TimeText(now))),
                   ErrorKind::kIdentity,
-                  expired ? "provision again, or enrol this device with a new "
-                            "invitation, and replace this kit"
+                  expired ? "`edgetune kit renew`, where the enrolment kit is, "
+                            "makes a new one"
                           : "set this machine's clock right");
 }
 
@@ -134,18 +133,12 @@ absl::Status CheckRole(const Kit& kit, PartyRole wanted) {
       fmt::format("name the directory of {} kit", WithArticle(wanted)));
 }
 
-absl::StatusOr<KitDescription> ReadDescription(const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(const nlohmann::json json,
-                            ReadKitJson(directory, kKitFile));
-  return ParseKitDescription(json, fmt::format("{}/{}", directory, kKitFile));
-}
-
 }  // namespace
 
 absl::StatusOr<Kit> LoadKit(const std::string& directory, PartyRole role,
                             absl::Time now) {
   EDGETUNE_ASSIGN_OR_RETURN(KitDescription description,
-                            ReadDescription(directory));
+                            ReadKitDescription(directory));
   Kit kit;
   kit.directory = directory;
   kit.identity = std::move(description.identity);
@@ -162,7 +155,7 @@ absl::StatusOr<Kit> LoadKit(const std::string& directory, PartyRole role,
 
 absl::StatusOr<KitFacts> ReadKitFacts(const std::string& directory) {
   EDGETUNE_ASSIGN_OR_RETURN(KitDescription description,
-                            ReadDescription(directory));
+                            ReadKitDescription(directory));
   return KitFacts{std::move(description.identity),
                   std::move(description.trusted)};
 }

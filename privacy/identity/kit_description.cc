@@ -125,6 +125,13 @@ absl::StatusOr<nlohmann::json> ReadKitJson(const std::string& directory,
           : "update this program");
 }
 
+absl::StatusOr<KitDescription> ReadKitDescription(
+    const std::string& directory) {
+  EDGETUNE_ASSIGN_OR_RETURN(const nlohmann::json json,
+                            ReadKitJson(directory, kKitFile));
+  return ParseKitDescription(json, fmt::format("{}/{}", directory, kKitFile));
+}
+
 absl::StatusOr<KitDescription> ParseKitDescription(const nlohmann::json& json,
                                                    const std::string& origin) {
   KitDescription result;

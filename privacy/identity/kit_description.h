@@ -26,6 +26,8 @@ nlohmann::ordered_json ToJson(const KitDescription& description);
 // InvalidArgument, FailedPrecondition (another version), kIdentity.
 absl::StatusOr<nlohmann::json> ReadKitJson(const std::string& directory,
                                            const char* file);
+// From the kit.json of a kit.
+absl::StatusOr<KitDescription> ReadKitDescription(const std::string& directory);
 // From a whole kit.json or invitation.json; `origin` begins its errors.
 absl::StatusOr<KitDescription> ParseKitDescription(const nlohmann::json& json,
                                                    const std::string& origin);

@@ -1,6 +1,5 @@
 #include "privacy/identity/provision.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "privacy/crypto/certificate.h"
+#include "privacy/identity/kit_certificate.h"
 #include "privacy/identity/kit_description.h"
 #include "privacy/identity/kit_files.h"
 
@@ -21,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Devices with a slow clock accept the certificates at once.
-constexpr absl::Duration kClockSkew = absl::Minutes(5);
 constexpr absl::Duration kAuthorityLife = absl::Hours(24 * 3650);
 constexpr int kEnrollPort = 7444;
 
@@ -110,21 +108,6 @@ absl::StatusOr<Authority> MakeAuthority(const ProvisionOptions& options) {
                    std::move(roster)};
 }
 
-bool IsAddress(const std::string& host) {
-  unsigned char bytes[16];
-  return inet_pton(AF_INET, host.c_str(), bytes) == 1 ||
-         inet_pton(AF_INET6, host.c_str(), bytes) == 1;
-}
-
-void AddServerNames(const std::string& host, CertificateRequest* request) {
-  request->dns_names = {"localhost"};
-  request->addresses = {"127.0.0.1", "::1"};
-  auto& names = IsAddress(host) ? request->addresses : request->dns_names;
-  if (std::find(names.begin(), names.end(), host) == names.end()) {
-    names.push_back(host);
-  }
-}
-
 // Makes the kits below one directory that nobody sees yet.
 class KitMaker {
  public:
@@ -136,7 +119,6 @@ class KitMaker {
 
  private:
   absl::Status MakeKit(const Identity& identity, const std::string& directory);
-  absl::Status WriteTls(const Identity& identity, const std::string& directory);
   absl::Status MakeDevices();
   absl::Status MakeEnrollmentKit();
   absl::Status Invite(const EnrollmentKit& kit);
@@ -150,45 +132,20 @@ class KitMaker {
   std::vector<v1::RosterEntry> entries_;  // of the devices made here
 };
 
-absl::Status KitMaker::WriteTls(const Identity& identity,
-                                const std::string& directory) {
-  CertificateRequest request;
-  request.common_name = identity.id;
-  request.uri = IdentityUri(identity);
-  request.not_before = options_.now - kClockSkew;
-  request.not_after = options_.now + (identity.role == PartyRole::kDevice
-                                          ? options_.device_life
-                                          : options_.server_life);
-  request.server_auth = identity.role == PartyRole::kServer ||
-                        identity.role == PartyRole::kEnrollment;
-  request.client_auth = !request.server_auth;
-  if (request.server_auth) {
-    const bool server = identity.role == PartyRole::kServer;
-    AddServerNames(
-        *HostOf(server ? options_.server_address : options_.enroll_address),
-        &request);
-  }
-  EDGETUNE_ASSIGN_OR_RETURN(CertificateAndKey made,
-                            IssueCertificate(authority_.ca, request));
-  std::string both = made.key_pem + made.certificate_pem;
-  const absl::Status status = WriteKitFile(directory, kTlsFile, both);
-  WipeString(both);
-  WipeString(made.key_pem);
-  return status;
-}
-
 absl::Status KitMaker::MakeKit(const Identity& identity,
                                const std::string& directory) {
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(directory, 0700));
   EDGETUNE_RETURN_IF_ERROR(
       WriteKitFile(directory, kCaFile, authority_.ca.certificate_pem));
-  EDGETUNE_RETURN_IF_ERROR(WriteTls(identity, directory));
-  return WriteKitFile(
-      directory, kKitFile,
-      ToJson(KitDescription{identity, options_.server_address,
-                            options_.enroll_address, authority_.trusted()})
-              .dump(2) +
-          "\n");
+  const KitDescription description{identity, options_.server_address,
+                                   options_.enroll_address,
+                                   authority_.trusted()};
+  EDGETUNE_RETURN_IF_ERROR(WriteNewTls(authority_.ca, description, options_.now,
+                                       identity.role == PartyRole::kDevice
+                                           ? options_.device_life
+                                           : options_.server_life,
+                                       directory));
+  return WriteKitFile(directory, kKitFile, ToJson(description).dump(2) + "\n");
 }
 
 absl::Status KitMaker::MakeDevices() {

@@ -20,7 +20,7 @@ struct ProvisionOptions {
   std::vector<std::string> device_ids;
   std::vector<std::string> invited_ids;
   absl::Time now;
-  absl::Duration server_life = absl::Hours(24 * 365);
+  absl::Duration server_life = kServerCertificateLife;
   absl::Duration device_life = kDeviceCertificateLife;
   absl::Duration token_life = kTokenLife;
 };

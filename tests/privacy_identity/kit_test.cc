@@ -239,7 +239,7 @@ TEST_F(KitTest, AKitOutOfDateSaysSinceWhen) {
   const absl::Time later = kNow + absl::Hours(24 * 30);
   ExpectUnusable("tls.pem expired at 2027-02-14 08:00 UTC", later);
   EXPECT_THAT(HintOf(LoadKit(Device(), PartyRole::kDevice, later).status()),
-              HasSubstr("provision again"));
+              HasSubstr("edgetune kit renew"));
   ExpectUnusable("ca.pem is not valid before", kNow - absl::Minutes(6));
 }
 

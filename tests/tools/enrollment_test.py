@@ -159,6 +159,32 @@ class EnrollmentTest(unittest.TestCase):
         self.device("revoke", "device-1", "--deny", self.deny)
         self.assertEqual(self.deny.read_text(), "device-1\n")
 
+    def kit(self, verb, kit, *arguments, code=0):
+        return self.run_program("edgetune", "kit", verb, kit, *arguments, code=code)
+
+    def expiry(self, kit):
+        shown = self.kit("show", kit, "--format", "json")
+        return json.loads(shown.stdout)["data"]["certificate_expires_ms"]
+
+    def test_KitsAndRosterAreRenewedWhileTheServerRuns(self):
+        self.device("publish", "--to", self.published)
+        _, port = self.start_serve()
+        enroll = ("--enroll-kit", self.kits / "enroll")
+        for name in ("enroll", "server", "operator", "devices/device-1"):
+            before = self.expiry(self.kits / name)
+            self.kit("renew", self.kits / name, *enroll, "--days", 400)
+            self.assertGreater(self.expiry(self.kits / name), before)
+        self.device("publish", "--to", self.published)
+        log = self.folder / "serve.log"
+        self.wait_for(lambda: "roster: version 3" in log.read_text())
+        self.take_part(self.kits / "devices/device-1", port, code=0)
+        self.run_program("edgetune", "run", "list", "--kit", self.kits / "operator",
+                         "--server", f"localhost:{port}", code=0)
+        self.device("revoke", "device-1")
+        self.assertIn("revoked", self.kit("renew", self.kits / "devices/device-1", *enroll,
+                                          code=2).stderr)
+        self.assertIn("kit.json", self.kit("show", self.folder, code=2).stderr)
+
     def test_DeviceVerbsNameWhatIsWrong(self):
         self.assertIn("did you mean device-1", self.device("revoke", "device-l", code=4).stderr)
         self.assertIn("in the roster",
