@@ -177,11 +177,13 @@ class Run {
   void LeaveMasking(const std::string& device, const std::string& why,
                     absl::Time now, Batch& batch);
   void AfterMasked(absl::Time now, Batch& batch);
+  void EndMasking(bool committed, const std::string& reason, absl::Time now,
+                  Batch& batch);
+
+  // run_masked_step.cc
   void FinishMasked(absl::Time now, Batch& batch);
   absl::Status StepMasked(absl::Time now, Batch& batch);
   absl::Status PublishReceipt(Batch& batch);
-  void EndMasking(bool committed, const std::string& reason, absl::Time now,
-                  Batch& batch);
 
   // run_sessions.cc: clients
   void CloseSession(const Round::Action& action, Round::ClientState state,
@@ -226,7 +228,7 @@ class Run {
   std::shared_ptr<const PublishedRoster> roster_;  // of the open attempt
   std::unique_ptr<MaskedRound> masked_;            // once all keys are here
   v1::Measure masked_measure_;                     // of the last sum
-  std::set<std::string> benched_;  // sit out the next attempt
+  std::set<std::string> benched_;                  // sit out the next attempt
   std::set<std::string> down_;     // sent keys, then lost their stream
   size_t held_back_ = 0;           // idle devices that are spent
   std::set<std::string> counted_;  // as spent, in this attempt

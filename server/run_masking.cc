@@ -1,14 +1,12 @@
 // What a Run does differently when its plan masks: keys instead of reports,
-// masking sessions between training and the step, receipts, and what is spent.
+// masking sessions between training and the step, and what is spent.
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "base/status.h"
-#include "base/units.h"
 #include "privacy/crypto/secure_random.h"
 #include "privacy/secagg/encoding.h"
 #include "protos/plan_check.h"
@@ -24,20 +22,12 @@ namespace {
 // Of the time after the keys: shares, acks, input, survivors, unmasking.
 constexpr double kPhaseEnds[] = {2.0 / 15, 4.0 / 15, 10.0 / 15, 12.0 / 15, 1};
 
-// Sums of stochastically rounded values may end a step beyond their bounds.
-constexpr double kLaneSlack = 1e-3;
-
 absl::Time At(int64_t ms) { return absl::FromUnixMillis(ms); }
 
 secagg::SecAggServer::Deadlines DeadlinesOf(const v1::MaskingTerms& terms) {
   return {At(terms.shares_by_ms()), At(terms.acks_by_ms()),
           At(terms.input_by_ms()), At(terms.survivors_by_ms()),
           At(terms.unmask_by_ms())};
-}
-
-double LaneOf(const secagg::SumResult& sum, LaneUse use) {
-  const auto it = sum.lanes.find(use);
-  return it == sum.lanes.end() ? 0 : it->second;
 }
 
 }  // namespace
@@ -100,8 +90,8 @@ bool Run::IsSpentOut(bool while_selecting) const {
   if (roster == nullptr) return false;
   size_t fresh = 0;
   for (const v1::RosterEntry& entry : roster->roster.entries()) {
-    fresh += entry.status() == v1::RosterEntry::ACTIVE &&
-             !IsSpent(entry.name());
+    fresh +=
+        entry.status() == v1::RosterEntry::ACTIVE && !IsSpent(entry.name());
   }
   return fresh < wanted;
 }
@@ -120,8 +110,7 @@ void Run::Pause(const std::string& reason, absl::Time now, Batch& batch) {
       batch, true);
 }
 
-void Run::Override(const v1::Envelope& envelope, absl::Time now,
-                   Batch& batch) {
+void Run::Override(const v1::Envelope& envelope, absl::Time now, Batch& batch) {
   for (const v1::Envelope& known : masking_.overrides) {
     if (known.payload() == envelope.payload()) return;
   }
@@ -194,8 +183,7 @@ void Run::AdoptRoster() {
   const auto newest = stores_.roster();
   v1::RoundManifest manifest;
   if (newest != nullptr && manifest.ParseFromString(manifest_.payload()) &&
-      manifest.masking().roster_root() ==
-          DigestBytes(newest->roster.root())) {
+      manifest.masking().roster_root() == DigestBytes(newest->roster.root())) {
     roster_ = newest;
   }
 }
@@ -237,8 +225,8 @@ void Run::HandleAdvertise(const std::string& device,
   }
   if (!round_->IsOpen(device)) return;
   const ClientId client = ClientIdOf(device);
-  absl::StatusOr<v1::CohortEntry> entry = absl::FailedPreconditionError(
-      "the roster changed since the round began");
+  absl::StatusOr<v1::CohortEntry> entry =
+      absl::FailedPreconditionError("the roster changed since the round began");
   if (roster_ != nullptr) {
     const auto at = roster_->roster.Find(client);
     if (!at.has_value()) {
@@ -261,8 +249,8 @@ void Run::HandleAdvertise(const std::string& device,
 bool Run::HasUpload(const std::string& device, const v1::MaskedInput& input,
                     absl::Time now, Batch& batch) {
   const auto digest = DigestFromBytes(input.digest());
-  const bool here = digest.ok() && blobs_->Size(*digest).value_or(0) ==
-                                       UpdateBytes();
+  const bool here =
+      digest.ok() && blobs_->Size(*digest).value_or(0) == UpdateBytes();
   if (!here) {
     Say(now,
         fmt::format("{}: refused the masked update of {}: no upload of {} "
@@ -291,8 +279,7 @@ void Run::BeginMasking(absl::Time now, Batch& batch) {
                               keys.size(), n_min)},
                  now, batch);
   }
-  Say(now,
-      fmt::format("{}: masking with {} clients", RoundName(), keys.size()),
+  Say(now, fmt::format("{}: masking with {} clients", RoundName(), keys.size()),
       batch);
   auto options = MaskedOptions();
   absl::Status status = options.status();
@@ -350,96 +337,6 @@ void Run::AfterMasked(absl::Time now, Batch& batch) {
     SaveSpent(id(), device, ++masking_.spent[device], batch);
   }
   if (masked_->IsOver()) FinishMasked(now, batch);
-}
-
-void Run::FinishMasked(absl::Time now, Batch& batch) {
-  const size_t survivors = masked_->survivors().size();
-  if (survivors < plan_.rounds().quorum()) {
-    const std::string failure = masked_->failure();
-    return Apply(
-        {EventKind::kStepFailed, "",
-         failure.empty() ? fmt::format("{} survivors, {} wanted", survivors,
-                                       plan_.rounds().quorum())
-                         : failure},
-        now, batch);
-  }
-  absl::Status status = StepMasked(now, batch);
-  if (status.ok()) status = PublishReceipt(batch);
-  if (status.ok()) return Apply({EventKind::kStepMade}, now, batch);
-  FailStep(status, now, batch);
-}
-
-absl::Status Run::StepMasked(absl::Time now, Batch& batch) {
-  EDGETUNE_ASSIGN_OR_RETURN(const MaskedShape shape, Shape());
-  const secagg::SumResult sum = secagg::DecodeSum(shape, masked_->sums());
-  const auto survivors =
-      static_cast<double>(masked_->survivors().size());
-  masked_measure_.set_nll_sum(LaneOf(sum, LaneUse::kNll));
-  masked_measure_.set_tokens(static_cast<uint64_t>(
-      std::max(0.0, std::round(LaneOf(sum, LaneUse::kTokens)))));
-  masked_measure_.set_clients(static_cast<uint32_t>(survivors));
-  if (IsEvaluation()) return absl::OkStatus();
-  const bool weighted = plan_.rounds().weights() == "examples";
-  const double weight = weighted ? LaneOf(sum, LaneUse::kWeight) : survivors;
-  if (!(weight > 0) || weight > survivors * (1 + kLaneSlack)) {
-    return absl::DataLossError(fmt::format(
-        "the weights sum to {}, wanted above 0 and at most {} clients", weight,
-        survivors));
-  }
-  Aggregator::Result combined;
-  combined.mean = sum.coordinates;
-  for (float& value : combined.mean) {
-    value = static_cast<float>(value / weight);
-  }
-  combined.updates = static_cast<int64_t>(survivors);
-  combined.weight_sum = weighted ? weight * plan_.rounds().weight_cap() : weight;
-  const double clamped = LaneOf(sum, LaneUse::kClamped) / survivors;
-  if (clamped > 0.5 / static_cast<double>(shape.coordinates)) {
-    Say(now,
-        fmt::format("{}: {:.2g} % of the coordinates were clamped to "
-                    "secagg.bound = {}",
-                    RoundName(), clamped * 100, shape.bound),
-        batch);
-  }
-  return models_.Publish(plan_, id(), combined, now, batch);
-}
-
-absl::Status Run::PublishReceipt(Batch& batch) {
-  EDGETUNE_ASSIGN_OR_RETURN(const MaskedShape shape, Shape());
-  v1::RoundReceipt receipt;
-  // Dated as its round, not by the clock: made again after a crash it is the
-  // same blob, and nothing is left behind.
-  *receipt.mutable_header() =
-      MakeHeader(training_since_, training_since_ + kRecordLife);
-  receipt.set_plan_digest(id());
-  *receipt.mutable_manifest() = manifest_;
-  receipt.set_base_digest(plan_.model().digest());
-  for (v1::GroupReceipt& group : masked_->receipts()) {
-    *receipt.add_groups() = std::move(group);
-  }
-  receipt.set_survivors(static_cast<uint32_t>(masked_->survivors().size()));
-  if (!IsEvaluation()) {
-    receipt.set_result_digest(DigestBytes(models_.current().adapter));
-  }
-  if (!masking_.receipts.empty()) {
-    receipt.set_prev_receipt_digest(DigestBytes(masking_.receipts.back()));
-  }
-  receipt.set_bits(shape.bits);
-  receipt.set_bound(shape.bound);
-  receipt.set_scale(shape.ScaleOf(shape.bound));
-  receipt.set_n_max(shape.n_max);
-  if (roster_ != nullptr) *receipt.mutable_roster() = roster_->envelope;
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const v1::Envelope envelope,
-      SignDocument(DocumentUse::kReceipt, receipt.SerializeAsString(),
-                   *round_key_));
-  const std::string bytes = envelope.SerializeAsString();
-  EDGETUNE_ASSIGN_OR_RETURN(
-      masking_.receipts.emplace_back(),
-      blobs_->Put(
-          {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}));
-  SaveReceipt(id(), row_.round, masking_.receipts.back(), batch);
-  return absl::OkStatus();
 }
 
 // --- the end of an attempt
