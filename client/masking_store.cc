@@ -114,8 +114,8 @@ absl::Status MaskingStore::Admit(const MaskedTerms::History& history) {
 
 absl::Status MaskingStore::MarkAdvertised(const SessionId& id) {
   return database_->Run([&](Transaction& transaction) {
-    return transaction.Execute("INSERT OR IGNORE INTO advertised VALUES (?,?,?)",
-                               KeyRow(id));
+    return transaction.Execute(
+        "INSERT OR IGNORE INTO advertised VALUES (?,?,?)", KeyRow(id));
   });
 }
 
@@ -155,7 +155,7 @@ absl::Status MaskingStore::RememberSurvivors(const SessionId& id,
     Row row = {Blob{DigestBytes(session)}};
     for (const Value& value : KeyRow(id)) row.push_back(value);
     row.push_back(Blob{document});
-    row.push_back(absl::ToUnixMillis(now));
+    row.emplace_back(absl::ToUnixMillis(now));
     return transaction.Execute("INSERT INTO signed_sets VALUES (?,?,?,?,?,?)",
                                row);
   });
@@ -165,9 +165,9 @@ absl::Status MaskingStore::KeepEvidence(const Digest& session,
                                         const std::string& document,
                                         absl::Time now) {
   return database_->Run([&](Transaction& transaction) {
-    return transaction.Execute("INSERT INTO evidence VALUES (?,?,?)",
-                               {Blob{DigestBytes(session)}, Blob{document},
-                                absl::ToUnixMillis(now)});
+    return transaction.Execute(
+        "INSERT INTO evidence VALUES (?,?,?)",
+        {Blob{DigestBytes(session)}, Blob{document}, absl::ToUnixMillis(now)});
   });
 }
 

@@ -115,7 +115,7 @@ absl::Status SessionStore::Begin(const SessionId& id,
     EDGETUNE_RETURN_IF_ERROR(RaiseMark(transaction, id));
     Row row = KeyRow(id);
     row.push_back(Blob{assignment.SerializeAsString()});
-    row.push_back(absl::ToUnixMillis(now));
+    row.emplace_back(absl::ToUnixMillis(now));
     return transaction.Execute(
         "INSERT INTO session(run_id, round, attempt, assignment, changed_ms) "
         "VALUES(?,?,?,?,?)",

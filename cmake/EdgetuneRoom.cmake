@@ -1,3 +1,9 @@
+# EDGETUNE_PRECOMPILE: the headers that most files include are read once. Such a
+# build does not notice a missing #include; the preset release, without it, does.
+if(EDGETUNE_PRECOMPILE)
+  include(EdgetunePrecompile)
+endif()
+
 # edgetune_room(NAME SOURCES a.cc ... DEPS room-or-library ...)
 # One static, position-independent library a room. NAME is the room's path with
 # '/' replaced by '_'; the target is edgetune_NAME, and DEPS that name a room
@@ -7,6 +13,9 @@ function(edgetune_room NAME)
   add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
   target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  if(EDGETUNE_PRECOMPILE)
+    target_precompile_headers(edgetune_${NAME} REUSE_FROM edgetune_precompiled)
+  endif()
 endfunction()
 
 # edgetune_test(NAME SOURCES a_test.cc ... DEPS ... [LABELS unit] [WHOLE])
@@ -20,6 +29,9 @@ function(edgetune_test NAME)
   add_executable(${NAME}_test ${ARG_SOURCES})
   target_include_directories(${NAME}_test PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${NAME}_test PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  if(EDGETUNE_PRECOMPILE)
+    target_precompile_headers(${NAME}_test REUSE_FROM edgetune_precompiled_test)
+  endif()
   target_compile_definitions(${NAME}_test PRIVATE
     EDGETUNE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" EDGETUNE_BINARY_DIR="${CMAKE_BINARY_DIR}")
   set_target_properties(${NAME}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

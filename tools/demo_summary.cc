@@ -216,7 +216,7 @@ nlohmann::json DemoJson(const DemoResult& result) {
 
 std::string DemoText(const DemoResult& result, int width) {
   std::string text =
-      "\n" + PerplexityText(result) + "\n" + TrafficText(result) + "\n";
+      fmt::format("\n{}\n{}\n", PerplexityText(result), TrafficText(result));
   for (const Definition& d : result.definitions) {
     text += fmt::format("{}   (WordNet: {})\n{}\n", d.prompt, d.wanted,
                         SideBySide("base", d.base, "tuned", d.tuned, width));
