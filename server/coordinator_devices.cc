@@ -231,6 +231,10 @@ void CoordinatorLoop::AnswerUnknown(const std::string& id,
 void CoordinatorLoop::OfferIdle(absl::Time now) {
   std::vector<Run*> wanting;
   for (auto& run : runs_) {
+    if (run->IsPaused()) {
+      run->OfferWhilePaused(IdleOf(run->plan().fleet().population()), now,
+                            batch_);
+    }
     if (run->IsSelecting()) wanting.push_back(run.get());
   }
   std::stable_sort(wanting.begin(), wanting.end(), [](Run* a, Run* b) {

@@ -254,6 +254,7 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         // ask for the shares again.
         if (action.record.phase == Phase::kDone) break;
         group.opened = group.opened || AsksForInput(action.record);
+        TellPhase(at, action.record);
         SaveRecord(options_.id, static_cast<uint32_t>(at), group.records++,
                    action.record, batch);
         break;
@@ -310,6 +311,19 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
     }
     if (!batch.failure.ok()) return;
   }
+}
+
+// The first phase opens with the session; who made the group says so.
+void MaskedRound::TellPhase(size_t at, const Server::Record& record) {
+  if (record.kind != Server::Record::Kind::kTransition ||
+      record.phase <= Phase::kShares || record.phase > Phase::kUnmask) {
+    return;
+  }
+  std::string text = fmt::format("masking: {}", PhaseName(record.phase));
+  if (groups_.size() > 1) {
+    text += fmt::format(" (group {} of {})", at + 1, groups_.size());
+  }
+  notes_.push_back({std::move(text)});
 }
 
 void MaskedRound::Fold(size_t at, const Server::Action& action, absl::Time now,
@@ -382,11 +396,15 @@ bool MaskedRound::Involves(const std::string& device) const {
   return Find(device) != nullptr;
 }
 
+bool MaskedRound::Awaits(const std::string& device) const {
+  const Place* place = Find(device);
+  return place != nullptr && groups_[place->group].server->Awaits(place->index);
+}
+
 bool MaskedRound::ExpectsInput(const std::string& device) const {
   const Place* place = Find(device);
-  if (place == nullptr) return false;
-  const Server& server = *groups_[place->group].server;
-  return server.phase() == Phase::kInput && server.Awaits(place->index);
+  return place != nullptr && Awaits(device) &&
+         groups_[place->group].server->phase() == Phase::kInput;
 }
 
 std::string MaskedRound::PhaseText() const {

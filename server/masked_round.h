@@ -69,9 +69,12 @@ class MaskedRound {
 
   // In a session that is not over.
   bool Involves(const std::string& device) const;
+  // The open phase waits for its answer.
+  bool Awaits(const std::string& device) const;
   // Its masked vector is expected.
   bool ExpectsInput(const std::string& device) const;
-  // The phase that most sessions wait in, for people: "masked input".
+  // The phase of the first session that is not over, for people:
+  // "masking: input".
   std::string PhaseText() const;
   std::vector<Note> TakeNotes() { return std::exchange(notes_, {}); }
   // Pairs that complained of each other and sit out the next attempt.
@@ -118,6 +121,7 @@ class MaskedRound {
   secagg::SecAggServer::Options ServerOptions() const;
   void Perform(size_t at, Server::Actions actions, absl::Time now,
                Batch& batch);
+  void TellPhase(size_t at, const Server::Record& record);
   void Fold(size_t at, const Server::Action& action, absl::Time now,
             Batch& batch);
   void Unmask(size_t at, const Server::Action& action, absl::Time now,

@@ -75,6 +75,13 @@ class Run {
   // orders runs by when they last took devices.
   std::vector<std::string> Offer(std::vector<std::string> idle, size_t busy,
                                  int64_t turn, absl::Time now, Batch& batch);
+  bool IsPaused() const {
+    return row_.state == v1::RunStatus::PAUSED_NEEDS_OVERRIDE;
+  }
+  // Goes on when enough of the idle devices have not contributed yet; takes
+  // none.
+  void OfferWhilePaused(std::vector<std::string> idle, absl::Time now,
+                        Batch& batch);
   void StreamUp(const std::string& device, absl::Time now, Batch& batch);
   void StreamDown(const std::string& device, absl::Time now, Batch& batch);
   void Deny(const std::string& device, absl::Time now, Batch& batch);
@@ -163,6 +170,7 @@ class Run {
   std::vector<std::string> Maskable(std::vector<std::string> idle);
   bool IsSpentOut(bool while_selecting) const;
   void Pause(const std::string& reason, absl::Time now, Batch& batch);
+  void GoOn(absl::Time now);
   absl::Status AddMaskingTerms(v1::RoundManifest& manifest);
   absl::StatusOr<MaskedRound::Options> MaskedOptions() const;
   // After a restart: the roster of the open attempt, if it is the newest still.

@@ -121,7 +121,23 @@ void Run::Override(const v1::Envelope& envelope, absl::Time now, Batch& batch) {
                   "to {} times from adapter {}",
                   AllowedContributions(), models_.current().number),
       batch);
-  if (row_.state != v1::RunStatus::PAUSED_NEEDS_OVERRIDE) return;
+  if (IsPaused()) GoOn(now);
+}
+
+void Run::OfferWhilePaused(std::vector<std::string> idle, absl::Time now,
+                           Batch& batch) {
+  if (!IsPaused()) return;
+  const size_t fresh = Maskable(std::move(idle)).size();
+  if (fresh < RoundOptions().quorum) return;
+  Say(now,
+      fmt::format("goes on: {} devices are here that have not contributed from "
+                  "adapter {}",
+                  fresh, models_.current().number),
+      batch);
+  GoOn(now);
+}
+
+void Run::GoOn(absl::Time now) {
   row_.state = v1::RunStatus::RUNNING;
   row_.detail.clear();
   row_.forgiven = row_.attempt;

@@ -60,10 +60,7 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Recover(Stores stores,
   std::vector<StoredGroup> groups = std::move(stored.masking.groups);
   run->masking_ = std::move(stored.masking);
   run->dirty_ = false;
-  if (run->HasEnded() ||
-      run->row_.state == v1::RunStatus::PAUSED_NEEDS_OVERRIDE) {
-    return run;
-  }
+  if (run->HasEnded() || run->IsPaused()) return run;
   if (run->row_.manifest.empty()) {
     run->StartRound(now);
     run->Say(now, run->RoundName() + ": selecting again after a restart",

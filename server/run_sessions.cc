@@ -297,7 +297,8 @@ v1::RunStatus Run::Status() const {
     if (round != row_.round || attempt != row_.attempt) continue;
     v1::ClientStatus& client = *status.add_clients();
     client.set_device_id(device);
-    client.set_state(std::string(ShownState(session)));
+    const bool awaited = masked_ != nullptr && masked_->Awaits(device);
+    client.set_state(awaited ? "awaited" : std::string(ShownState(session)));
     client.set_step(session.step);
     client.set_steps(session.steps);
     client.set_loss(session.loss);

@@ -87,8 +87,9 @@ double ShareDone(const v1::RunStatus& status) {
   if (status.rounds() == 0) return 0;
   double steps = 0;
   for (const v1::ClientStatus& client : status.clients()) {
-    const bool through =
-        client.state() == "uploading" || client.state() == "reported";
+    const bool through = client.state() == "uploading" ||
+                         client.state() == "reported" ||
+                         client.state() == "awaited";
     if (through) {
       steps += 1;
     } else if (client.steps() > 0) {
@@ -166,8 +167,9 @@ std::string PausedAdvice(const v1::RunStatus& status) {
   return fmt::format(
       "to go on: `edgetune run override {0} --kit KIT` lets devices contribute "
       "once more from the same adapter, so that the coordinator may learn two "
-      "sums of nearly the same updates; more devices help as well; `edgetune "
-      "run stop {0} --kit KIT` ends the run",
+      "sums of nearly the same updates; enough devices that have not "
+      "contributed help as well, at once; `edgetune run stop {0} --kit KIT` "
+      "ends the run",
       id);
 }
 

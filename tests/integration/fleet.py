@@ -1,11 +1,18 @@
 """A fleet of real edgetune processes in a temporary folder, for tests."""
 
+import argparse
 import json
+import os
 import pathlib
 import random
 import signal
 import subprocess
+import sys
+import tempfile
 import time
+import unittest
+
+OPTIONS = None
 
 
 class Fleet:
@@ -85,6 +92,12 @@ class Fleet:
         return self.start("edgetune-client", verb, "--config", config,
                           log=f"{device}.log")
 
+    def start_clients(self, devices, population="default"):
+        """One process a device, each with data of its own."""
+        return {d: self.start_client(
+            d, self.write_data(d, 12 + 6 * i, seed=i), population)
+            for i, d in enumerate(devices)}
+
     def write_data(self, name, examples, seed):
         """Chat examples of a topic of its own, `examples` lines."""
         words = random.Random(seed)
@@ -144,3 +157,45 @@ class Fleet:
 def stop(process, how=signal.SIGTERM):
     process.send_signal(how)
     return process.wait(timeout=60)
+
+
+def freeze(process):
+    """The process does nothing more until `thaw`; its connections stay."""
+    process.send_signal(signal.SIGSTOP)
+    # Signals arrive when they arrive: only a stopped child is waited for here.
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+
+def thaw(process):
+    process.send_signal(signal.SIGCONT)
+
+
+class FleetTestCase(unittest.TestCase):
+    """Gives each test a fleet on the two-layer test model, nothing started."""
+
+    device_count = 7
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        model = f"{folder.name}/tiny.gguf"
+        subprocess.run([OPTIONS.model_maker, model], check=True)
+        self.devices = [f"device-{i + 1}" for i in range(self.device_count)]
+        self.fleet = Fleet(folder.name, OPTIONS.bin, model, self.devices)
+        self.addCleanup(self.fleet.close)
+
+    def assert_finished(self, status, rounds):
+        self.assertEqual(status["state"], "finished", f"{status}\n{self.fleet.logs()}")
+        self.assertEqual(status["rounds_done"], rounds)
+        self.assertEqual(len(status["perplexity"]), rounds + 1)
+        self.assertLess(status["perplexity"][-1], status["perplexity"][0])
+
+
+def main(doc):
+    """Runs the tests of the file that calls it."""
+    global OPTIONS
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--model-maker", required=True)
+    OPTIONS, rest = parser.parse_known_args()
+    unittest.main(argv=[sys.argv[0], *rest])

@@ -4,18 +4,10 @@
 Nothing here asserts a duration; limits only keep a hang from lasting.
 """
 
-import argparse
-import json
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import unittest
 
-from fleet import Fleet, stop
-
-OPTIONS = None
+from fleet import FleetTestCase, main, stop
 
 SMALL = """
 [lora]
@@ -62,32 +54,12 @@ enabled = false
 MASKED = SMALL.replace("enabled = false", "n_min = 4")
 
 
-class FleetTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        model = f"{folder.name}/tiny.gguf"
-        subprocess.run([OPTIONS.model_maker, model], check=True)
-        self.devices = [f"device-{i}" for i in range(1, 8)]
-        self.fleet = Fleet(folder.name, OPTIONS.bin, model, self.devices)
-        self.addCleanup(self.fleet.close)
-
-    def start_clients(self, devices, population="default"):
-        return {d: self.fleet.start_client(
-            d, self.fleet.write_data(d, 12 + 6 * i, seed=i), population)
-            for i, d in enumerate(devices)}
-
-    def assert_finished(self, status, rounds):
-        self.assertEqual(status["state"], "finished", f"{status}\n{self.fleet.logs()}")
-        self.assertEqual(status["rounds_done"], rounds)
-        self.assertEqual(len(status["perplexity"]), rounds + 1)
-        self.assertLess(status["perplexity"][-1], status["perplexity"][0])
-
+class FleetTest(FleetTestCase):
     def test_TwoRunsAtOnceSurviveAKilledServer(self):
         fleet = self.fleet
         server = fleet.start_server()
-        self.start_clients(self.devices[:4])
-        self.start_clients(self.devices[4:], "others")
+        fleet.start_clients(self.devices[:4])
+        fleet.start_clients(self.devices[4:], "others")
         small = fleet.submit(fleet.write_run("small", MASKED))
         other = fleet.submit(fleet.write_run("other", OTHER))
         for run in (small, other):
@@ -100,7 +72,7 @@ class FleetTest(unittest.TestCase):
     def test_LostClientLeavesAQuorum(self):
         fleet = self.fleet
         fleet.start_server()
-        clients = self.start_clients(self.devices[:4])
+        clients = fleet.start_clients(self.devices[:4])
         run = fleet.submit(fleet.write_run(
             "run", SMALL.replace("cohort = 4", "cohort = 4\nquorum = 3\nselect_timeout = \"5s\"")
             .replace('"20s"', '"1s"').replace("steps = 3", "steps = 600")
@@ -117,7 +89,7 @@ class FleetTest(unittest.TestCase):
     def test_StoppedServerContinuesBetweenRounds(self):
         fleet = self.fleet
         server = fleet.start_server()
-        self.start_clients(self.devices[:4])
+        fleet.start_clients(self.devices[:4])
         run = fleet.submit(fleet.write_run("run", SMALL))
         fleet.wait_for_run(run, lambda s: s["rounds_done"] >= 1)
         self.assertEqual(stop(server), 0, fleet.logs())
@@ -127,7 +99,7 @@ class FleetTest(unittest.TestCase):
     def test_SecondRunMovesNoBaseModel(self):
         fleet = self.fleet
         fleet.start_server()
-        self.start_clients(self.devices[:4])
+        fleet.start_clients(self.devices[:4])
         run_file = fleet.write_run("run", SMALL)
         first = fleet.wait_ended(fleet.submit(run_file))
         second = fleet.wait_ended(fleet.submit(run_file))
@@ -157,7 +129,7 @@ class FleetTest(unittest.TestCase):
     def test_StoppedRunEndsAndFreesItsClients(self):
         fleet = self.fleet
         fleet.start_server()
-        self.start_clients(self.devices[:4])
+        fleet.start_clients(self.devices[:4])
         long = fleet.submit(fleet.write_run("long", SMALL.replace("steps = 3", "steps = 5000")))
         fleet.wait_for_run(long, lambda s: s["phase"] == "training")
         fleet.run_tool("run", "stop", long, *fleet.operator())
@@ -172,7 +144,7 @@ class FleetTest(unittest.TestCase):
     def test_TooFewClientsFailsWithItsOwnExitCode(self):
         fleet = self.fleet
         fleet.start_server()
-        self.start_clients(self.devices[:1])
+        fleet.start_clients(self.devices[:1])
         run_file = fleet.write_run("run", SMALL.replace(
             "cohort = 4", 'cohort = 4\nselect_timeout = "1s"\nattempts = 2'))
         result = fleet.run_tool("run", "submit", run_file, *fleet.operator(), "--release-key",
@@ -210,7 +182,7 @@ class FleetTest(unittest.TestCase):
         """A client killed while training and started again takes part once."""
         fleet = self.fleet
         fleet.start_server()
-        clients = self.start_clients(self.devices[:4])
+        clients = fleet.start_clients(self.devices[:4])
         run = fleet.submit(fleet.write_run(
             "run", SMALL.replace("steps = 3", "steps = 600").replace("count = 3", "count = 1")))
         fleet.wait_for_run(run, lambda s: any(
@@ -221,40 +193,6 @@ class FleetTest(unittest.TestCase):
         self.assert_finished(status, 1)
         self.assertEqual(status["cards"][-1]["updates"], 4, fleet.logs())
 
-    def test_ReceiptsOfAMaskedRunHoldOnEveryDevice(self):
-        fleet = self.fleet
-        fleet.start_server()
-        clients = self.start_clients(self.devices[:4])
-        run = fleet.submit(fleet.write_run("run", MASKED))
-        self.assert_finished(fleet.wait_ended(run), 3)
-        out = fleet.folder / "adapter"
-        data = fleet.tool_json("run", "download", run, *fleet.operator(), "--out", out)
-        self.assertEqual(data["receipts"], 4)
-
-        def verify(receipt, device, check=True):
-            return fleet.run_tool(
-                "receipt", "verify", out / "receipts" / receipt, "--run", run, "--format", "json",
-                "--kit", fleet.folder / "kits/devices" / device,
-                "--state", fleet.folder / f"{device}-state", check=check)
-        self.assertIn("while its client runs",
-                      verify("round-1.pb", "device-1", check=False).stderr)
-        for client in clients.values():
-            stop(client)
-        for receipt in ("round-1.pb", "round-3.pb", "closing-evaluation.pb"):
-            for device in clients:
-                found = json.loads(verify(receipt, device).stdout)["data"]
-                self.assertTrue(found["device"]["own_log_agrees"], found)
-                self.assertEqual(found["groups"][0]["survivors"], 4)
-
-
-def main():
-    global OPTIONS
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--model-maker", required=True)
-    OPTIONS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0], *rest])
-
 
 if __name__ == "__main__":
-    main()
+    main(__doc__)

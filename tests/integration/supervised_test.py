@@ -8,20 +8,13 @@ asserted; that the run finishes, masked, is. The enrolment port, which anybody
 may call, is another process: what happens there does not reach the coordinator.
 """
 
-import argparse
 import json
 import socket
 import ssl
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-import unittest
 
-from fleet import Fleet
-
-OPTIONS = None
+from fleet import FleetTestCase, main
 
 RUN = """
 [lora]
@@ -129,23 +122,15 @@ class Supervisor(threading.Thread):
         self.join()
 
 
-class SupervisedTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        model = f"{folder.name}/tiny.gguf"
-        subprocess.run([OPTIONS.model_maker, model], check=True)
-        self.devices = [f"device-{i}" for i in range(1, 6)]
-        self.fleet = Fleet(folder.name, OPTIONS.bin, model, self.devices)
-        self.addCleanup(self.fleet.close)
+class SupervisedTest(FleetTestCase):
+    device_count = 5
 
     def test_A29AbortedCoordinatorComesBackAndTheRoundCompletes(self):
         fleet = self.fleet
         supervisor = Supervisor(fleet)
         supervisor.start()
         self.addCleanup(supervisor.end)
-        for i, device in enumerate(self.devices[:4]):
-            fleet.start_client(device, fleet.write_data(device, 12 + 6 * i, seed=i))
+        fleet.start_clients(self.devices[:4])
         run = fleet.submit(fleet.write_run("masked", RUN))
         kit = fleet.folder / "kits/devices/device-5"
         reached = attack(fleet.port, tls(kit / "ca.pem", kit / "tls.pem"))
@@ -181,8 +166,4 @@ class SupervisedTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--model-maker", required=True)
-    OPTIONS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0], *rest])
+    main(__doc__)

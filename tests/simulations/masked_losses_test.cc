@@ -184,6 +184,17 @@ std::vector<std::string> AllBut(const std::string& name) {
   return names;
 }
 
+// Names of the devices that people see in this state.
+std::vector<std::string> InState(const v1::RunStatus& status,
+                                 const std::string& state) {
+  std::vector<std::string> names;
+  for (const v1::ClientStatus& client : status.clients()) {
+    if (client.state() == state) names.push_back(client.device_id());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 struct Moment {
   const char* phase;  // as people see it
   Body kind;          // what the phase waits for
@@ -212,6 +223,10 @@ TEST_P(ServerGoneTest, TheSameSessionsGoOnWithTheNextCoordinator) {
                 })
                 .phase(),
             GetParam().phase);
+  world.WaitUntil([](const v1::RunStatus& status) {
+    return InState(status, "awaited") == std::vector<std::string>{"food"};
+  });
+  EXPECT_EQ(InState(world.Status(), "reported"), AllBut("food"));
   world.StopServer();
   gate.shut = false;
   world.StartServer();
@@ -220,6 +235,11 @@ TEST_P(ServerGoneTest, TheSameSessionsGoOnWithTheNextCoordinator) {
   EXPECT_EQ(Receipt(0).groups(0).signatures_size(), 6);
   ExpectMeanOf(kAll);
   EXPECT_EQ(Trainings(), 6);
+  for (const Moment& moment : kMoments) {
+    // The first is told with the number of clients.
+    const bool first = moment.kind == Body::kShares;
+    EXPECT_TRUE(Mentions(first ? "masking with 6 clients" : moment.phase));
+  }
   EXPECT_FALSE(Mentions("attempt 1"));
   EXPECT_FALSE(Mentions(" left"));
 }
@@ -335,6 +355,24 @@ TEST_F(SpentTest, AnOverrideOfTheReleaseKeyResumesAPausedRun) {
   EXPECT_EQ(Survivors(Receipt(0)), kAll);
   ExpectMeanOf(kAll);
   ExpectSpent(2);
+}
+
+TEST_F(SpentTest, APausedRunGoesOnWithDevicesThatHaveNotContributed) {
+  SpendAll();
+  const std::vector<std::string> others = {"tool",   "weather", "person",
+                                           "number", "colour",  "place"};
+  for (const std::string& name : others) {
+    world.AddDevice(name, 8, &engines[name]);
+  }
+  world.PublishRoster();
+  for (const std::string& name : others) world.devices[name]->Start();
+  ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
+  EXPECT_TRUE(Mentions("goes on: "));
+  EXPECT_EQ(Receipt(0).survivors(), others.size());
+  for (const std::string& name : others) {
+    EXPECT_EQ(engines[name].fake.trainings, 1) << name;
+  }
+  ExpectSpent(1);
 }
 
 TEST_F(SpentTest, OverridesOfOthersOrForOtherAdaptersAreRefused) {
