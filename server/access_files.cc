@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <memory>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "base/atomic_file.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "privacy/identity/roster_file.h"
+#include "server/run_rows.h"
 
 namespace edgetune {
 namespace {
@@ -34,13 +37,10 @@ void LogIfFailed(const char* what, const absl::Status& status) {
 
 }  // namespace
 
-AccessFiles::AccessFiles(const std::string& roster, const std::string& deny,
-                         TrustedKeys keys, const Clock* clock)
-    : roster_(roster),
-      deny_(deny),
-      keys_(std::move(keys)),
-      clock_(clock),
-      guard_(RosterGuard::Mark()) {}
+AccessFiles::AccessFiles(Dependencies dependencies)
+    : deps_(std::move(dependencies)),
+      roster_(deps_.roster),
+      deny_(deps_.deny) {}
 
 absl::Status AccessFiles::Load(Coordinator& coordinator) {
   roster_.Changed();
@@ -65,17 +65,33 @@ absl::Status AccessFiles::LoadRoster(Coordinator& coordinator) {
                     "it is roster.pb of the server's kit, or the file that "
                     "enrolment publishes");
   }
-  auto roster = ParseRosterFile(*bytes, keys_, clock_->Now());
-  if (roster.ok()) {
-    const auto accepted = guard_.Accept(roster->envelope, keys_, clock_->Now());
-    if (!accepted.ok()) roster = accepted.status();
-  }
-  if (!roster.ok()) return Prefix(roster.status(), roster_.path());
+  auto roster = ParseRosterFile(*bytes, deps_.trusted, deps_.clock->Now());
+  absl::Status accepted = roster.status();
+  if (roster.ok()) accepted = Remember(roster->envelope);
+  if (!accepted.ok()) return Prefix(accepted, roster_.path());
   LogInfo(fmt::format("roster: version {}, {} devices", roster->head.version(),
                       roster->head.leaf_count()));
   coordinator.SetRoster(
       std::make_shared<const PublishedRoster>(*std::move(roster)));
   return absl::OkStatus();
+}
+
+// Whether nothing newer was acted upon; if so the mark is durable now.
+absl::Status AccessFiles::Remember(const v1::Envelope& head) {
+  absl::Status accepted;
+  const absl::Status stored =
+      deps_.database->Run([&](Transaction& transaction) -> absl::Status {
+        EDGETUNE_ASSIGN_OR_RETURN(const RosterGuard::Mark mark,
+                                  LoadRosterMark(transaction));
+        RosterGuard guard(mark);
+        accepted =
+            guard.Accept(head, deps_.trusted, deps_.clock->Now()).status();
+        if (!accepted.ok()) return absl::OkStatus();
+        return SaveRosterMark(guard.mark(), transaction);
+      });
+  if (stored.ok()) return accepted;
+  deps_.fatal(Prefix(stored, "remembering the roster"));
+  return stored;
 }
 
 absl::Status AccessFiles::LoadDenied(Coordinator& coordinator) {

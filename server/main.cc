@@ -178,7 +178,8 @@ absl::Status Serve(const Flags& flags) {
                                          kit.trusted,    ExitAfterFailedCommit};
   EDGETUNE_ASSIGN_OR_RETURN(const auto coordinator,
                             Coordinator::Make(std::move(dependencies)));
-  AccessFiles access(file.roster, file.deny, kit.trusted, &clock);
+  AccessFiles access({file.roster, file.deny, kit.trusted, &clock,
+                      database.get(), ExitAfterFailedCommit});
   EDGETUNE_RETURN_IF_ERROR(access.Load(*coordinator));
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto rpc,

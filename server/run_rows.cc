@@ -186,6 +186,11 @@ CREATE TABLE unneeded (digest BLOB PRIMARY KEY) WITHOUT ROWID;
                                                                      R"sql(
 -- Digests of the uploads that a session began, 32 bytes each, the newest last.
 ALTER TABLE sessions ADD COLUMN announced BLOB NOT NULL DEFAULT x'';
+)sql",
+                                                                     R"sql(
+-- RosterGuard::Mark. At most one row, key 1.
+CREATE TABLE roster_mark (
+  key INTEGER PRIMARY KEY, version INTEGER NOT NULL, payload BLOB NOT NULL);
 )sql"};
   return *migrations;
 }
@@ -248,6 +253,27 @@ void SaveUnneeded(const Digest& digest, Batch& batch) {
 void ForgetUnneeded(const Digest& digest, Batch& batch) {
   batch.writes.push_back(
       {"DELETE FROM unneeded WHERE digest = ?", {Bytes(DigestBytes(digest))}});
+}
+
+absl::StatusOr<RosterGuard::Mark> LoadRosterMark(Transaction& transaction) {
+  RosterGuard::Mark mark;
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rows,
+      transaction.Query("SELECT version, payload FROM roster_mark"));
+  for (const Row& row : rows) {
+    RowReader in("roster_mark", row);
+    mark.version = static_cast<uint64_t>(in.Integer());
+    EDGETUNE_ASSIGN_OR_RETURN(mark.payload, DigestFromBytes(in.Bytes()));
+    EDGETUNE_RETURN_IF_ERROR(in.status());
+  }
+  return mark;
+}
+
+absl::Status SaveRosterMark(const RosterGuard::Mark& mark,
+                            Transaction& transaction) {
+  return transaction.Execute(
+      "INSERT OR REPLACE INTO roster_mark VALUES (1,?,?)",
+      {Integer(mark.version), Bytes(DigestBytes(mark.payload))});
 }
 
 absl::StatusOr<std::vector<StoredRun>> LoadRuns(Transaction& transaction) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "server/batch.h"
 #include "server/masked_rows.h"
@@ -52,10 +53,10 @@ struct RunRow {
   std::string plan;      // serialised envelope
   v1::RunStatus::State state = v1::RunStatus::QUEUED;
   std::string detail;
-  uint32_t round = 0;    // next or open; rounds.count: the closing evaluation
-  uint32_t attempt = 0;  // of that round
+  uint32_t round = 0;     // next or open; rounds.count: the closing evaluation
+  uint32_t attempt = 0;   // of that round
   uint32_t forgiven = 0;  // attempts before an operator let the run go on
-  int64_t turn = 0;      // larger: took devices more recently
+  int64_t turn = 0;       // larger: took devices more recently
   int64_t submitted_ms = 0;
   int64_t ended_ms = 0;
   uint64_t bytes_down = 0;
@@ -92,6 +93,11 @@ void SaveEvent(const std::string& run_id, int64_t number,
 // Blobs to remove survive a crash between commit and removal.
 void SaveUnneeded(const Digest& digest, Batch& batch);
 void ForgetUnneeded(const Digest& digest, Batch& batch);
+
+// The newest roster that was acted upon; version 0: none. DataLoss as below.
+absl::StatusOr<RosterGuard::Mark> LoadRosterMark(Transaction& transaction);
+absl::Status SaveRosterMark(const RosterGuard::Mark& mark,
+                            Transaction& transaction);
 
 // DataLoss: a row that this program did not write.
 absl::StatusOr<std::vector<StoredRun>> LoadRuns(Transaction& transaction);

@@ -80,7 +80,9 @@ absl::StatusOr<v1::RosterHead> RosterGuard::Accept(const v1::Envelope& envelope,
                         "seen before",
                         head.version(), mark_.version)),
                     ErrorKind::kIdentity,
-                    "somebody may hide that a device was revoked");
+                    "publish the newest one: an older one may hide that a "
+                    "device was revoked. An authority that was set up anew "
+                    "needs a new state directory");
   }
   if (head.version() == mark_.version && payload != mark_.payload) {
     return Annotate(

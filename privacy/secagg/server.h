@@ -22,14 +22,45 @@ namespace edgetune::secagg {
 //
 // Life: Begin with the advertisements that were accepted (R0 belongs to the
 // caller: CheckAdvertisement), or Restore from the records of an earlier
-// process; then Handle, Lost, Timer until Done or Aborted; after kUnmask the
-// shell answers with Finished or Fail. All records of one call are committed
-// in one transaction before any of its messages leaves. One thread.
+// process; then Handle, Lost, Unusable, Timer until Done or Aborted; after
+// kUnmask the shell answers with Finished or Fail. All records of one call are
+// committed in one transaction before any other of its actions has an effect;
+// what a record names (the blob of an input) is durable before. Ownership: a
+// value that moves; it copies Options and borrows the key. One thread.
 //
-// Phases and what closes them: Shares (R2), Acks (R2b), Input (R3), Survivors
-// (R4), Unmask (R5): when every member that is still in it has answered, or at
-// its deadline; with fewer than t: NOT_ENOUGH (Survivors: TOO_FEW_SIGS). A
-// complaint in Acks ends the session with BAD_SHARE when the phase closes.
+// Phases: Shares (R2), Acks (R2b), Input (R3), Survivors (R4), Unmask (R5),
+// each asking those who answered before: everybody; U2; who acknowledged; U3;
+// who signed. A phase closes when everyone asked has answered or is lost, at
+// its deadline, or as soon as t answers are out of reach. What closes it
+// without success: a complaint in Acks (BAD_SHARE, whatever the count); fewer
+// than t answers (NOT_ENOUGH, in Survivors TOO_FEW_SIGS); shares that lead to
+// no secret (RECONSTRUCT); a signature that fails (INTERNAL).
+//
+// What a member's first message of a kind does in each phase:
+//
+//            shares    ack       input     survivors  unmask    abort
+// Shares     taken     REPLAY    REPLAY    REPLAY     REPLAY    left
+// Acks       DEADLINE  taken     REPLAY    REPLAY     REPLAY    left
+// Input      DEADLINE  DEADLINE  taken     REPLAY     REPLAY    left
+// Survivors  DEADLINE  DEADLINE  late      taken      REPLAY    left
+// Unmask     DEADLINE  DEADLINE  late      DEADLINE   taken     left
+// Verifying  DEADLINE  DEADLINE  late      DEADLINE   DEADLINE  -
+// Done       -         -         -         -          -         -
+// Aborted    -         -         -         -          -         -
+//
+// taken: kRecord, of an input kFold too. A code: kRefuse. late: kLate. left:
+// kRecord and kLeft; the member is lost. -: ignored, no action; so is the abort
+// of who is lost.
+// Before that, in this order: LENGTH for keys and for an empty message; REPLAY
+// before its time; LENGTH or REPLAY for another session; LENGTH for counts,
+// lengths, indices that cannot be; then the repeat (below); REPLAY to who was
+// not asked. Last, where it would be taken: DEADLINE to who is lost,
+// BAD_SIGNATURE.
+//
+// The same statement again: what the phase sent this member, once more, while
+// the member is awaited, else nothing; after a restart in Unmask its shares are
+// taken. Another statement: BAD_SIGNATURE, or REPLAY with evidence (none for
+// unmask: it would hold shares).
 class SecAggServer {
  public:
   enum class Phase {
@@ -55,7 +86,8 @@ class SecAggServer {
 
   // What a restart needs, in order of making: accepted messages (of R5 the
   // digest only, never a share) and transitions. Opaque bytes but for `phase`
-  // and `index`.
+  // and `index`; whoever stores them guards them against damage. Not recorded:
+  // Lost, Unusable, Verifying.
   struct Record {
     enum class Kind { kMessage, kTransition };
     Kind kind;
@@ -74,11 +106,11 @@ class SecAggServer {
       kLeft,    // member `index` left with `code`; as if Lost
       kFold,    // member `index` uploaded `digest`: add it to the sum, or say
                 // Unusable
-      kLate,    // its vector came after the freeze; counted, not folded
-      kBlame,   // `index` and `other` (dealer, holder or accuser, accused) get
-                // one point each; a restart may name a pair of a session again
-      kUnmask,  // U3 is fixed and `masks` take the masks off the sum; check
-                // with CanaryOf(M), then Finished or Fail
+      kLate,   // a vector of `index` came after the freeze; counted, not folded
+      kBlame,  // `index` and `other` (dealer, holder or accuser, accused) get
+               // one point each; a restart may name a pair of a session again
+      kUnmask,   // U3 is fixed and `masks` take the masks off the sum; check
+                 // with CanaryOf(M), then Finished or Fail
       kAborted,  // `code`, `detail`
     };
     Kind kind;
@@ -100,10 +132,11 @@ class SecAggServer {
   static absl::StatusOr<SecAggServer> Begin(const Options& options,
                                             std::vector<v1::CohortEntry> cohort,
                                             Actions& actions);
-  // Continues; open phases keep their deadlines. In Unmask the answers are
-  // asked for again. `actions` holds the kFold of every durable upload, then
-  // what the current phase sends. DataLoss: records that this class did not
-  // write.
+  // Continues; open phases keep their deadlines, U2 and U3 stay as they were
+  // signed. In Unmask the answers are asked for again. `actions` holds the
+  // kFold of every upload that is recorded (once U3 is fixed: of U3), then what
+  // the current phase sends; none after the end. DataLoss: not the records of a
+  // session of this cohort.
   static absl::StatusOr<SecAggServer> Restore(
       const Options& options, std::vector<v1::CohortEntry> cohort,
       const std::vector<Record>& records, Actions& actions);
@@ -111,22 +144,27 @@ class SecAggServer {
   SecAggServer(SecAggServer&&) noexcept;
   SecAggServer& operator=(SecAggServer&&) noexcept;
 
-  // For MaskedInput the shell has checked that the blob of this digest is here
-  // with the exact length.
+  // `index` of the cohort, here and below. For MaskedInput the shell has
+  // checked that the blob of this digest is here with the exact length.
   Actions Handle(uint32_t index, const v1::SecAggClientMessage& message,
                  absl::Time now);
-  // The member will not answer any more. What was accepted from it stays.
+  // The member will not answer any more. What was accepted from it stays; a
+  // restart forgets that it was lost.
   Actions Lost(uint32_t index, absl::Time now);
   // The upload of this member cannot be folded (padding bits set, blob
   // damaged): before the freeze it is as if it had not come, later the session
-  // ends with INTERNAL.
+  // ends with INTERNAL. The input that closes its phase is frozen by the call
+  // that takes it.
   Actions Unusable(uint32_t index, absl::Time now);
   Actions Timer(absl::Time now);
-  // The member's stream is new: what the current phase sent it, again.
+  // The member's stream is new: what the current phase sent it, again, while it
+  // is awaited.
   Actions Resend(uint32_t index) const;
-  // After kUnmask: the result is durable. Wipes shares.
+  // In Verifying, else ignored: the sum was taken. Its record is committed
+  // together with the result; a restart without it is in Unmask.
   Actions Finished();
-  // After kUnmask, or whenever the shell cannot go on.
+  // After kUnmask, or whenever the shell cannot go on. Tells every member that
+  // is not lost. Ignored after the end.
   Actions Fail(v1::AbortCode code, std::string detail);
 
   Phase phase() const;

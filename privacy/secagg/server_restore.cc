@@ -63,6 +63,9 @@ absl::Status SecAggServer::State::ReplayMessage(const Record& record) {
     v1::SignedStatement statement;
     if (statement.ParseFromString(record.bytes) &&
         statement.statement().size() == kDigestBytes) {
+      if (said || !Asked(phase, record.index)) {
+        return NotOurs("an answer where none can be");
+      }
       said = std::move(statement);
       return absl::OkStatus();
     }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "client/session_store.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 namespace {
@@ -71,6 +72,21 @@ TEST_F(MaskingStoreTest, A13AnOlderRosterIsRefused) {
   older.roster_version = 6;
   EXPECT_TRUE(store_.Admit(older).ok());
   EXPECT_EQ(Admit(History()), v1::BAD_ROSTER);
+}
+
+TEST_F(MaskingStoreTest, A13AnOlderRosterIsRefusedAfterARestart) {
+  const testing::ScratchDirectory scratch;
+  const auto open = [&] {
+    return *Database::Open(scratch.File("client.db"),
+                           SessionStore::Migrations());
+  };
+  ASSERT_TRUE(MaskingStore(open().get()).Admit(History()).ok());
+  MaskedTerms::History older = History();
+  older.roster_version = 4;
+  const auto database = open();
+  EXPECT_EQ(secagg::AbortCodeOf(MaskingStore(database.get()).Admit(older)),
+            v1::BAD_ROSTER);
+  EXPECT_TRUE(MaskingStore(database.get()).Admit(History()).ok());
 }
 
 TEST_F(MaskingStoreTest, A14AChainWithoutTheCardSeenBeforeIsRefused) {

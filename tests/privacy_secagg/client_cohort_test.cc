@@ -162,6 +162,11 @@ INSTANTIATE_TEST_SUITE_P(
         CohortLie{
             "Id", v1::LENGTH,
             [](v1::Cohort& c) { Other(c).mutable_client_id()->pop_back(); }},
+        CohortLie{"KeysOfADeadMember", v1::LENGTH,
+                  [](v1::Cohort& c) {
+                    Other(c).clear_c_pk();
+                    Other(c).clear_s_pk();
+                  }},
         CohortLie{"SealingKey", v1::LENGTH,
                   [](v1::Cohort& c) { Other(c).mutable_c_pk()->pop_back(); }},
         CohortLie{"MaskKey", v1::LENGTH,

@@ -101,6 +101,11 @@ INSTANTIATE_TEST_SUITE_P(
                   [](auto& m) {
                     m.mutable_shares(2)->mutable_commitment()->pop_back();
                   }},
+        SharesLie{"NothingOfADeadMember", v1::LENGTH,
+                  [](auto& m) {
+                    m.mutable_shares(2)->clear_commitment();
+                    m.mutable_shares(2)->clear_ciphertext();
+                  }},
         SharesLie{"ShortCiphertext", v1::LENGTH,
                   [](auto& m) {
                     m.mutable_shares(2)->mutable_ciphertext()->pop_back();

@@ -118,6 +118,16 @@ TEST(SecAggOpeningTest, MoreLiarsThanCanBeNamedAreNotNamed) {
   EXPECT_THAT(opening.wrong(), IsEmpty());
 }
 
+// A dealer that committed to something else than it dealt: its holders agree
+// and are not to blame.
+TEST(SecAggOpeningTest, SharesOfAnotherSecretThanPromisedOpenNothing) {
+  const Dealt dealt(7, 10, 1);
+  Opening opening = dealt.Of(0, 10);
+  const auto secret = opening.Open(0, [](const SecretBytes&) { return false; });
+  EXPECT_EQ(AbortCodeOf(secret.status()), v1::RECONSTRUCT);
+  EXPECT_THAT(opening.wrong(), IsEmpty());
+}
+
 TEST(SecAggOpeningTest, WithExactlyTheThresholdOneLieSpoilsTheSecret) {
   Dealt dealt(7, 10, 2);
   dealt.Spoil(3, 1);

@@ -30,10 +30,26 @@ class AccessFilesTest : public ::testing::Test {
     kit_ = std::make_unique<EnrollmentKit>(
         EnrollmentKit::Load(scratch_.File("kits/enroll"), Now()).value());
     ASSERT_TRUE(WriteFileAtomically(deny(), "").ok());
-    files_ = std::make_unique<AccessFiles>(
-        roster(), deny(), kit_->kit().trusted, &server_.clock());
-    const absl::Status loaded = files_->Load(server_.coordinator());
+    const absl::Status loaded = Load();
     ASSERT_TRUE(loaded.ok()) << loaded;
+  }
+
+  AccessFiles::Dependencies Files() {
+    return {roster(),
+            deny(),
+            kit_->kit().trusted,
+            &server_.clock(),
+            &server_.database(),
+            [this](const absl::Status&) { ++fatal_; }};
+  }
+  // What a started process does.
+  absl::Status Load() {
+    files_ = std::make_unique<AccessFiles>(Files());
+    return files_->Load(server_.coordinator());
+  }
+  absl::Status Restart() {
+    EXPECT_TRUE(server_.Open());
+    return Load();
   }
 
   absl::Time Now() { return server_.clock().Now(); }
@@ -68,6 +84,7 @@ class AccessFilesTest : public ::testing::Test {
   testing::ScratchDirectory scratch_;
   std::unique_ptr<EnrollmentKit> kit_;
   std::unique_ptr<AccessFiles> files_;
+  int fatal_ = 0;
 };
 
 TEST_F(AccessFilesTest, OnlyMembersOfTheRosterGetIn) {
@@ -146,6 +163,47 @@ TEST_F(AccessFilesTest, A14AnOlderRosterDoesNotBringARevokedDeviceBack) {
   EXPECT_TRUE(Admits("d1"));
 }
 
+TEST_F(AccessFilesTest, A14ARestartedServerRefusesAnOlderRoster) {
+  const std::string first = ReadFile(roster()).value();
+  const std::string second = Sign("d1", v1::RosterEntry::REVOKED);
+  Publish(second);
+  ASSERT_TRUE(WriteFileAtomically(roster(), first).ok());
+  const absl::Status refused = Restart();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused));
+  EXPECT_EQ(KindOf(refused), ErrorKind::kIdentity);
+  EXPECT_THAT(std::string(refused.message()),
+              ::testing::AllOf(::testing::HasSubstr(roster()),
+                               ::testing::HasSubstr("version 1, older than "
+                                                    "version 2")));
+  EXPECT_FALSE(HintOf(refused).empty());
+  EXPECT_EQ(fatal_, 0);
+  ASSERT_TRUE(WriteFileAtomically(roster(), second).ok());
+  ASSERT_TRUE(Restart().ok());
+  EXPECT_FALSE(Admits("d1"));
+}
+
+// Signed with the authority's key, which somebody else has too.
+TEST_F(AccessFilesTest, A14ARestartedServerRefusesAnotherRosterOfOneVersion) {
+  fs::copy(scratch_.File("kits/enroll"), scratch_.File("stolen"),
+           fs::copy_options::recursive);
+  Publish(Sign("d1", v1::RosterEntry::REVOKED));
+  fs::remove_all(scratch_.File("kits/enroll"));
+  fs::rename(scratch_.File("stolen"), scratch_.File("kits/enroll"));
+  ASSERT_TRUE(
+      WriteFileAtomically(roster(), Sign("d2", v1::RosterEntry::REVOKED)).ok());
+  const absl::Status refused = Restart();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_EQ(KindOf(refused), ErrorKind::kIdentity);
+}
+
+// Else a restart could take the device back that is refused now.
+TEST_F(AccessFilesTest, ARosterThatCannotBeRememberedIsNotActedUpon) {
+  server_.database().fail_at = server_.database().count;
+  Publish(Sign("d1", v1::RosterEntry::REVOKED));
+  EXPECT_EQ(fatal_, 1);
+  EXPECT_TRUE(Admits("d1"));
+}
+
 TEST_F(AccessFilesTest, TheDenyListCanOnlyTighten) {
   ASSERT_TRUE(WriteFileAtomically(deny(), "# a comment\n\n d1 \r\nd2\n").ok());
   files_->Poll(server_.coordinator());
@@ -170,8 +228,11 @@ TEST_F(AccessFilesTest, ADenyListThatIsGoneStaysInForce) {
 
 TEST_F(AccessFilesTest, AServerWithoutAGoodRosterDoesNotStart) {
   const auto load = [&](const std::string& path, const TrustedKeys& keys) {
-    AccessFiles files(path, "", keys, &server_.clock());
-    return files.Load(server_.coordinator());
+    AccessFiles::Dependencies files = Files();
+    files.roster = path;
+    files.deny = "";
+    files.trusted = keys;
+    return AccessFiles(std::move(files)).Load(server_.coordinator());
   };
   const TrustedKeys& keys = kit_->kit().trusted;
   const absl::Status missing = load(scratch_.File("none"), keys);
@@ -182,9 +243,13 @@ TEST_F(AccessFilesTest, AServerWithoutAGoodRosterDoesNotStart) {
   EXPECT_TRUE(absl::IsPermissionDenied(load(roster(), others)));
   server_.Pass(kRosterLife);
   EXPECT_TRUE(absl::IsFailedPrecondition(load(roster(), keys)));
-  AccessFiles no_deny(roster(), scratch_.File("no deny list"), keys,
-                      &server_.clock());
-  EXPECT_FALSE(no_deny.Load(server_.coordinator()).ok());
+}
+
+TEST_F(AccessFilesTest, AServerWithoutItsDenyListDoesNotStart) {
+  AccessFiles::Dependencies files = Files();
+  files.deny = scratch_.File("no deny list");
+  EXPECT_EQ(KindOf(AccessFiles(files).Load(server_.coordinator())),
+            ErrorKind::kConfig);
 }
 
 }  // namespace
