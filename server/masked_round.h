@@ -122,12 +122,14 @@ class MaskedRound {
   void Perform(size_t at, Server::Actions actions, absl::Time now,
                Batch& batch);
   void TellPhase(size_t at, const Server::Record& record);
+  absl::Status CheckForm(const v1::MaskedInput& input) const;
+  void NoteUnreadable(const std::string& device, const absl::Status& why);
   void Fold(size_t at, const Server::Action& action, absl::Time now,
             Batch& batch);
   void Unmask(size_t at, const Server::Action& action, absl::Time now,
               Batch& batch);
-  void SendTo(const std::string& device,
-              const v1::SecAggServerMessage& message, Batch& batch) const;
+  void SendTo(const std::string& device, const v1::SecAggServerMessage& message,
+              Batch& batch) const;
   const Place* Find(const std::string& device) const;
   bool IsGroupOver(const Group& group) const;
 

@@ -28,20 +28,6 @@ uint32_t LowBits(uint32_t bits) {
   return bits == 32 ? ~uint32_t{0} : (uint32_t{1} << bits) - 1;
 }
 
-absl::Status CheckPacked(const MaskedShape& shape,
-                         std::span<const uint8_t> packed) {
-  if (packed.size() != shape.byte_size()) {
-    return absl::InvalidArgumentError(
-        fmt::format("a masked vector of {} bytes, wanted {}", packed.size(),
-                    shape.byte_size()));
-  }
-  const size_t used = shape.size() * shape.bits % 8;
-  if (used != 0 && packed.back() >> used != 0) {
-    return absl::InvalidArgumentError("a masked vector with padding bits set");
-  }
-  return absl::OkStatus();
-}
-
 // Adds the lanes of a checked vector.
 void AddPacked(uint32_t bits, std::span<const uint8_t> packed,
                RingVector& lanes) {
@@ -152,6 +138,20 @@ absl::Status CheckSums(const MaskedShape& shape, std::span<const int64_t> sums,
 }
 
 }  // namespace
+
+absl::Status CheckPacked(const MaskedShape& shape,
+                         std::span<const uint8_t> packed) {
+  if (packed.size() != shape.byte_size()) {
+    return absl::InvalidArgumentError(
+        fmt::format("a masked vector of {} bytes, wanted {}", packed.size(),
+                    shape.byte_size()));
+  }
+  const size_t used = shape.size() * shape.bits % 8;
+  if (used != 0 && packed.back() >> used != 0) {
+    return absl::InvalidArgumentError("a masked vector with padding bits set");
+  }
+  return absl::OkStatus();
+}
 
 std::string PackLanes(const MaskedShape& shape, const RingVector& vector) {
   EDGETUNE_CHECK(vector.size() == shape.size());

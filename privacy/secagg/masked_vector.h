@@ -56,9 +56,13 @@ absl::StatusOr<RingVector> Quantize(const MaskedShape& shape,
 size_t CountClamped(const MaskedShape& shape,
                     std::span<const float> coordinates);
 
+// Whether bytes have the form of a packed vector of the shape, whatever
+// its lanes. InvalidArgument: another length, padding bits set.
+absl::Status CheckPacked(const MaskedShape& shape,
+                         std::span<const uint8_t> packed);
 // The bytes of a vector of the shape's size on the wire, and back: lane j in
 // bits [jb, jb + b), bit k in byte k/8, least significant first.
-// InvalidArgument: another length, padding bits set.
+// InvalidArgument: as CheckPacked.
 std::string PackLanes(const MaskedShape& shape, const RingVector& vector);
 absl::StatusOr<RingVector> UnpackLanes(const MaskedShape& shape,
                                        std::span<const uint8_t> packed);

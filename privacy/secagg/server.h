@@ -145,16 +145,17 @@ class SecAggServer {
   SecAggServer& operator=(SecAggServer&&) noexcept;
 
   // `index` of the cohort, here and below. For MaskedInput the shell has
-  // checked that the blob of this digest is here with the exact length.
+  // checked that the blob of this digest is here and CheckPacked; of one that
+  // is awaited and fails, it says Unusable instead.
   Actions Handle(uint32_t index, const v1::SecAggClientMessage& message,
                  absl::Time now);
   // The member will not answer any more. What was accepted from it stays; a
   // restart forgets that it was lost.
   Actions Lost(uint32_t index, absl::Time now);
   // The upload of this member cannot be folded (padding bits set, blob
-  // damaged): before the freeze it is as if it had not come, later the session
-  // ends with INTERNAL. The input that closes its phase is frozen by the call
-  // that takes it.
+  // damaged): before the freeze it is as if it had not come. The input that
+  // closes its phase is frozen by the call that takes it; later the session
+  // ends with INTERNAL, so nothing but a damaged disk may show that late.
   Actions Unusable(uint32_t index, absl::Time now);
   Actions Timer(absl::Time now);
   // The member's stream is new: what the current phase sent it, again, while it

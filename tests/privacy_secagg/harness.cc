@@ -142,10 +142,7 @@ void Harness::Drain() {
 }
 
 void Harness::Deliver(const Delivery& delivery) {
-  if (delivery.up) {
-    Perform(server->Handle(delivery.index, *delivery.up, now));
-    return;
-  }
+  if (delivery.up) return Inject(delivery.index, *delivery.up);
   Client& client = member(delivery.index);
   if (!client.alive) return;
   if (delivery.down->has_cohort() && StopsAt(delivery.index, Stage::kR1)) {
@@ -154,7 +151,16 @@ void Harness::Deliver(const Delivery& delivery) {
   Perform(delivery.index, client.party->Handle(*delivery.down));
 }
 
+// As the real shell: a vector without the form of one is never handed in.
 void Harness::Inject(uint32_t index, const v1::SecAggClientMessage& message) {
+  if (message.has_input() && server->phase() == SecAggServer::Phase::kInput &&
+      server->Awaits(index)) {
+    const auto blob = blobs.find(message.input().digest());
+    if (blob != blobs.end() &&
+        !CheckPacked(options.shape, ByteSpan(blob->second)).ok()) {
+      return Perform(server->Unusable(index, now));
+    }
+  }
   Perform(server->Handle(index, message, now));
 }
 
