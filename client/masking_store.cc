@@ -114,8 +114,8 @@ absl::Status MaskingStore::Admit(const MaskedTerms::History& history) {
 
 absl::Status MaskingStore::MarkAdvertised(const SessionId& id) {
   return database_->Run([&](Transaction& transaction) {
-    return transaction.Execute("INSERT OR IGNORE INTO advertised VALUES (?,?,?)",
-                               KeyRow(id));
+    return transaction.Execute(
+        "INSERT OR IGNORE INTO advertised VALUES (?,?,?)", KeyRow(id));
   });
 }
 
@@ -165,9 +165,9 @@ absl::Status MaskingStore::KeepEvidence(const Digest& session,
                                         const std::string& document,
                                         absl::Time now) {
   return database_->Run([&](Transaction& transaction) {
-    return transaction.Execute("INSERT INTO evidence VALUES (?,?,?)",
-                               {Blob{DigestBytes(session)}, Blob{document},
-                                absl::ToUnixMillis(now)});
+    return transaction.Execute(
+        "INSERT INTO evidence VALUES (?,?,?)",
+        {Blob{DigestBytes(session)}, Blob{document}, absl::ToUnixMillis(now)});
   });
 }
 

@@ -132,21 +132,20 @@ absl::Status MaskedRound::Reopen(StoredGroup stored, absl::Time now,
   Group& group = AddGroup(stored.cohort, keys_);
   group.records = stored.next_number;
   const bool frozen = std::any_of(
-      stored.records.begin(), stored.records.end(), [](const auto& record) {
-        return record.phase >= Phase::kSurvivors;
-      });
+      stored.records.begin(), stored.records.end(),
+      [](const auto& record) { return record.phase >= Phase::kSurvivors; });
   for (const auto& record : stored.records) {
     group.opened = group.opened || AsksForInput(record);
   }
   SecAggServer::Actions actions;
-  auto server = SecAggServer::Restore(
-      ServerOptions(), std::move(stored.cohort), stored.records, actions);
+  auto server = SecAggServer::Restore(ServerOptions(), std::move(stored.cohort),
+                                      stored.records, actions);
   if (!server.ok()) {
     if (!absl::IsDataLoss(server.status())) return server.status();
     group.failure = std::string(server.status().message());
     group.sum.reset();
-    notes_.push_back({"a masking session cannot be restored: " + group.failure,
-                      true});
+    notes_.push_back(
+        {"a masking session cannot be restored: " + group.failure, true});
     return absl::OkStatus();
   }
   group.server = *std::move(server);
@@ -169,8 +168,8 @@ const MaskedRound::Place* MaskedRound::Find(const std::string& device) const {
 }
 
 void MaskedRound::Handle(const std::string& device,
-                         const v1::SecAggClientMessage& message,
-                         absl::Time now, Batch& batch) {
+                         const v1::SecAggClientMessage& message, absl::Time now,
+                         Batch& batch) {
   const Place* place = Find(device);
   if (place == nullptr) return;
   Perform(place->group,
@@ -261,20 +260,19 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         SendTo(device(action.index), *action.message, batch);
         break;
       case ActionKind::kLeft:
-        notes_.push_back({fmt::format("{} left the masking session: {}",
-                                      device(action.index),
-                                      v1::AbortCode_Name(action.code)),
-                          true});
+        notes_.push_back(
+            {fmt::format("{} left the masking session: {}",
+                         device(action.index), v1::AbortCode_Name(action.code)),
+             true});
         break;
       case ActionKind::kRefuse:
         if (!action.document.empty()) {
           SaveEvidence(options_.id.run_id, device(action.index),
                        action.document, batch);
         }
-        notes_.push_back(
-            {fmt::format("refused a masking message of {}: {}",
-                         device(action.index), Coded(action)),
-             true});
+        notes_.push_back({fmt::format("refused a masking message of {}: {}",
+                                      device(action.index), Coded(action)),
+                          true});
         break;
       case ActionKind::kFold:
         Fold(at, action, now, batch);
@@ -328,18 +326,18 @@ void MaskedRound::Fold(size_t at, const Server::Action& action, absl::Time now,
     batch.failure = Prefix(status, "reading a masked update");
     return;
   }
-  notes_.push_back({fmt::format("the masked update of {} cannot be read: {}",
-                                group.devices[action.index],
-                                std::string(status.message())),
-                    true});
+  notes_.push_back(
+      {fmt::format("the masked update of {} cannot be read: {}",
+                   group.devices[action.index], std::string(status.message())),
+       true});
   Perform(at, group.server->Unusable(action.index, now), now, batch);
 }
 
 void MaskedRound::Unmask(size_t at, const Server::Action& action,
                          absl::Time now, Batch& batch) {
   Group& group = groups_[at];
-  auto sums = group.sum->Unmask(
-      action.masks, secagg::CanaryOf(options_.manifest), Threads());
+  auto sums = group.sum->Unmask(action.masks,
+                                secagg::CanaryOf(options_.manifest), Threads());
   group.sum.reset();
   if (!sums.ok()) {
     const bool mismatch = absl::IsDataLoss(sums.status());

@@ -100,8 +100,8 @@ bool Run::IsSpentOut(bool while_selecting) const {
   if (roster == nullptr) return false;
   size_t fresh = 0;
   for (const v1::RosterEntry& entry : roster->roster.entries()) {
-    fresh += entry.status() == v1::RosterEntry::ACTIVE &&
-             !IsSpent(entry.name());
+    fresh +=
+        entry.status() == v1::RosterEntry::ACTIVE && !IsSpent(entry.name());
   }
   return fresh < wanted;
 }
@@ -120,8 +120,7 @@ void Run::Pause(const std::string& reason, absl::Time now, Batch& batch) {
       batch, true);
 }
 
-void Run::Override(const v1::Envelope& envelope, absl::Time now,
-                   Batch& batch) {
+void Run::Override(const v1::Envelope& envelope, absl::Time now, Batch& batch) {
   for (const v1::Envelope& known : masking_.overrides) {
     if (known.payload() == envelope.payload()) return;
   }
@@ -194,8 +193,7 @@ void Run::AdoptRoster() {
   const auto newest = stores_.roster();
   v1::RoundManifest manifest;
   if (newest != nullptr && manifest.ParseFromString(manifest_.payload()) &&
-      manifest.masking().roster_root() ==
-          DigestBytes(newest->roster.root())) {
+      manifest.masking().roster_root() == DigestBytes(newest->roster.root())) {
     roster_ = newest;
   }
 }
@@ -235,10 +233,9 @@ void Run::HandleAdvertise(const std::string& device,
                            device),
                batch, true);
   }
-  if (!round_->IsOpen(device)) return;
   const ClientId client = ClientIdOf(device);
-  absl::StatusOr<v1::CohortEntry> entry = absl::FailedPreconditionError(
-      "the roster changed since the round began");
+  absl::StatusOr<v1::CohortEntry> entry =
+      absl::FailedPreconditionError("the roster changed since the round began");
   if (roster_ != nullptr) {
     const auto at = roster_->roster.Find(client);
     if (!at.has_value()) {
@@ -261,8 +258,8 @@ void Run::HandleAdvertise(const std::string& device,
 bool Run::HasUpload(const std::string& device, const v1::MaskedInput& input,
                     absl::Time now, Batch& batch) {
   const auto digest = DigestFromBytes(input.digest());
-  const bool here = digest.ok() && blobs_->Size(*digest).value_or(0) ==
-                                       UpdateBytes();
+  const bool here =
+      digest.ok() && blobs_->Size(*digest).value_or(0) == UpdateBytes();
   if (!here) {
     Say(now,
         fmt::format("{}: refused the masked update of {}: no upload of {} "
@@ -291,8 +288,7 @@ void Run::BeginMasking(absl::Time now, Batch& batch) {
                               keys.size(), n_min)},
                  now, batch);
   }
-  Say(now,
-      fmt::format("{}: masking with {} clients", RoundName(), keys.size()),
+  Say(now, fmt::format("{}: masking with {} clients", RoundName(), keys.size()),
       batch);
   auto options = MaskedOptions();
   absl::Status status = options.status();
@@ -372,8 +368,7 @@ void Run::FinishMasked(absl::Time now, Batch& batch) {
 absl::Status Run::StepMasked(absl::Time now, Batch& batch) {
   EDGETUNE_ASSIGN_OR_RETURN(const MaskedShape shape, Shape());
   const secagg::SumResult sum = secagg::DecodeSum(shape, masked_->sums());
-  const auto survivors =
-      static_cast<double>(masked_->survivors().size());
+  const auto survivors = static_cast<double>(masked_->survivors().size());
   masked_measure_.set_nll_sum(LaneOf(sum, LaneUse::kNll));
   masked_measure_.set_tokens(static_cast<uint64_t>(
       std::max(0.0, std::round(LaneOf(sum, LaneUse::kTokens)))));
@@ -392,7 +387,8 @@ absl::Status Run::StepMasked(absl::Time now, Batch& batch) {
     value = static_cast<float>(value / weight);
   }
   combined.updates = static_cast<int64_t>(survivors);
-  combined.weight_sum = weighted ? weight * plan_.rounds().weight_cap() : weight;
+  combined.weight_sum =
+      weighted ? weight * plan_.rounds().weight_cap() : weight;
   const double clamped = LaneOf(sum, LaneUse::kClamped) / survivors;
   if (clamped > 0.5 / static_cast<double>(shape.coordinates)) {
     Say(now,
