@@ -118,6 +118,15 @@ TEST(SecAggOpeningTest, MoreLiarsThanCanBeNamedAreNotNamed) {
   EXPECT_THAT(opening.wrong(), IsEmpty());
 }
 
+// All shares agree, so nobody's is wrong: the dealer lied when it committed.
+TEST(SecAggOpeningTest, WhoCommittedToAnotherSecretIsNotOpened) {
+  const Dealt dealt(7, 10, 1);
+  Opening opening = dealt.Of(0, 10);
+  const auto secret = opening.Open(0, [](const SecretBytes&) { return false; });
+  EXPECT_EQ(AbortCodeOf(secret.status()), v1::RECONSTRUCT);
+  EXPECT_THAT(opening.wrong(), IsEmpty());
+}
+
 TEST(SecAggOpeningTest, WithExactlyTheThresholdOneLieSpoilsTheSecret) {
   Dealt dealt(7, 10, 2);
   dealt.Spoil(3, 1);
