@@ -193,19 +193,6 @@ void CheckRounds(const v1::RoundsSpec& rounds, FieldChecks& check) {
   CheckServerStep(rounds, check);
 }
 
-// An aggregation can be masked only if it is a fixed linear map of the client
-// vectors whose coefficients each client applies itself, once.
-void CheckMaskable(const v1::TaskPlan& plan, FieldChecks& check) {
-  check.Require(plan.rounds().aggregator() == "mean", "rounds.aggregator",
-                plan.rounds().aggregator(),
-                "\"mean\" under masking: other rules need single updates, "
-                "which nobody sees");
-  check.Whole("rounds.eval_examples * data.max_length",
-              uint64_t{plan.rounds().eval_examples()} *
-                  plan.data().max_length(),
-              2, uint64_t{1} << 40);
-}
-
 void CheckSecAggSizes(const v1::TaskPlan& plan, FieldChecks& check) {
   const v1::SecAggSpec& secagg = plan.secagg();
   const uint32_t asked = CohortAsked(plan.rounds());
@@ -219,10 +206,10 @@ void CheckSecAggSizes(const v1::TaskPlan& plan, FieldChecks& check) {
                             "cannot hide a single update (a run without "
                             "masking says secagg.enabled = false)",
                             asked));
-  check.Require(asked <= kMostMasked, "rounds.cohort",
-                fmt::format("{} clients asked", asked),
-                fmt::format("at most {} under masking in this version",
-                            kMostMasked));
+  check.Require(
+      asked <= kMostMasked, "rounds.cohort",
+      fmt::format("{} clients asked", asked),
+      fmt::format("at most {} under masking in this version", kMostMasked));
   // Groups are cut as equal as can be, so the smallest holds half a group.
   check.Require(asked <= secagg.group() || secagg.n_min() <= secagg.group() / 2,
                 "secagg.n_min", std::to_string(secagg.n_min()),
@@ -252,7 +239,6 @@ void CheckSecAgg(const v1::TaskPlan& plan, FieldChecks& check) {
                 "16, 20, 24 or 32");
   check.Positive("secagg.bound", secagg.bound(), 64);
   check.Whole("secagg.max_contributions", secagg.max_contributions(), 1, 1);
-  CheckMaskable(plan, check);
   if (check.status().ok()) CheckSecAggSizes(plan, check);
 }
 

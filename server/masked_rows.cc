@@ -114,10 +114,9 @@ absl::Status LoadRecords(Transaction& transaction, const std::string& run_id,
 absl::Status LoadGroups(Transaction& transaction, const std::string& run_id,
                         StoredMasking& stored) {
   EDGETUNE_ASSIGN_OR_RETURN(
-      const auto rows,
-      transaction.Query("SELECT grp, cohort FROM secagg_groups"
-                        " WHERE run_id = ? ORDER BY grp",
-                        {Bytes(run_id)}));
+      const auto rows, transaction.Query("SELECT grp, cohort FROM secagg_groups"
+                                         " WHERE run_id = ? ORDER BY grp",
+                                         {Bytes(run_id)}));
   for (const Row& row : rows) {
     RowReader in("secagg_groups", row);
     const uint32_t group = in.Small();
@@ -165,8 +164,10 @@ absl::Status LoadDocuments(Transaction& transaction, const std::string& run_id,
                         {Bytes(run_id)}));
   for (const Row& row : receipts) {
     RowReader in("secagg_receipts", row);
-    EDGETUNE_ASSIGN_OR_RETURN(stored.receipts.emplace_back(),
-                              DigestFromBytes(in.Bytes()));
+    const auto digest = DigestFromBytes(in.Bytes());
+    if (!digest.ok()) in.Fail();
+    EDGETUNE_RETURN_IF_ERROR(in.status());
+    stored.receipts.push_back(*digest);
   }
   return absl::OkStatus();
 }
@@ -243,9 +244,8 @@ void SaveEvidence(const std::string& run_id, const std::string& device,
 
 void SaveScore(const std::string& run_id, const std::string& device,
                uint32_t points, Batch& batch) {
-  batch.writes.push_back(
-      {"INSERT OR REPLACE INTO secagg_scores VALUES (?,?,?)",
-       {Bytes(run_id), device, Integer(points)}});
+  batch.writes.push_back({"INSERT OR REPLACE INTO secagg_scores VALUES (?,?,?)",
+                          {Bytes(run_id), device, Integer(points)}});
 }
 
 absl::StatusOr<StoredMasking> LoadMasking(Transaction& transaction,

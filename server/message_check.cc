@@ -48,8 +48,7 @@ absl::Status CheckDeclined(const v1::Declined& declined) {
 // Lengths inside are the session's to judge; here only that there is a body.
 absl::Status CheckSecAgg(const v1::ClientSecAgg& secagg) {
   EDGETUNE_RETURN_IF_ERROR(CheckSessionKey(secagg.session()));
-  if (secagg.message().body_case() !=
-      v1::SecAggClientMessage::BODY_NOT_SET) {
+  if (secagg.message().body_case() != v1::SecAggClientMessage::BODY_NOT_SET) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError("a masking message without a known body");

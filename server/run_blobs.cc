@@ -83,8 +83,8 @@ bool Run::ExpectsMasked(const std::string& device,
 
 absl::Status Run::CheckUpload(const std::string& device,
                               const v1::UploadKey& key) const {
-  const bool expected = Masks() ? ExpectsMasked(device, key)
-                                : HasOpen(device) && !IsEvaluation();
+  const bool expected =
+      Masks() ? ExpectsMasked(device, key) : HasOpen(device) && !IsEvaluation();
   if (!IsCurrent(key.session()) || !expected) {
     return absl::FailedPreconditionError(
         "late: no upload is expected for this session");

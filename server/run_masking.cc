@@ -239,7 +239,6 @@ void Run::HandleAdvertise(const std::string& device,
                            device),
                batch, true);
   }
-  if (!round_->IsOpen(device)) return;
   const ClientId client = ClientIdOf(device);
   absl::StatusOr<v1::CohortEntry> entry =
       absl::FailedPreconditionError("the roster changed since the round began");

@@ -104,8 +104,8 @@ absl::Status Run::ResumeRound(absl::Time now, Batch& batch) {
   return absl::OkStatus();
 }
 
-absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups,
-                                absl::Time now, Batch& batch) {
+absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups, absl::Time now,
+                                Batch& batch) {
   for (const auto& [device, keys] : masking_.keys) {
     if (sessions_[IdOf(device)].state == ClientState::kLost) {
       left_.insert(device);
@@ -117,9 +117,8 @@ absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups,
   round_->ResumeFinishing();
   EDGETUNE_ASSIGN_OR_RETURN(MaskedRound::Options options, MaskedOptions());
   EDGETUNE_ASSIGN_OR_RETURN(
-      MaskedRound round,
-      MaskedRound::Restore(std::move(options), masking_.keys,
-                           std::move(groups), now, batch));
+      MaskedRound round, MaskedRound::Restore(std::move(options), masking_.keys,
+                                              std::move(groups), now, batch));
   masked_ = std::make_unique<MaskedRound>(std::move(round));
   // Rows of those were written together with the session's.
   counted_ = masked_->spent();

@@ -167,10 +167,10 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
   if (!IsCurrent(report.session()) || !HasOpen(device)) {
     return AnswerReportAgain(device, report, *session, now, batch);
   }
-  absl::Status status =
-      Masks() ? absl::InvalidArgumentError(
-                    "a report in the clear, where the plan masks")
-              : CheckReport(plan_, Kind(), report);
+  absl::Status status = Masks()
+                            ? absl::InvalidArgumentError(
+                                  "a report in the clear, where the plan masks")
+                            : CheckReport(plan_, Kind(), report);
   if (status.ok() && !IsEvaluation()) {
     status = FoldUpdate(plan_, row_.round, report.update_digest(),
                         report.weight(), *blobs_, *sum_);

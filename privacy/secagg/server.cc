@@ -20,9 +20,9 @@ std::string RecordBytes(v1::SecAggClientMessage message) {
 
 // Rows first: they are committed before anything leaves.
 SecAggServer::Actions RecordsFirst(SecAggServer::Actions actions) {
-  std::stable_partition(
-      actions.begin(), actions.end(),
-      [](const auto& action) { return action.kind == Kind::kRecord; });
+  std::stable_partition(actions.begin(), actions.end(), [](const auto& action) {
+    return action.kind == Kind::kRecord;
+  });
   return actions;
 }
 

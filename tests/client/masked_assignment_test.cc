@@ -70,8 +70,8 @@ class MaskedAssignmentTest : public ::testing::Test {
     std::string before;
     for (v1::ModelCard& card : cards_) {
       if (card.version() > 0 && link_) card.set_prev_card_digest(before);
-      *assignment.add_cards() = Sign(DocumentUse::kCard,
-                                     card.SerializeAsString(), keys_.round);
+      *assignment.add_cards() =
+          Sign(DocumentUse::kCard, card.SerializeAsString(), keys_.round);
       before = Sha256Bytes(assignment.cards().rbegin()->payload());
     }
     if (!before.empty()) manifest_.set_prev_card_digest(before);
@@ -81,9 +81,8 @@ class MaskedAssignmentTest : public ::testing::Test {
         Sign(DocumentUse::kRoster, head_.SerializeAsString(),
              *(roster_key_ == nullptr ? &keys_.authority : roster_key_));
     for (const v1::SpentOverride& document : overrides_) {
-      *assignment.add_overrides() =
-          Sign(DocumentUse::kOverride, document.SerializeAsString(),
-               keys_.release);
+      *assignment.add_overrides() = Sign(
+          DocumentUse::kOverride, document.SerializeAsString(), keys_.release);
     }
     return assignment;
   }
@@ -144,6 +143,17 @@ TEST_F(MaskedAssignmentTest, A13AnExpiredRosterIsRefused) {
   EXPECT_EQ(Code(), v1::BAD_ROSTER);
 }
 
+TEST_F(MaskedAssignmentTest, A13ARosterThatCannotBeIsRefused) {
+  head_.set_root("short");
+  manifest_.mutable_masking()->set_roster_root("short");
+  EXPECT_EQ(Code(), v1::BAD_ROSTER);
+}
+
+TEST_F(MaskedAssignmentTest, ARoundBeyondThePlansIsRefused) {
+  manifest_.set_round(plan_.rounds().count());
+  EXPECT_EQ(Code(), v1::MANIFEST_POLICY);
+}
+
 TEST_F(MaskedAssignmentTest, A13AnotherRosterThanTheManifestsIsRefused) {
   for (const auto& change : std::vector<std::function<void(v1::RosterHead&)>>{
            [](auto& h) { h.set_version(4); },
@@ -176,6 +186,22 @@ TEST_F(MaskedAssignmentTest, A14AChainOfAnotherLengthIsRefused) {
 TEST_F(MaskedAssignmentTest, A14ACardOfAnotherRunIsRefused) {
   cards_[0].set_plan_digest(std::string(32, 'z'));
   EXPECT_EQ(Code(), v1::REPLAY);
+}
+
+TEST_F(MaskedAssignmentTest, A14ACardThatCannotBeIsRefused) {
+  cards_[0].set_updates(7);  // of an adapter that nobody trained
+  EXPECT_EQ(Code(), v1::REPLAY);
+}
+
+TEST_F(MaskedAssignmentTest, AnOverrideThatCannotBeIsRefused) {
+  overrides_ = {Override(0)};
+  EXPECT_EQ(Code(), v1::MANIFEST_POLICY);
+}
+
+TEST_F(MaskedAssignmentTest, AnOverrideCountsForItsRunOnly) {
+  overrides_ = {Override(2)};
+  overrides_[0].set_plan_digest(std::string(32, 'z'));
+  EXPECT_EQ(Verify()->history.allowed, 1u);
 }
 
 TEST_F(MaskedAssignmentTest, AnOverrideCountsForItsAdapterOnly) {

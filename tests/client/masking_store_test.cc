@@ -28,6 +28,14 @@ class MaskingStoreTest : public ::testing::Test {
     return secagg::AbortCodeOf(store_.Admit(history));
   }
 
+  void Change(const char* sql) {
+    ASSERT_TRUE(database_
+                    ->Run([&](Transaction& transaction) {
+                      return transaction.Execute(sql);
+                    })
+                    .ok());
+  }
+
   const absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
   const SessionId id_ = {std::string(32, 'r'), 2, 1};
   std::unique_ptr<Database> database_ =
@@ -104,6 +112,43 @@ TEST_F(MaskingStoreTest, ARefusedAssignmentLeavesNoMark) {
   newer.roster_version = 9;
   EXPECT_EQ(Admit(newer), v1::SPENT);
   EXPECT_TRUE(store_.Admit(History(2)).ok());  // version 5 is still accepted
+}
+
+TEST_F(MaskingStoreTest, A12OneSessionIsSpentOnce) {
+  MaskedTerms::History history = History();
+  history.allowed = 9;
+  ASSERT_TRUE(store_.Spend(history, Digest{1}, now_).ok());
+  EXPECT_FALSE(store_.Spend(history, Digest{1}, now_).ok());
+  EXPECT_TRUE(store_.Spend(history, Digest{2}, now_).ok());
+}
+
+// Never taken for no mark at all.
+TEST_F(MaskingStoreTest, A28AnUnreadableMarkIsDataLoss) {
+  for (const char* damage :
+       {"UPDATE roster_mark SET version=x'00'",
+        "UPDATE card_mark SET version=x'00'", "UPDATE card_mark SET version=-1",
+        "UPDATE card_mark SET digest='text'"}) {
+    ASSERT_TRUE(store_.Admit(History()).ok());
+    Change(damage);
+    EXPECT_TRUE(absl::IsDataLoss(store_.Admit(History()))) << damage;
+    Change("DELETE FROM roster_mark");
+    Change("DELETE FROM card_mark");
+  }
+}
+
+TEST_F(MaskingStoreTest, A28AnUnreadableSurvivorSetIsDataLoss) {
+  Digest digest;
+  digest.fill(7);
+  ASSERT_TRUE(store_.RememberSurvivors(id_, digest, "document", now_).ok());
+  for (const char* column :
+       {"run_id", "round", "attempt", "document", "signed_ms"}) {
+    Change("DELETE FROM signed_sets");
+    ASSERT_TRUE(store_.RememberSurvivors(id_, digest, "document", now_).ok());
+    Change(("UPDATE signed_sets SET " + std::string(column) + "=1.5").c_str());
+    EXPECT_TRUE(
+        absl::IsDataLoss(store_.FindSigned(std::string(32, '\7')).status()))
+        << column;
+  }
 }
 
 TEST_F(MaskingStoreTest, RemembersWhatWasAdvertisedAndSigned) {

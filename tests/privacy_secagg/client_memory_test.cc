@@ -167,6 +167,18 @@ TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterAnAbort) {
   EXPECT_EQ(CountInMemory(random), 0u);
 }
 
+TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryWhenItIsEnded) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers map more memory than can be searched";
+#endif
+  RememberingRandom random(1000);
+  ByHand hand(random);
+  RunUntil(Body::kShares, hand.session);
+  EXPECT_GE(CountInMemory(random), 1u);
+  hand.session.clients[kVictim].party->End();
+  EXPECT_EQ(CountInMemory(random), 0u);
+}
+
 // Kilobytes of a line such as "VmHWM:  1234 kB".
 size_t MemoryOf(std::string_view what) {
   std::ifstream status("/proc/self/status");

@@ -118,9 +118,8 @@ TEST(SecAggOpeningTest, MoreLiarsThanCanBeNamedAreNotNamed) {
   EXPECT_THAT(opening.wrong(), IsEmpty());
 }
 
-// A dealer that committed to something else than it dealt: its holders agree
-// and are not to blame.
-TEST(SecAggOpeningTest, SharesOfAnotherSecretThanPromisedOpenNothing) {
+// All shares agree, so nobody's is wrong: the dealer lied when it committed.
+TEST(SecAggOpeningTest, WhoCommittedToAnotherSecretIsNotOpened) {
   const Dealt dealt(7, 10, 1);
   Opening opening = dealt.Of(0, 10);
   const auto secret = opening.Open(0, [](const SecretBytes&) { return false; });

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/privacy_secagg/bend.h"
+#include "tests/privacy_secagg/restored.h"
 
 namespace edgetune::secagg {
 namespace {
@@ -18,27 +18,6 @@ using Message = v1::SecAggClientMessage;
 using Phase = SecAggServer::Phase;
 using Kind = SecAggServer::Action::Kind;
 using Record = SecAggServer::Record;
-
-const Fleet& FleetOfSeven() {
-  static const auto* fleet = new Fleet({.size = 7});
-  return *fleet;
-}
-
-// Seven (t = 5), two of whom stop: where, the test says.
-Harness::Options Seven() {
-  Harness::Options options;
-  options.n = 7;
-  options.shape = ShapeWithLanes(32, 7, 4);
-  return options;
-}
-
-std::vector<Record> Flat(const std::vector<std::vector<Record>>& batches) {
-  std::vector<Record> records;
-  for (const auto& batch : batches) {
-    records.insert(records.end(), batch.begin(), batch.end());
-  }
-  return records;
-}
 
 size_t BatchesOf(Stage first, Stage second) {
   Harness session(FleetOfSeven(), Seven());
@@ -233,18 +212,6 @@ TEST(SecAggRestoreTest, A28AnUploadDamagedAfterTheFreezeEndsTheSession) {
   EXPECT_THAT(session.sums, IsEmpty());
 }
 
-// What Restore makes of these records.
-absl::StatusOr<SecAggServer> Restored(const Harness& session,
-                                      const std::vector<Record>& records,
-                                      SecAggServer::Actions& actions) {
-  SecAggServer::Options options;
-  options.manifest = session.manifest;
-  options.shape = session.options.shape;
-  options.round_key = &session.fleet.round_key;
-  return SecAggServer::Restore(options, session.server->cohort(), records,
-                               actions);
-}
-
 TEST(SecAggRestoreTest, AnEndedSessionStaysEnded) {
   Harness done(FleetOfSeven(), Seven());
   done.Run();
@@ -285,121 +252,6 @@ TEST(SecAggRestoreTest, EveryPrefixIsRestoredTheSame) {
                 two[i].message->SerializeAsString());
     }
   }
-}
-
-class SecAggBadRecordsTest : public testing::Test {
- protected:
-  SecAggBadRecordsTest() : session_(FleetOfSeven(), Seven()) {
-    session_.clients[2].stop = Stage::kR3;
-    session_.Run();
-    records_ = Flat(session_.batches);
-  }
-  bool IsDataLoss(const std::vector<Record>& records) {
-    SecAggServer::Actions actions;
-    const auto restored = Restored(session_, records, actions);
-    if (!restored.ok()) {
-      EXPECT_THAT(actions, IsEmpty());
-    }
-    return absl::IsDataLoss(restored.status());
-  }
-  // The first record of this kind and phase.
-  Record& Find(Record::Kind kind, Phase phase) {
-    return *std::ranges::find_if(records_, [&](const Record& record) {
-      return record.kind == kind && record.phase == phase;
-    });
-  }
-
-  Harness session_;
-  std::vector<Record> records_;
-};
-
-TEST_F(SecAggBadRecordsTest, NoneOrThoseOfAnotherSession) {
-  EXPECT_FALSE(IsDataLoss(records_));
-  EXPECT_TRUE(IsDataLoss({}));
-  records_[0].bytes = BytesOf(Digest{});
-  EXPECT_TRUE(IsDataLoss(records_));
-}
-
-TEST_F(SecAggBadRecordsTest, OneMissing) {
-  for (size_t missing = 0; missing < records_.size(); ++missing) {
-    std::vector<Record> fewer = records_;
-    fewer.erase(fewer.begin() + missing);
-    const bool transition = records_[missing].kind == Record::Kind::kTransition;
-    const bool last = missing + 1 == records_.size();
-    // Without one of the later messages a history may still be one.
-    if ((transition && !last) || records_[missing].phase == Phase::kShares) {
-      EXPECT_TRUE(IsDataLoss(fewer)) << missing;
-    }
-  }
-}
-
-TEST_F(SecAggBadRecordsTest, OneTwice) {
-  for (size_t at = 0; at < records_.size(); ++at) {
-    std::vector<Record> more = records_;
-    more.insert(more.begin() + at, records_[at]);
-    EXPECT_TRUE(IsDataLoss(more)) << at;
-  }
-}
-
-TEST_F(SecAggBadRecordsTest, IndexAndPhaseOutOfRange) {
-  for (size_t at = 1; at < records_.size(); ++at) {
-    std::vector<Record> wrong = records_;
-    wrong[at].phase = static_cast<Phase>(99);
-    EXPECT_TRUE(IsDataLoss(wrong)) << at;
-    wrong = records_;
-    wrong[at].index = 7;
-    EXPECT_EQ(IsDataLoss(wrong), wrong[at].kind == Record::Kind::kMessage);
-  }
-}
-
-TEST_F(SecAggBadRecordsTest, AMemberInAnothersName) {
-  Find(Record::Kind::kMessage, Phase::kShares).index = 6;
-  EXPECT_TRUE(IsDataLoss(records_));
-}
-
-// Member 2 uploaded nothing, so it was asked for no shares.
-TEST_F(SecAggBadRecordsTest, AnAnswerToR5OfWhoWasNotAsked) {
-  Find(Record::Kind::kMessage, Phase::kUnmask).index = 2;
-  EXPECT_TRUE(IsDataLoss(records_));
-}
-
-TEST_F(SecAggBadRecordsTest, AFlippedBitInAMessage) {
-  for (const Phase phase :
-       {Phase::kShares, Phase::kAcks, Phase::kInput, Phase::kSurvivors}) {
-    std::string& bytes = Find(Record::Kind::kMessage, phase).bytes;
-    for (size_t at = 0; at < bytes.size(); at += 1 + bytes.size() / 100) {
-      bytes[at] = static_cast<char>(bytes[at] ^ 4);
-      EXPECT_TRUE(IsDataLoss(records_)) << PhaseName(phase) << " " << at;
-      bytes[at] = static_cast<char>(bytes[at] ^ 4);
-    }
-  }
-}
-
-TEST_F(SecAggBadRecordsTest, AShortenedRecord) {
-  for (size_t at = 1; at + 1 < records_.size(); ++at) {
-    std::vector<Record> wrong = records_;
-    wrong[at].bytes.resize(wrong[at].bytes.size() / 2);
-    EXPECT_TRUE(IsDataLoss(wrong)) << at;
-    wrong[at].bytes.clear();
-    EXPECT_TRUE(IsDataLoss(wrong)) << at;
-  }
-}
-
-TEST_F(SecAggBadRecordsTest, ASurvivorThatUploadedNothing) {
-  Record& record = Find(Record::Kind::kTransition, Phase::kSurvivors);
-  v1::SecAggServerMessage message;
-  ASSERT_TRUE(message.ParseFromString(record.bytes));
-  ASSERT_EQ(message.freeze().u3(), "\x7b");
-  for (const char u3 : {'\x7f', '\x0b'}) {
-    message.mutable_freeze()->set_u3(std::string(1, u3));
-    record.bytes = message.SerializeAsString();
-    EXPECT_TRUE(IsDataLoss(records_));
-  }
-}
-
-TEST_F(SecAggBadRecordsTest, SomethingAfterTheEnd) {
-  records_.push_back(records_.back());
-  EXPECT_TRUE(IsDataLoss(records_));
 }
 
 }  // namespace

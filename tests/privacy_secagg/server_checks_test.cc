@@ -312,5 +312,27 @@ TEST(SecAggServerTest, A17AMillionFieldsCostNoMemory) {
   EXPECT_THAT(session.refusals, SizeIs(20));
 }
 
+// The same answer as often as its member likes: its shares are kept once.
+TEST(SecAggServerTest, A17AnAnswerThatComesAgainAndAgainCostsNoMemory) {
+  static const Fleet fleet({.size = 30});
+  Harness::Options options = Five();
+  options.n = 30;
+  options.shape = ShapeWithLanes(20, 30, 4);
+  Harness session(fleet, options);
+  Message answer;
+  session.to_server = [&](uint32_t index, Message& message) {
+    if (index != kVictim || !message.has_unmask()) return !message.has_unmask();
+    answer = message;
+    return true;
+  };
+  session.Begin();
+  while (!answer.has_unmask() || session.server->Awaits(kVictim)) {
+    session.Step();
+  }
+  const size_t before = ResidentMegabytes();
+  for (int i = 0; i < 10'000; ++i) session.Inject(kVictim, answer);
+  EXPECT_LT(ResidentMegabytes(), before + 16);
+}
+
 }  // namespace
 }  // namespace edgetune::secagg

@@ -220,6 +220,53 @@ TEST(SecAggServerTest, AnUnknownAbortCodeOfAMemberIsALengthError) {
   EXPECT_THAT(session.left, ElementsAre(Pair(kVictim, v1::LENGTH)));
 }
 
+// Whoever acknowledged nothing holds no shares: its vector is not asked for,
+// and not taken.
+TEST(SecAggServerTest, WhoDidNotAcknowledgeIsNotAskedForItsVector) {
+  Harness session(FleetOfFive(), Five());
+  session.to_server = [](uint32_t index, Message& message) {
+    return index != kVictim || !message.has_ack();
+  };
+  session.Begin();
+  while (session.server->phase() < Phase::kInput) session.Step();
+  EXPECT_FALSE(session.server->Awaits(kVictim));
+  EXPECT_THAT(session.server->Resend(kVictim), IsEmpty());
+  Message input;
+  input.mutable_input()->set_session(BytesOf(session.server->session()));
+  input.mutable_input()->set_total_length(session.options.shape.byte_size());
+  input.mutable_input()->set_digest(std::string(32, 'd'));
+  SignMessage(session, kVictim, input);
+  session.Inject(kVictim, input);
+  ASSERT_THAT(session.refusals, SizeIs(1));
+  EXPECT_EQ(session.refusals[0].code, v1::REPLAY);
+  session.Drain();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_FALSE(session.server->survivors()[kVictim]);
+}
+
+TEST(SecAggServerTest, WhoDidNotSignIsNotAskedForShares) {
+  Harness session(FleetOfFive(), Five());
+  session.to_server = [](uint32_t index, Message& message) {
+    return index != kVictim || !message.has_survivors();
+  };
+  session.Begin();
+  while (session.server->phase() < Phase::kUnmask) session.Step();
+  EXPECT_FALSE(session.server->Awaits(kVictim));
+  EXPECT_THAT(session.server->Resend(kVictim), IsEmpty());
+  session.Drain();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_TRUE(session.server->survivors()[kVictim]);
+}
+
+TEST(SecAggServerTest, AnEndedSessionHearsNothing) {
+  Harness session(FleetOfFive(), Five());
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  EXPECT_THAT(session.server->Handle(kVictim, Message(), session.now),
+              IsEmpty());
+  EXPECT_THAT(session.server->Resend(kVictim), IsEmpty());
+}
+
 // Five members, t = 4: with two gone nobody has to wait for the deadline.
 TEST(SecAggServerTest, ASessionThatCannotSucceedEndsAtOnce) {
   Harness session(FleetOfFive(), Five());

@@ -5,6 +5,7 @@
 #include <malloc.h>
 
 #include <fstream>
+#include <optional>
 
 #include "privacy/secagg/encoding.h"
 #include "tests/secagg/tls_world.h"
@@ -182,6 +183,114 @@ TEST(EvilMessagesTest, A17AMessageOfAnUnknownKindClosesItsStreamAlone) {
   world.Submit();
   EXPECT_TRUE(liar.WaitDown());
   EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+}
+
+// --- of no session, or before there is one
+
+// An ack with a signature of 63 bytes, which would be refused by name.
+void SpoilAck(Body& message) {
+  message.mutable_ack()->set_signature(std::string(63, 's'));
+}
+
+TEST(EvilMessagesTest, A17AMessageOfAnotherAttemptChangesNothing) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(kLiar);
+  liar.to_server = [&](Body& honest) {
+    if (!honest.has_ack()) return true;
+    v1::ClientMessage stray;
+    *stray.mutable_secagg()->mutable_session() = liar.session_key();
+    stray.mutable_secagg()->mutable_session()->set_attempt(7);
+    *stray.mutable_secagg()->mutable_message() = honest;
+    SpoilAck(*stray.mutable_secagg()->mutable_message());
+    liar.SendRaw(stray);
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  EXPECT_EQ(world.CountEvents("refused a masking message"), 0u);
+  EXPECT_EQ(liar.OutcomeAt(0).session().attempt(), 7u);
+  EXPECT_EQ(liar.OutcomeAt(0).result(), v1::Outcome::CANCELLED);
+}
+
+TEST(EvilMessagesTest, A17AMessageBeforeThereIsACohortChangesNothing) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(kLiar);
+  liar.to_server = [&](Body& honest) {
+    if (!honest.has_advertise()) return true;
+    Body early;
+    SpoilAck(early);
+    liar.Send(early);
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+}
+
+TEST(EvilMessagesTest, A17WhoWasRefusedIsToldAgain) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(kLiar);
+  liar.to_server = [](Body& message) {
+    if (message.has_advertise()) {
+      message.mutable_advertise()->set_signature(std::string(64, 's'));
+    }
+    return true;
+  };
+  world.Submit();
+  ASSERT_TRUE(liar.WaitOutcomes(1));
+  Body again;
+  SpoilAck(again);
+  liar.Send(again);
+  ASSERT_TRUE(liar.WaitOutcomes(2));
+  EXPECT_EQ(liar.OutcomeAt(1).result(), v1::Outcome::REFUSED);
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+}
+
+// --- A30: what would be one device's number
+
+TEST(EvilMessagesTest, A30AReportInTheClearIsRefused) {
+  TlsWorld world(5);
+  ScriptedDevice& open = world.device(kLiar);
+  open.to_server = [&](Body& message) {
+    if (!message.has_advertise()) return true;
+    v1::ClientMessage clear;
+    *clear.mutable_report()->mutable_session() = open.session_key();
+    clear.mutable_report()->set_update_digest(std::string(32, 'd'));
+    clear.mutable_report()->set_weight(1);
+    open.SendRaw(clear);
+    return false;
+  };
+  world.Submit();
+  ASSERT_TRUE(open.WaitOutcomes(1));
+  EXPECT_EQ(open.OutcomeAt(0).result(), v1::Outcome::REFUSED);
+  EXPECT_THAT(open.OutcomeAt(0).detail(), ::testing::HasSubstr("in the clear"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+}
+
+TEST(EvilMessagesTest, A30ALossIsNotShown) {
+  TlsWorld world(5);
+  ScriptedDevice& open = world.device(kLiar);
+  std::optional<v1::ClientStatus> shown;
+  open.to_server = [&](Body& message) {
+    if (!message.has_advertise() || shown.has_value()) return true;
+    v1::ClientMessage progress;
+    *progress.mutable_progress()->mutable_session() = open.session_key();
+    progress.mutable_progress()->set_phase(v1::Progress::TRAINING);
+    progress.mutable_progress()->set_step(7);
+    progress.mutable_progress()->set_loss(3.5);
+    open.SendRaw(progress);
+    world.WaitUntil([&](const v1::RunStatus& status) {
+      for (const v1::ClientStatus& client : status.clients()) {
+        if (client.step() == 7) shown = client;
+      }
+      return shown.has_value();
+    });
+    return true;
+  };
+  world.Submit();
+  EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
+  ASSERT_TRUE(shown.has_value());
+  EXPECT_EQ(shown->device_id(), open.member.name);
+  EXPECT_EQ(shown->loss(), 0);
 }
 
 // Resident pages of this process, with what malloc holds back given away.

@@ -238,6 +238,16 @@ TEST(EvilPapersTest, A8APlanInTheClearIsDeclinedByAPolicyThatWantsACohort) {
   ExpectRefused(world, papers.Sign(), v1::MANIFEST_POLICY);
 }
 
+// One whose kit was made before there were such keys.
+TEST(EvilPapersTest, ADeviceWithoutAnIdentityKeyDeclines) {
+  LyingCoordinator world;
+  testing::RealClient& client = world.MakeClient();
+  client.has_identity_key = false;
+  client.Start();
+  EXPECT_THAT(world.ExpectDeclined(world.MakePapers().Sign()).detail(),
+              HasSubstr("identity key"));
+}
+
 // Half of the cohort gets another adapter under the same name.
 TEST(EvilPapersTest, A11OtherBytesUnderTheAdaptersDigestAreDeclined) {
   LyingCoordinator world;

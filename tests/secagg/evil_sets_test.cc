@@ -236,6 +236,25 @@ TEST(EvilSurvivorsTest, AnOpenThatComesTwiceChangesNothing) {
   EXPECT_EQ(fate.code, v1::ABORT_UNSPECIFIED);
 }
 
+// What the coordinator says of an attempt before is not taken for this one.
+TEST(EvilSurvivorsTest, AMessageOfAnotherAttemptChangesNothing) {
+  LyingCoordinator world;
+  world.to_server = [&](uint32_t index, Body& message) {
+    if (index == kVictim && message.has_ack()) {
+      v1::SessionKey other = world.key();
+      other.set_attempt(other.attempt() + 1);
+      v1::SecAggServerMessage freeze;
+      world.SignFreeze(*freeze.mutable_freeze(), Members({0, 1, 2, 3}));
+      world.SendAs(other, freeze);
+    }
+    return Pass::kOn;
+  };
+  world.MakeClient().Start();
+  const LyingCoordinator::Fate fate = world.Play();
+  EXPECT_TRUE(fate.committed);
+  EXPECT_EQ(fate.code, v1::ABORT_UNSPECIFIED);
+}
+
 // --- R5
 
 // Replaces the signatures that the victim is shown.

@@ -257,7 +257,7 @@ void LyingCoordinator::PerformOne(Server::Action& action) {
 
 void LyingCoordinator::Tell(uint32_t index,
                             const v1::SecAggServerMessage& message) {
-  if (index == kVictim) return Send(message);
+  if (index == kVictim) return SendAs(key_, message);
   PerformPeer(index, peers_.at(index).Handle(message));
 }
 
@@ -299,9 +299,10 @@ std::string LyingCoordinator::UploadOf(const Digest& digest) const {
   return {blob->bytes().begin(), blob->bytes().end()};
 }
 
-void LyingCoordinator::Send(const v1::SecAggServerMessage& message) {
+void LyingCoordinator::SendAs(const v1::SessionKey& key,
+                              const v1::SecAggServerMessage& message) {
   v1::ServerMessage out;
-  *out.mutable_secagg()->mutable_session() = key_;
+  *out.mutable_secagg()->mutable_session() = key;
   *out.mutable_secagg()->mutable_message() = message;
   const auto channel = door.ChannelOf(fleet.members[kVictim].name);
   if (channel != nullptr) channel->Send(out);

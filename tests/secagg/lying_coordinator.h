@@ -94,6 +94,10 @@ class LyingCoordinator {
   // --- for hooks
   // To the victim over the wire, to a peer at once.
   void Tell(uint32_t index, const v1::SecAggServerMessage& message);
+  // To the victim, as if it belonged to this session.
+  void SendAs(const v1::SessionKey& key,
+              const v1::SecAggServerMessage& message);
+  const v1::SessionKey& key() const { return key_; }
   const Digest& session() const { return server_->session(); }
   const Digest& manifest() const { return manifest_; }
   // Signed by the round key for U2 as the server fixed it.
@@ -118,7 +122,6 @@ class LyingCoordinator {
   void Reset(const v1::Assignment& assignment);
   void StartPeers(const v1::Assignment& assignment);
   void BeginSession(const v1::AdvertiseKeys& keys);
-  void Send(const v1::SecAggServerMessage& message);
   bool TakeFromVictim(const Body& message, Fate& fate);
   void Drain();
   void Perform(Server::Actions actions);

@@ -33,7 +33,7 @@ void RealClient::Start() {
            .engine = [this]() -> absl::StatusOr<Engine*> { return &engine; },
            .trusted = party_.trusted,
            .device_id = party_.kit.identity.id,
-           .identity = party_.identity},
+           .identity = has_identity_key ? party_.identity : nullptr},
           {.file = file, .decline_pause = absl::Milliseconds(1)})
           .value();
   thread_ = std::thread([this] { (void)client_->Run(); });
@@ -60,6 +60,17 @@ std::vector<Row> RealClient::Rows(const char* sql) const {
                      })
                      .ok());
   return rows;
+}
+
+void RealClient::Execute(const std::string& sql) {
+  EDGETUNE_CHECK(client_ == nullptr);
+  const auto database =
+      Database::Open(directory_ + "/client.db", Client::Migrations()).value();
+  EDGETUNE_CHECK(database
+                     ->Run([&](Transaction& transaction) {
+                       return transaction.Execute(sql.c_str());
+                     })
+                     .ok());
 }
 
 }  // namespace edgetune::testing

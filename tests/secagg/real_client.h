@@ -28,10 +28,13 @@ class RealClient {
 
   void Start();
   void Stop();
-  // Rows of its database; stopped only.
+  // Of its database; stopped only.
   std::vector<Row> Rows(const char* sql) const;
+  void Execute(const std::string& sql);
 
-  ClientFile file;  // until Start
+  // Until Start.
+  ClientFile file;
+  bool has_identity_key = true;
   FakeEngine engine;
 
  private:

@@ -27,7 +27,8 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIST = pathlib.Path(__file__).with_name("mutations.toml")
-# A test that a mutant makes hang has noticed it.
+# A test that a mutant makes hang has noticed it; the line says so, because a
+# test that is only slow looks the same.
 LONGEST_TEST_S = 120
 
 
@@ -116,13 +117,13 @@ class Build:
         return command
 
 
-def run_test(program, pattern, environment):
+def run_test(program, pattern, environment, timeout=None):
     """Exit code, or None when it did not end."""
     try:
         return subprocess.run(
             [program, f"--gtest_filter={pattern}"], env=environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            timeout=LONGEST_TEST_S, check=False).returncode
+            timeout=timeout, check=False).returncode
     except subprocess.TimeoutExpired:
         return None
 
@@ -155,7 +156,7 @@ def check_unmutated(build, mutations, scratch):
 
 
 def run_mutant(build, m, scratch):
-    """killed, survived or does not build; and the seconds it took."""
+    """killed, hung (killed too), SURVIVED or does not build; the seconds."""
     start = time.monotonic()
     # Always at the same place, so that ccache knows a mutant again.
     directory = scratch / m.id
@@ -176,11 +177,30 @@ def run_mutant(build, m, scratch):
                 verdict = "does not build"
                 break
         if verdict is None:
-            code = run_test(program, m.filter, environment_in(directory))
-            verdict = "SURVIVED" if code == 0 else "killed"
+            code = run_test(program, m.filter, environment_in(directory),
+                            LONGEST_TEST_S)
+            verdict = {None: "killed, hung", 0: "SURVIVED"}.get(code, "killed")
     finally:
         shutil.rmtree(directory)
     return verdict, time.monotonic() - start
+
+
+def run_all(build, mutations, scratch, jobs):
+    """Prints a line for each as it ends; the mutations that were not killed."""
+    start, left = time.monotonic(), []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(run_mutant, build, m, scratch): m
+                   for m in mutations}
+        ended = concurrent.futures.as_completed(futures)
+        for done, future in enumerate(ended, 1):
+            m, (verdict, seconds) = futures[future], future.result()
+            if not verdict.startswith("killed"):
+                left.append(m)
+            rest = (time.monotonic() - start) / done * (len(mutations) - done)
+            print(f"{verdict:14} {m.id:44} {m.file} ({seconds:.0f} s; "
+                  f"{done} of {len(mutations)}, {rest / 60:.0f} min to go)",
+                  flush=True)
+    return left
 
 
 def main():
@@ -199,24 +219,20 @@ def main():
         raise Problem("no mutation of that id")
     build = Build(arguments.build)
     build.make(sorted({m.target for m in mutations}))
-    worst = 0
     scratch = build.directory / "mutations"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
         check_unmutated(build, mutations, scratch)
-        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-            results = pool.map(lambda m: run_mutant(build, m, scratch),
-                               mutations)
-            for m, (verdict, seconds) in zip(mutations, results):
-                print(f"{verdict:14} {m.id:44} {m.file} ({seconds:.0f} s)",
-                      flush=True)
-                worst = max(worst, verdict != "killed")
+        left = run_all(build, mutations, scratch, arguments.jobs)
     finally:
         shutil.rmtree(scratch)
     took = time.monotonic() - start
-    print(f"{len(mutations)} mutations in {took:.0f} s")
-    return worst
+    print(f"{len(mutations)} mutations, {len(mutations) - len(left)} killed, "
+          f"in {took:.0f} s")
+    for m in left:
+        print(f"not killed: {m.id}")
+    return 1 if left else 0
 
 
 if __name__ == "__main__":

@@ -251,6 +251,10 @@ secagg::RingVector ScriptedDevice::InputOf(uint32_t round) {
   std::lock_guard<std::mutex> lock(mu_);
   return inputs_.at(round);
 }
+v1::SessionKey ScriptedDevice::session_key() {
+  std::lock_guard<std::mutex> lock(mu_);
+  return key_;
+}
 v1::UploadKey ScriptedDevice::upload_key() {
   std::lock_guard<std::mutex> lock(mu_);
   return upload_key_.value();

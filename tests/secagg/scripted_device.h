@@ -59,6 +59,8 @@ class ScriptedDevice final : private Transport::Listener {
   // The vector of the newest session was sent (and perhaps taken).
   bool WaitUpload();
   v1::UploadKey upload_key();
+  // Of the session it was assigned last.
+  v1::SessionKey session_key();
   // What was masked in the newest attempt of a round.
   secagg::RingVector InputOf(uint32_t round);
   // What `uploaded` held back.

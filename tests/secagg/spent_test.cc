@@ -9,8 +9,10 @@
 namespace edgetune {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::LyingCoordinator;
+using ::testing::Not;
 using testing::Papers;
 using ::testing::SizeIs;
 using Body = LyingCoordinator::Body;
@@ -72,6 +74,56 @@ TEST(SpentTest, A12AnOverrideOfTheReleaseKeyAllowsOneMore) {
   Papers papers = world.MakePapers(0, 1);
   papers.overrides = {MakeOverride(papers, 1)};
   world.ExpectAccepted(papers.Sign());
+}
+
+// I4: an update that may have left is never masked a second time.
+TEST(SpentTest, A12TheUpdateAfterAnOverrideIsANewOne) {
+  LyingCoordinator world;
+  testing::RealClient& client = world.MakeClient();
+  client.Start();
+  Spend(world);
+  EXPECT_EQ(client.engine.trainings, 1);
+  Papers papers = world.MakePapers(0, 1);
+  papers.overrides = {MakeOverride(papers, 1)};
+  world.Play(papers.Sign());
+  EXPECT_EQ(client.engine.trainings, 2);
+}
+
+// While nothing has left, the next attempt gets the same.
+TEST(SpentTest, A15AnUnspentUpdateIsUsedAgain) {
+  LyingCoordinator world;
+  testing::RealClient& client = world.MakeClient();
+  client.Start();
+  world.stop = [](const Body& message) { return message.has_ack(); };
+  const v1::Assignment assignment = world.MakePapers().Sign();
+  world.Play(assignment);
+  world.Cancel(assignment);
+  world.stop = nullptr;
+  EXPECT_TRUE(world.Play(world.MakePapers(0, 1).Sign()).committed);
+  EXPECT_EQ(client.engine.trainings, 1);
+}
+
+// A28: what cannot be written down is not done.
+TEST(SpentTest, A28ADeviceThatCannotWriteSendsNothing) {
+  const struct {
+    const char* table;
+    Body::BodyCase never;
+  } cases[] = {{"advertised", Body::kAdvertise},
+               {"spent", Body::kInput},
+               {"signed_sets", Body::kSurvivors}};
+  for (const auto& [table, never] : cases) {
+    LyingCoordinator world;
+    world.MakeClient().Start();
+    world.MakeClient().Execute(
+        std::string("CREATE TRIGGER full BEFORE INSERT ON ") + table +
+        " BEGIN SELECT RAISE(ABORT, 'full'); END");
+    world.MakeClient().Start();
+    world.Hear({v1::ClientMessage::kHello});
+    const LyingCoordinator::Fate fate = world.Play();
+    EXPECT_TRUE(fate.declined.has_value()) << table;
+    EXPECT_THAT(fate.said, Not(Contains(never))) << table;
+    EXPECT_FALSE(fate.committed) << table;
+  }
 }
 
 TEST(SpentTest, A12AnOverrideForAnotherAdapterCountsForNothing) {

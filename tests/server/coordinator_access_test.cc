@@ -63,6 +63,17 @@ TEST_F(CoordinatorAccessTest, A18UploadsOfOtherSessionsAreLate) {
       coordinator().AuthorizeUpload("d1", key).status()));
 }
 
+TEST_F(CoordinatorAccessTest, A17AnUploadIsNamedByAWholeDigest) {
+  v1::UploadKey key;
+  *key.mutable_session() = fleet_[0]->Key();
+  key.set_size(kTestCoordinates * 4);
+  for (const size_t size : {0, 31, 33}) {
+    key.set_sha256(std::string(size, 's'));
+    EXPECT_TRUE(absl::IsInvalidArgument(
+        coordinator().AuthorizeUpload("d1", key).status()));
+  }
+}
+
 TEST_F(CoordinatorAccessTest, AnotherUpdateOfTheSameSessionStartsFromNothing) {
   v1::UploadKey key;
   *key.mutable_session() = fleet_[0]->Key();

@@ -166,6 +166,32 @@ TEST(CoordinatorFailuresTest, AnUploadThatEndsTogetherWithItsRoundIsCleanedUp) {
   EXPECT_FALSE(blobs.Has(Sha256(bytes)));
 }
 
+TEST(CoordinatorFailuresTest, AnUpdateInAnEvaluationIsRefused) {
+  for (const bool weighs : {false, true}) {
+    TestServer server;
+    auto fleet = MakeFleet(&server);
+    FakeDevice& bad = *fleet[3];
+    bad.silent_at = 1;
+    v1::TaskPlan plan = server.MakePlan();
+    plan.mutable_rounds()->set_count(1);
+    const std::string run = server.Submit(plan);
+    ASSERT_TRUE(RunUntil(server, fleet, [&] {
+      return bad.manifest() != nullptr &&
+             bad.manifest()->kind() == v1::RoundManifest::EVAL;
+    }));
+    v1::Report report = bad.MakeReport();
+    weighs ? report.set_weight(1)
+           : report.set_update_digest(std::string(32, 'x'));
+    bad.SendReport(report);
+    ASSERT_TRUE(RunToEnd(server, fleet, run));
+    while (bad.Work()) {
+    }
+    ASSERT_EQ(bad.outcomes.size(), 2u);
+    EXPECT_EQ(bad.outcomes[1].result(), v1::Outcome::REFUSED);
+    EXPECT_THAT(bad.outcomes[1].detail(), HasSubstr("carries an update"));
+  }
+}
+
 TEST(CoordinatorFailuresTest, OneClientLostTheRoundCommitsWithThree) {
   SilentRound round(2);
   round.silent.Leave();

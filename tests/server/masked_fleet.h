@@ -15,9 +15,9 @@
 
 namespace edgetune {
 
-// A coordinator on real files and a virtual clock, six devices, and one masked
-// run of one training round and its closing evaluation. Everything that the
-// devices draw and do follows from the seed. Life: construct, bend, Run,
+// A coordinator on real files and a virtual clock, six devices or more, and one
+// masked run of one training round and its closing evaluation. Everything that
+// the devices draw and do follows from the seed. Life: construct, bend, Run,
 // perhaps Restart and Run again, then BrokenInvariant.
 class MaskedFleet {
  public:
@@ -30,8 +30,14 @@ class MaskedFleet {
     kBeforeUnmask,
   };
   static constexpr int kScripts = 5;
+  struct Options {
+    int devices = 6;
+    uint32_t group = 300;  // most of one masking session
+    uint32_t quorum = 0;   // 0: the least that masking allows
+  };
 
-  explicit MaskedFleet(uint32_t seed);
+  explicit MaskedFleet(uint32_t seed) : MaskedFleet(seed, Options()) {}
+  MaskedFleet(uint32_t seed, const Options& options);
 
   void Submit();
   // Steps server and devices and moves the clock when nothing moves, until
@@ -42,8 +48,19 @@ class MaskedFleet {
   // Starts the server on its files and all streams anew. False: it does not
   // start.
   bool Restart();
+  // The next version of the roster, which the server gets when it starts.
+  void MakeRoster();
   // How far the open masking session has come: "masking: acks".
   std::string Phase();
+  // Runs until it has come `steps` steps into `phase`.
+  void StopIn(const std::string& phase, int64_t steps);
+  // Ends the run with a server that has a good disk again, after a last start
+  // that cleans up; empty, or what does not hold.
+  std::string Finish();
+  // Files of masked vectors that the coordinator holds.
+  std::vector<std::string> MaskedBlobs();
+  // One statement on the files of a server that was closed.
+  void Change(const std::string& sql, const Row& arguments = {});
   bool IsOver() { return status().ended_ms() != 0; }
   v1::RunStatus status() { return server.Show(run_id); }
 
@@ -64,6 +81,10 @@ class MaskedFleet {
   testing::FileFaults* faults = nullptr;
   uint32_t overrides = 0;
 
+  static constexpr const char* kPhases[] = {
+      "masking: shares", "masking: acks", "masking: input",
+      "masking: survivors", "masking: unmask"};
+
  private:
   struct Sum {
     std::vector<int64_t> values;
@@ -71,8 +92,7 @@ class MaskedFleet {
     size_t survivors = 0;
   };
 
-  void MakeDevices(uint32_t seed);
-  void MakeRoster();
+  void MakeDevices(uint32_t seed, int count);
   bool ServerGone() const;
   bool WorkOne();
   bool ReviveSomebody();
@@ -100,6 +120,8 @@ class MaskedFleet {
 // Of so many points of a test, how far apart those are that a run takes: few
 // in a short run, more with EDGETUNE_LONG=1.
 int64_t Stride(int64_t points, int64_t in_short, int64_t in_long);
+
+void FlipByte(const std::string& path, uint64_t at, int bit);
 
 }  // namespace edgetune
 
