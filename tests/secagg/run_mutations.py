@@ -136,23 +136,25 @@ def environment_in(directory):
     return environment
 
 
-def check_unmutated(build, mutations, scratch):
-    """Every filter names a test, and all of them pass as the tree is."""
+def check_filter(build, target, pattern, environment):
+    """The filter names tests of the target that pass as the tree is."""
+    listed = subprocess.run(
+        [build.program(target), "--gtest_list_tests",
+         f"--gtest_filter={pattern}"],
+        check=True, capture_output=True, text=True).stdout
+    if "  " not in listed:
+        raise Problem(f"{target}: no test is called {pattern}")
+    if run_test(build.program(target), pattern, environment) != 0:
+        raise Problem(f"{target}: {pattern} fails without any mutation")
+
+
+def check_unmutated(build, mutations, scratch, jobs):
     environment = environment_in(scratch)
-    by_target = {}
-    for m in mutations:
-        by_target.setdefault(m.target, set()).add(m.filter)
-    for target, filters in by_target.items():
-        for pattern in sorted(filters):
-            listed = subprocess.run(
-                [build.program(target), "--gtest_list_tests",
-                 f"--gtest_filter={pattern}"],
-                check=True, capture_output=True, text=True).stdout
-            if "  " not in listed:
-                raise Problem(f"{target}: no test is called {pattern}")
-        together = ":".join(sorted(filters))
-        if run_test(build.program(target), together, environment) != 0:
-            raise Problem(f"{target}: a named test fails without any mutation")
+    wanted = sorted({(m.target, m.filter) for m in mutations})
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for done in [pool.submit(check_filter, build, *each, environment)
+                     for each in wanted]:
+            done.result()
 
 
 def run_mutant(build, m, scratch):
@@ -223,7 +225,7 @@ def main():
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
-        check_unmutated(build, mutations, scratch)
+        check_unmutated(build, mutations, scratch, arguments.jobs)
         left = run_all(build, mutations, scratch, arguments.jobs)
     finally:
         shutil.rmtree(scratch)
