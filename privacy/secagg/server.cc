@@ -251,7 +251,7 @@ SecAggServer::Actions SecAggServer::Unusable(uint32_t index, absl::Time now) {
     return Fail(v1::INTERNAL, "the upload of a survivor is damaged");
   }
   state_->members[index].unusable = true;
-  return Timer(now);
+  return Lost(index, now);
 }
 
 SecAggServer::Actions SecAggServer::Timer(absl::Time now) {

@@ -153,9 +153,10 @@ class SecAggServer {
   // restart forgets that it was lost.
   Actions Lost(uint32_t index, absl::Time now);
   // The upload of this member cannot be folded (padding bits set, blob
-  // damaged): before the freeze it is as if it had not come. The input that
-  // closes its phase is frozen by the call that takes it; later the session
-  // ends with INTERNAL, so nothing but a damaged disk may show that late.
+  // damaged): before the freeze the member counts as Lost, and its input does
+  // not count if it was taken. The input that closes its phase is frozen by the
+  // call that takes it; later the session ends with INTERNAL, so nothing but a
+  // damaged disk may show that late.
   Actions Unusable(uint32_t index, absl::Time now);
   Actions Timer(absl::Time now);
   // The member's stream is new: what the current phase sent it, again, while it
