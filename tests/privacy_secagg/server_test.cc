@@ -173,18 +173,21 @@ TEST(SecAggServerTest, TheShellCanEndTheSessionOnce) {
   }
 }
 
+// Also where a call folds an input and closes its phase with it.
 TEST(SecAggServerTest, RowsComeBeforeWhatTheyAllow) {
   Harness session(FleetOfFive(), Five());
   session.to_server = [&](uint32_t index, Message& message) {
-    const auto actions = session.server->Handle(index, message, session.now);
+    auto actions = session.server->Handle(index, message, session.now);
     bool effects = false;
     for (const auto& action : actions) {
       EXPECT_FALSE(effects && action.kind == Kind::kRecord);
       effects |= action.kind != Kind::kRecord;
     }
+    session.Perform(std::move(actions));
     return false;
   };
   session.Run();
+  EXPECT_TRUE(session.Committed());
 }
 
 }  // namespace
