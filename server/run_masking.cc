@@ -104,8 +104,8 @@ void Run::Pause(const std::string& reason, absl::Time now, Batch& batch) {
       reason, masking_.spent.size());
   round_.reset();
   Say(now,
-      fmt::format("paused: {}. `edgetune run override {} --release-key F` lets "
-                  "them contribute once more; `run stop` ends the run",
+      fmt::format("paused: {}. `edgetune run override {} --kit KIT` lets them "
+                  "contribute once more; `run stop` ends the run",
                   row_.detail, ShortId(id())),
       batch, true);
 }

@@ -162,8 +162,9 @@ def stop(process, how=signal.SIGTERM):
 def freeze(process):
     """The process does nothing more until `thaw`; its connections stay."""
     process.send_signal(signal.SIGSTOP)
-    # Signals arrive when they arrive: only a stopped child is waited for here.
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    # Signals take their time.
+    now = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert now.si_code == os.CLD_STOPPED, f"it has ended: {now}"
 
 
 def thaw(process):

@@ -117,8 +117,8 @@ class MaskedFleetTest(FleetTestCase):
             self.assertGreaterEqual(group["signers"], group["threshold"])
         return group["session"], data["attempt"]
 
-    def assert_refused(self, run, receipt, device, why, log=True):
-        code, _, error = self.verify(run, receipt, device, log)
+    def assert_refused(self, run, receipt, device, why):
+        code, _, error = self.verify(run, receipt, device)
         self.assertNotEqual(code, 0, f"{device}, {receipt.name}")
         self.assertIn(why, error)
 
@@ -153,13 +153,17 @@ class MaskedFleetTest(FleetTestCase):
         fleet.start_server()
         clients = self.start_idle_clients(self.devices)
         run = fleet.submit(fleet.write_run(
-            "run", RUN.replace("steps = 3", "steps = 200").replace("count = 2", "count = 1")
+            "run", RUN.replace("steps = 3", "steps = 60").replace("count = 2", "count = 1")
             .replace('"1m"', '"5s"')))
-        self.wait_for_log(f"{early}.log", "training 200 steps")
+        self.wait_for_log(f"{early}.log", "training 60 steps")
+        freeze(clients[early])
+        OpenPhase(fleet, clients, run, stopped=early, other=held).wait_for_the_rest()
+        freeze(clients[held])
         stop(clients[early], signal.SIGKILL)
-        freeze(clients[late])
-        phase = OpenPhase(fleet, clients, run, stopped=late, other=held)
-        for name in (SHARES, ACKS, INPUT):
+        self.assertNotIn("trained 60 steps", fleet.log(f"{early}.log"))
+        fleet.wait_for_run(run, lambda s: s["phase"] == SHARES)
+        phase = OpenPhase(fleet, clients, run, stopped=held, other=late)
+        for name in (ACKS, INPUT):
             phase.go_to(name)
         self.assertEqual(phase.stopped, held)
         # All but `held` handed in their vectors.
@@ -188,26 +192,40 @@ class MaskedFleetTest(FleetTestCase):
             self.assert_refused(run, receipt, early, "is in no cohort")
         self.assertEqual(self.spent(early), [])
 
-    def test_ServerKilledInEveryPhaseOfARound(self):
+    def test_ServerKilledBeforeInputIsAskedFor(self):
+        self.kill_server_in(["training", SHARES, ACKS])
+
+    def test_ServerKilledOnceInputIsAskedFor(self):
+        self.kill_server_in([INPUT, SURVIVORS, UNMASK])
+
+    def kill_server_in(self, phases):
+        """Of the first round; keys come while it is "training"."""
         fleet = self.fleet
         server = fleet.start_server()
         clients = self.start_idle_clients(self.devices)
         freeze(clients["device-1"])
         run = fleet.submit(fleet.write_run("run", RUN.replace('"2s"', '"10m"')))
         phase = OpenPhase(fleet, clients, run, stopped="device-1", other="device-2")
-        killed_in = [phase.wait_for_the_rest()["phase"]]
-        server = self.replace(server)
-        for name in PHASES:
-            killed_in.append(phase.go_to(name)["phase"])
-            server = self.replace(server)
-            self.assertEqual(fleet.show(run)["phase"], name)
+        status = phase.wait_for_the_rest()
+        killed_in = []
+        for following in [*PHASES, None]:
+            if status["phase"] in phases:
+                killed_in.append(status["phase"])
+                server = self.replace(server)
+                self.assertEqual(fleet.show(run)["phase"], status["phase"])
+            if following is not None:
+                status = phase.go_to(following)
         thaw(clients[phase.stopped])
-        # The keys come while the round trains.
-        self.assertEqual(killed_in, ["training", *PHASES])
+        self.assertEqual(killed_in, phases)
         self.assert_finished(fleet.wait_ended(run), 2)
-
+        for name in PHASES[1:]:
+            self.assertIn(f"round 0: {name}\n", fleet.log("server.log"))
         for client in clients.values():
             stop(client)
+        self.assert_contributed_once(run)
+
+    def assert_contributed_once(self, run):
+        """Each device from each adapter, in the sessions of the receipts."""
         sessions = []
         for receipt in self.download(run):
             session, attempt = self.assert_holds(run, receipt, self.devices, 6, 6)
@@ -218,8 +236,6 @@ class MaskedFleetTest(FleetTestCase):
             contributions = self.spent(device)
             self.assertEqual([session for _, session in contributions], sessions, device)
             self.assertEqual(len({adapter for adapter, _ in contributions}), 3, device)
-        for name in PHASES[1:]:
-            self.assertIn(f"round 0: {name}\n", fleet.log("server.log"))
 
     def replace(self, server):
         """Kills the server and starts another one in its place."""
