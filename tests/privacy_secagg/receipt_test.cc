@@ -218,7 +218,10 @@ INSTANTIATE_TEST_SUITE_P(
                 };
               },
               "a roster's head"},
-        Fault{"SumsCouldWrap", InReceipt<[](auto& r) { r.set_bits(17); }>,
+        Fault{"NoSuchRing", InReceipt<[](auto& r) {
+                r.set_bits(17);
+                r.set_scale((65535.0 - r.n_max()) / (r.n_max() * r.bound()));
+              }>,
               "could wrap"},
         Fault{"OtherScale",
               InReceipt<[](auto& r) { r.set_scale(r.scale() * 2); }>,
@@ -341,6 +344,10 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"SignerBeyondTheCohort",
               InSealed<[](auto& g) { g.mutable_signatures(2)->set_index(4); }>,
               "not among the survivors"},
+        Fault{
+            "SignerFarBeyondTheCohort",
+            InSealed<[](auto& g) { g.mutable_signatures(2)->set_index(~0u); }>,
+            "not among the survivors"},
         Fault{"SignerNotASurvivor", InGroup<[](auto& g) {
                 g.set_u3(BitmapOf({1, 1, 1, 0}));
               }>,
