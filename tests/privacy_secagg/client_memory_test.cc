@@ -224,9 +224,9 @@ TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryWhenItIsEnded) {
   RememberingRandom random(1000);
   ByHand hand(random);
   RunUntil(Body::kShares, hand.session);
-  EXPECT_GE(CountInMemory(random), 1u);
+  EXPECT_GE(CountInMemory(random.drawn), 1u);
   hand.session.clients[kVictim].party->End();
-  EXPECT_EQ(CountInMemory(random), 0u);
+  EXPECT_EQ(CountInMemory(random.drawn), 0u);
 }
 
 // Kilobytes of a line such as "VmHWM:  1234 kB".
