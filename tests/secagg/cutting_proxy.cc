@@ -84,7 +84,9 @@ void CuttingProxy::Relay(int client, int server) {
   uint64_t left = cut_after_.exchange(0);
   const bool cuts = left > 0;
   while (!stopped_) {
-    pollfd both[] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
+    const bool spent = cuts && left == 0;
+    if (spent && !halts_) return;
+    pollfd both[] = {{spent ? -1 : client, POLLIN, 0}, {server, POLLIN, 0}};
     if (poll(both, 2, kPollMs) <= 0) continue;
     if (both[0].revents != 0) {
       const ssize_t got = recv(client, buffer.data(), buffer.size(), 0);
@@ -93,7 +95,6 @@ void CuttingProxy::Relay(int client, int server) {
       if (cuts) pass = std::min<uint64_t>(pass, left);
       if (!WriteAll(server, buffer.data(), pass)) return;
       left -= cuts ? pass : 0;
-      if (cuts && left == 0) return;
     }
     if (both[1].revents != 0) {
       const ssize_t got = recv(server, buffer.data(), buffer.size(), 0);
