@@ -143,7 +143,8 @@ const Signers& TheSigners() {
 }
 
 absl::Time DocumentTime() {
-  return absl::FromUnixMillis(ValidPlan().header().issued_ms() + 1000);
+  static const int64_t issued_ms = ValidPlan().header().issued_ms();
+  return absl::FromUnixMillis(issued_ms + 1000);
 }
 
 void LinkAssignment(v1::Assignment& assignment) {

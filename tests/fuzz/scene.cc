@@ -88,27 +88,28 @@ SecAggServer Scene::ServerIn(SecAggServer::Phase phase) const {
   return SecAggServer::Restore(ServerOptions(), cohort_, past, actions).value();
 }
 
-v1::SecAggServerMessage Scene::Down(
+const v1::SecAggServerMessage& Scene::Down(
     uint32_t member, v1::SecAggServerMessage::BodyCase body) const {
   for (const auto& [index, message] : down_) {
     if (index == member && message.body_case() == body) return message;
   }
-  return {};
+  return v1::SecAggServerMessage::default_instance();
 }
 
-v1::SecAggClientMessage Scene::Up(
+const v1::SecAggClientMessage& Scene::Up(
     uint32_t member, v1::SecAggClientMessage::BodyCase body) const {
   for (const auto& [index, message] : up_) {
     if (index == member && message.body_case() == body) return message;
   }
-  return {};
+  return v1::SecAggClientMessage::default_instance();
 }
 
-Device::Device(const Scene& scene, SecAggClient::Phase phase)
-    : session_(scene.fleet(), scene.options()) {
+Device::Device(const Scene& scene, SecAggClient::Phase phase) {
+  constexpr uint32_t kMe = Scene::kVictim;
+  Harness::MakeClient(scene.fleet(), scene.options(), kMe, client_);
   using Phase = SecAggClient::Phase;
   using Body = v1::SecAggServerMessage::BodyCase;
-  party().Start(session_.clients[kMe].input);
+  party().Start(client_.input);
   for (const Body body :
        {Body::kCohort, Body::kShares, Body::kOpen, Body::kFreeze}) {
     if (party().phase() == phase) break;

@@ -43,12 +43,12 @@ class Scene {
   // As a coordinator that was restarted in the middle of it.
   secagg::SecAggServer ServerIn(secagg::SecAggServer::Phase phase) const;
   // What was told to and by a member; empty messages where nothing was.
-  v1::SecAggServerMessage Down(uint32_t member,
-                               v1::SecAggServerMessage::BodyCase body) const;
-  v1::SecAggClientMessage Up(uint32_t member,
-                             v1::SecAggClientMessage::BodyCase body) const;
+  const v1::SecAggServerMessage& Down(
+      uint32_t member, v1::SecAggServerMessage::BodyCase body) const;
+  const v1::SecAggClientMessage& Up(
+      uint32_t member, v1::SecAggClientMessage::BodyCase body) const;
   // A session that can begin like this one.
-  secagg::Harness::Options options() const { return options_; }
+  const secagg::Harness::Options& options() const { return options_; }
 
  private:
   explicit Scene(uint32_t n);
@@ -64,19 +64,20 @@ class Scene {
   std::vector<std::pair<uint32_t, v1::SecAggClientMessage>> up_;
 };
 
-// Member kVictim of a scene, alive and in a phase of its session.
+// Member kVictim of a scene, alive and in a phase of its session. Does not
+// move.
 class Device {
  public:
   Device(const Scene& scene, secagg::SecAggClient::Phase phase);
-  secagg::SecAggClient& party() { return *session_.clients[kMe].party; }
+  Device(const Device&) = delete;
+  secagg::SecAggClient& party() { return *client_.party; }
   // Tells it a message and looks at what it does: whatever it is told, it
   // leaves with a code of the protocol, shows nothing then, and never shows
   // both kinds of share.
   secagg::SecAggClient::Actions Tell(const v1::SecAggServerMessage& message);
 
  private:
-  static constexpr uint32_t kMe = Scene::kVictim;
-  secagg::Harness session_;
+  secagg::Harness::Client client_;
 };
 
 // The same for what a coordinator does with a message.

@@ -47,6 +47,10 @@ RingVector RandomInput(const MaskedShape& shape, const Digest& manifest,
   return Quantize(shape, input, CanaryOf(manifest), random).value();
 }
 
+Digest ManifestOf(const Harness::Options& options) {
+  return ManifestDigest("manifest " + std::to_string(options.seed));
+}
+
 }  // namespace
 
 size_t Runs(size_t in_short, size_t in_long) {
@@ -57,18 +61,21 @@ size_t Runs(size_t in_short, size_t in_long) {
 
 Harness::Harness(const Fleet& f, Options o)
     : fleet(f), options(std::move(o)), network_(Seeded(options.seed * 2 + 1)) {
-  manifest = ManifestDigest("manifest " + std::to_string(options.seed));
+  manifest = ManifestOf(options);
   deadlines_.shares = now + absl::Seconds(20);
   deadlines_.acks = now + absl::Seconds(40);
   deadlines_.input = now + absl::Seconds(60);
   deadlines_.survivors = now + absl::Seconds(80);
   deadlines_.unmask = now + absl::Seconds(100);
   clients.resize(options.n);
-  for (uint32_t i = 0; i < options.n; ++i) MakeClient(i);
+  for (uint32_t i = 0; i < options.n; ++i) {
+    MakeClient(fleet, options, i, clients[i]);
+  }
 }
 
-void Harness::MakeClient(uint32_t i) {
-  Client& client = clients[i];
+void Harness::MakeClient(const Fleet& fleet, const Options& options, uint32_t i,
+                         Client& client) {
+  const Digest manifest = ManifestOf(options);
   client.random.emplace(Seeded(options.seed * 1000 + i * 2));
   client.input = RandomInput(options.shape, manifest, *client.random);
   SecAggClient::Options party;

@@ -71,6 +71,10 @@ class Harness {
   };
 
   Harness(const Fleet& fleet, Options options);
+  // Member i of every harness that is made with these, by itself; it borrows
+  // from the fleet and from `client`, which must not move.
+  static void MakeClient(const Fleet& fleet, const Options& options, uint32_t i,
+                         Client& client);
 
   // Bends one message; false: it does not arrive. Called before the network.
   std::function<bool(uint32_t, v1::SecAggServerMessage&)> to_client;
@@ -137,7 +141,6 @@ class Harness {
     std::shared_ptr<const v1::SecAggClientMessage> up;
   };
 
-  void MakeClient(uint32_t i);
   void Perform(uint32_t index, SecAggClient::Actions actions);
   void PerformOne(SecAggServer::Action& action);
   void Take(SecAggServer::Action& action);
