@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
 #include <fstream>
 
 #include "privacy/crypto/key_agreement.h"
 #include "privacy/secagg/shamir.h"
 #include "tests/privacy_secagg/bend.h"
+#include "tests/privacy_secagg/memory_search.h"
 
 namespace edgetune::secagg {
 namespace {
@@ -17,10 +17,7 @@ namespace {
 using testing::ElementsAre;
 using Body = v1::SecAggClientMessage;
 
-// Secrets to look for are kept changed, so that they are not found here.
-char Changed(char byte) { return static_cast<char>(byte ^ 0x5A); }
-
-// Gives out bytes and keeps them, changed, to look for them later.
+// Gives out bytes and keeps them, hidden, to look for them later.
 class RememberingRandom final : public RandomSource {
  public:
   explicit RememberingRandom(int calls) : calls_left(calls) {}
@@ -31,7 +28,7 @@ class RememberingRandom final : public RandomSource {
     for (size_t at = 0; at + 32 <= out.size(); at += 32) {
       std::string& kept = drawn.emplace_back();
       for (size_t i = 0; i < 32; ++i) {
-        kept.push_back(Changed(static_cast<char>(out[at + i])));
+        kept.push_back(static_cast<char>(out[at + i] ^ kHidden));
       }
     }
     return absl::OkStatus();
@@ -96,47 +93,9 @@ TEST(SecAggClientMemoryTest, A28WithoutRandomnessItDoesNotAdvertise) {
   }
 }
 
-// Writable memory of this process, region by region.
-std::vector<std::span<const char>> WritableMemory() {
-  std::vector<std::span<const char>> regions;
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    uintptr_t begin = 0, end = 0;
-    char mode[5] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, mode) != 3) {
-      continue;
-    }
-    if (std::string_view(mode) != "rw-p") continue;
-    regions.emplace_back(reinterpret_cast<const char*>(begin), end - begin);
-  }
-  return regions;
-}
-
-// How many of these, which are kept changed, lie in memory as they were.
+// How many of these, which are kept hidden, lie in memory as they were.
 size_t CountInMemory(const std::vector<std::string>& secrets) {
-  size_t found = 0;
-  for (const std::string& kept : secrets) {
-    // Put together a byte at a time and wiped, so that it finds itself once at
-    // most: in this array, which is not searched.
-    char secret[32];
-    for (size_t i = 0; i < 32; ++i) {
-      secret[i] = Changed(kept[i]);
-    }
-    for (const auto& region : WritableMemory()) {
-      for (const char* at = region.data();;) {
-        at = static_cast<const char*>(memmem(
-            at, region.data() + region.size() - at, secret, sizeof(secret)));
-        if (at == nullptr) break;
-        if (at != secret) {
-          ++found;
-          break;
-        }
-        ++at;
-      }
-    }
-    WipeBytes({reinterpret_cast<uint8_t*>(secret), sizeof(secret)});
-  }
-  return found;
+  return std::ranges::count_if(secrets, IsInMemory);
 }
 
 // Secret keys, the seed and the polynomials' coefficients are draws of 32
@@ -163,7 +122,7 @@ TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterTheLastAnswer) {
   EXPECT_EQ(after, 0u);
 }
 
-// The victim's share of a dealer's mask key, changed: what comes of the
+// The victim's share of a dealer's mask key, hidden: what comes of the
 // dealer's draws in the order in which a client makes them.
 std::string ShareOfMaskKey() {
   SeededRandom draws = Seeded(77);
@@ -174,11 +133,11 @@ std::string ShareOfMaskKey() {
   const auto seed = RandomSecret(draws, kSecretSize);
   EXPECT_TRUE(ShareSecret(*seed, 4, 5, draws).ok());
   const auto shares = ShareSecret(mask_key->secret(), 4, 5, draws);
-  std::string changed;
+  std::string hidden;
   for (const uint8_t byte : (*shares)[kVictim].bytes()) {
-    changed.push_back(Changed(static_cast<char>(byte)));
+    hidden.push_back(static_cast<char>(byte ^ kHidden));
   }
-  return changed;
+  return hidden;
 }
 
 // Of a survivor the answer to R5 shows a share of the seed. With the other kind

@@ -5,8 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "tests/privacy_secagg/bend.h"
 
 namespace edgetune::secagg {
@@ -288,53 +286,6 @@ TEST(SecAggServerTest, A17SharesOfTheWrongKindAreRefused) {
   ASSERT_THAT(session.refusals, SizeIs(1));
   EXPECT_EQ(session.refusals[0].code, v1::LENGTH);
   EXPECT_TRUE(session.Committed());
-}
-
-size_t ResidentMegabytes() {
-  std::ifstream statm("/proc/self/statm");
-  size_t all = 0, resident = 0;
-  statm >> all >> resident;
-  return resident * 4096 >> 20;
-}
-
-// The message itself is the shell's; what it costs the coordinator is nothing.
-TEST(SecAggServerTest, A17AMillionFieldsCostNoMemory) {
-  Harness session(FleetOfFive(), Five());
-  session.Begin();
-  Message message;
-  message.mutable_shares()->set_session(BytesOf(session.server->session()));
-  for (int i = 0; i < 1'000'000; ++i) {
-    message.mutable_shares()->add_ciphertexts();
-  }
-  const size_t before = ResidentMegabytes();
-  for (int i = 0; i < 20; ++i) session.Inject(kVictim, message);
-  EXPECT_LT(ResidentMegabytes(), before + 16);
-  EXPECT_THAT(session.refusals, SizeIs(20));
-}
-
-// The same answer as often as its member likes: its shares are kept once.
-TEST(SecAggServerTest, A17AnAnswerThatComesAgainAndAgainCostsNoMemory) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep for a while what was freed";
-#endif
-  static const Fleet fleet({.size = 30});
-  Harness::Options options = Five();
-  options.n = 30;
-  options.shape = ShapeWithLanes(20, 30, 4);
-  Harness session(fleet, options);
-  Message answer;
-  session.to_server = [&](uint32_t index, Message& message) {
-    if (index != kVictim || !message.has_unmask()) return !message.has_unmask();
-    answer = message;
-    return true;
-  };
-  session.Begin();
-  while (!answer.has_unmask() || session.server->Awaits(kVictim)) {
-    session.Step();
-  }
-  const size_t before = ResidentMegabytes();
-  for (int i = 0; i < 10'000; ++i) session.Inject(kVictim, answer);
-  EXPECT_LT(ResidentMegabytes(), before + 16);
 }
 
 }  // namespace

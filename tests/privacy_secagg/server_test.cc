@@ -173,6 +173,23 @@ TEST(SecAggServerTest, TheShellCanEndTheSessionOnce) {
   }
 }
 
+// Nobody reads them, and they cost space.
+TEST(SecAggServerTest, A17UnknownFieldsAreNotRecorded) {
+  Harness session(FleetOfFive(), Five());
+  session.to_server = [](uint32_t, Message& message) {
+    message.GetReflection()->MutableUnknownFields(&message)->AddLengthDelimited(
+        999, "an unknown field");
+    return true;
+  };
+  session.Run();
+  ASSERT_TRUE(session.Committed());
+  for (const auto& batch : session.batches) {
+    for (const SecAggServer::Record& record : batch) {
+      EXPECT_EQ(record.bytes.find("an unknown field"), std::string::npos);
+    }
+  }
+}
+
 // Also where a call folds an input and closes its phase with it.
 TEST(SecAggServerTest, RowsComeBeforeWhatTheyAllow) {
   Harness session(FleetOfFive(), Five());
