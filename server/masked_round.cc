@@ -175,7 +175,8 @@ void MaskedRound::Handle(const std::string& device,
   Server& server = *groups_[place->group].server;
   if (message.has_input() && ExpectsInput(device)) {
     const absl::Status form = CheckForm(message.input());
-    if (!form.ok()) {
+    // Other errors are the disk's: folding meets them again.
+    if (absl::IsInvalidArgument(form)) {
       NoteUnreadable(device, form);
       return Perform(place->group, server.Unusable(place->index, now), now,
                      batch);

@@ -164,10 +164,8 @@ absl::Status LoadDocuments(Transaction& transaction, const std::string& run_id,
                         {Bytes(run_id)}));
   for (const Row& row : receipts) {
     RowReader in("secagg_receipts", row);
-    const auto digest = DigestFromBytes(in.Bytes());
-    if (!digest.ok()) in.Fail();
+    stored.receipts.push_back(in.Digest());
     EDGETUNE_RETURN_IF_ERROR(in.status());
-    stored.receipts.push_back(*digest);
   }
   return absl::OkStatus();
 }

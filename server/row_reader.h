@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "storage/blob_store.h"
 #include "storage/database.h"
 
 namespace edgetune {
@@ -22,6 +23,12 @@ class RowReader {
   std::string Bytes() {
     const Blob* blob = Next<Blob>();
     return blob == nullptr ? "" : blob->bytes;
+  }
+  // A SHA-256 digest.
+  edgetune::Digest Digest() {
+    const auto digest = DigestFromBytes(Bytes());
+    if (!digest.ok()) Fail();
+    return digest.value_or(edgetune::Digest());
   }
   std::string Text() {
     const std::string* text = Next<std::string>();

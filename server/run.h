@@ -78,8 +78,8 @@ class Run {
   bool IsPaused() const {
     return row_.state == v1::RunStatus::PAUSED_NEEDS_OVERRIDE;
   }
-  // Goes on when enough of the idle devices have not contributed yet; takes
-  // none.
+  // Of a paused run: goes on when enough of the idle devices have not
+  // contributed yet; takes none.
   void OfferWhilePaused(std::vector<std::string> idle, absl::Time now,
                         Batch& batch);
   void StreamUp(const std::string& device, absl::Time now, Batch& batch);

@@ -126,7 +126,6 @@ void Run::Override(const v1::Envelope& envelope, absl::Time now, Batch& batch) {
 
 void Run::OfferWhilePaused(std::vector<std::string> idle, absl::Time now,
                            Batch& batch) {
-  if (!IsPaused()) return;
   const size_t fresh = Maskable(std::move(idle)).size();
   if (fresh < RoundOptions().quorum) return;
   Say(now,

@@ -263,7 +263,7 @@ absl::StatusOr<RosterGuard::Mark> LoadRosterMark(Transaction& transaction) {
   for (const Row& row : rows) {
     RowReader in("roster_mark", row);
     mark.version = static_cast<uint64_t>(in.Integer());
-    EDGETUNE_ASSIGN_OR_RETURN(mark.payload, DigestFromBytes(in.Bytes()));
+    mark.payload = in.Digest();
     EDGETUNE_RETURN_IF_ERROR(in.status());
   }
   return mark;
@@ -305,8 +305,8 @@ absl::StatusOr<std::vector<Digest>> LoadUnneeded(Transaction& transaction) {
   std::vector<Digest> digests;
   for (const Row& row : rows) {
     RowReader in("unneeded", row);
-    EDGETUNE_ASSIGN_OR_RETURN(digests.emplace_back(),
-                              DigestFromBytes(in.Bytes()));
+    digests.push_back(in.Digest());
+    EDGETUNE_RETURN_IF_ERROR(in.status());
   }
   return digests;
 }

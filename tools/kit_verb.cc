@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "privacy/identity/enrollment_kit.h"
+#include "privacy/identity/kit.h"
 #include "privacy/identity/renewal.h"
 #include "tools/verbs.h"
 
@@ -55,11 +56,12 @@ absl::Status Show(const Options& options, const Output& output) {
 
 absl::Status Renew(const Options& options, const Output& output) {
   const absl::Time now = absl::Now();
-  EDGETUNE_ASSIGN_OR_RETURN(const KitStatus old, ReadKitStatus(options.kit));
+  // Not its certificate: a damaged one is a reason to renew.
+  EDGETUNE_ASSIGN_OR_RETURN(const KitFacts facts, ReadKitFacts(options.kit));
   absl::Duration life = absl::Hours(24 * options.days);
   if (options.days == 0) {
-    life = old.identity.role == PartyRole::kDevice ? kDeviceCertificateLife
-                                                   : kServerCertificateLife;
+    life = facts.identity.role == PartyRole::kDevice ? kDeviceCertificateLife
+                                                     : kServerCertificateLife;
   }
   EDGETUNE_ASSIGN_OR_RETURN(
       const KitStatus kit,

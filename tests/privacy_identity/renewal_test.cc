@@ -51,6 +51,14 @@ TEST_F(RenewalTest, EveryRoleIsGoodAgainAfterItsEnd) {
   EXPECT_EQ(kit->ReadExpiries()->at("d1"), later + kYear);
 }
 
+TEST_F(RenewalTest, ADamagedCertificateIsReplaced) {
+  WriteText(server() + "/tls.pem", "nothing");
+  ASSERT_FALSE(LoadKit(server(), PartyRole::kServer, kNow).ok());
+  const auto renewed = RenewKit(server(), enroll(), kYear, kNow);
+  ASSERT_TRUE(renewed.ok()) << renewed.status();
+  EXPECT_TRUE(LoadKit(server(), PartyRole::kServer, kNow).ok());
+}
+
 TEST_F(RenewalTest, ARevokedOrUnknownDeviceStaysOut) {
   const std::string before = ReadText(device() + "/tls.pem");
   SetStatus(OpenEnroll(), v1::RosterEntry::REVOKED);

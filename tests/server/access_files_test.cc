@@ -252,5 +252,16 @@ TEST_F(AccessFilesTest, AServerWithoutItsDenyListDoesNotStart) {
             ErrorKind::kConfig);
 }
 
+TEST_F(AccessFilesTest, AMarkThatIsNotOneStopsTheProcess) {
+  ASSERT_TRUE(server_.database()
+                  .Run([](Transaction& transaction) {
+                    return transaction.Execute(
+                        "UPDATE roster_mark SET payload = zeroblob(31)");
+                  })
+                  .ok());
+  EXPECT_TRUE(absl::IsDataLoss(Restart()));
+  EXPECT_EQ(fatal_, 1);
+}
+
 }  // namespace
 }  // namespace edgetune

@@ -170,6 +170,9 @@ class EnrollmentTest(unittest.TestCase):
         self.device("publish", "--to", self.published)
         _, port = self.start_serve()
         enroll = ("--enroll-kit", self.kits / "enroll")
+        (self.kits / "operator/tls.pem").write_text("damaged")
+        self.kit("show", self.kits / "operator", code=2)
+        self.kit("renew", self.kits / "operator", *enroll)
         for name in ("enroll", "server", "operator", "devices/device-1"):
             before = self.expiry(self.kits / name)
             self.kit("renew", self.kits / name, *enroll, "--days", 400)
