@@ -5,6 +5,7 @@
 #include <malloc.h>
 
 #include <fstream>
+#include <latch>
 #include <optional>
 
 #include "privacy/secagg/encoding.h"
@@ -269,24 +270,29 @@ TEST(EvilMessagesTest, A30AReportInTheClearIsRefused) {
 TEST(EvilMessagesTest, A30ALossIsNotShown) {
   TlsWorld world(5);
   ScriptedDevice& open = world.device(kLiar);
-  std::optional<v1::ClientStatus> shown;
+  std::latch looked_at(1);
+  bool told = false;
   open.to_server = [&](Body& message) {
-    if (!message.has_advertise() || shown.has_value()) return true;
+    if (!message.has_advertise() || told) return true;
+    told = true;
     v1::ClientMessage progress;
     *progress.mutable_progress()->mutable_session() = open.session_key();
     progress.mutable_progress()->set_phase(v1::Progress::TRAINING);
     progress.mutable_progress()->set_step(7);
     progress.mutable_progress()->set_loss(3.5);
     open.SendRaw(progress);
-    world.WaitUntil([&](const v1::RunStatus& status) {
-      for (const v1::ClientStatus& client : status.clients()) {
-        if (client.step() == 7) shown = client;
-      }
-      return shown.has_value();
-    });
+    looked_at.wait();
     return true;
   };
   world.Submit();
+  std::optional<v1::ClientStatus> shown;
+  world.WaitUntil([&](const v1::RunStatus& status) {
+    for (const v1::ClientStatus& client : status.clients()) {
+      if (client.step() == 7) shown = client;
+    }
+    return shown.has_value();
+  });
+  looked_at.count_down();
   EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
   ASSERT_TRUE(shown.has_value());
   EXPECT_EQ(shown->device_id(), open.member.name);

@@ -20,7 +20,8 @@ namespace edgetune::testing {
 // The real coordinator behind its real door, and devices that a test scripts;
 // all of them are asked in the first attempt of a round. Rounds of equal
 // weights in a ring of 16 bits: a sum that is off by one shows in the adapter.
-// Nothing waits for a deadline: devices answer or go. One thread.
+// Nothing waits for a deadline: devices answer or go. One thread: the hooks of
+// devices, which run before Submit returns too, use the coordinator at most.
 class TlsWorld {
  public:
   explicit TlsWorld(uint32_t size);
