@@ -177,6 +177,8 @@ class Run {
   void AdoptRoster();
   bool InMasking(const std::string& device) const;
   bool ExpectsMasked(const std::string& device, const v1::UploadKey& key) const;
+  // Whether somebody has sent one of the two keys already.
+  bool HasKeyOf(const v1::CohortEntry& entry) const;
   void HandleAdvertise(const std::string& device, const v1::AdvertiseKeys& keys,
                        absl::Time now, Batch& batch);
   bool HasUpload(const std::string& device, const v1::MaskedInput& input,

@@ -226,6 +226,14 @@ void Run::HandleSecAgg(const std::string& device,
   AfterMasked(now, batch);
 }
 
+bool Run::HasKeyOf(const v1::CohortEntry& entry) const {
+  return std::ranges::any_of(masking_.keys, [&](const auto& known) {
+    const auto& [device, other] = known;
+    return entry.c_pk() == other.c_pk() || entry.c_pk() == other.s_pk() ||
+           entry.s_pk() == other.c_pk() || entry.s_pk() == other.s_pk();
+  });
+}
+
 void Run::HandleAdvertise(const std::string& device,
                           const v1::AdvertiseKeys& keys, absl::Time now,
                           Batch& batch) {
@@ -250,6 +258,9 @@ void Run::HandleAdvertise(const std::string& device,
           secagg::ManifestDigest(manifest_.payload()),
           roster_->roster.Member(*at), roster_->roster.Prove(*at), keys);
     }
+  }
+  if (entry.ok() && HasKeyOf(*entry)) {
+    entry = secagg::AbortError(v1::DUP_KEY, "a key of another member");
   }
   if (entry.ok()) {
     masking_.keys[device] = *entry;

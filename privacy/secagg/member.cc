@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "base/status.h"
+#include "privacy/crypto/key_agreement.h"
 #include "privacy/crypto/signature.h"
 #include "privacy/secagg/encoding.h"
 
@@ -25,21 +27,6 @@ absl::Status CheckLengths(const v1::AdvertiseKeys& message) {
   EDGETUNE_RETURN_IF_ERROR(CheckSize(message.s_pk(), kKeyBytes, "s_pk"));
   EDGETUNE_RETURN_IF_ERROR(CheckSize(message.nonce(), kNonceBytes, "nonce"));
   return CheckSize(message.signature(), kSignatureBytes, "signature");
-}
-
-v1::CohortEntry EntryOf(const RosterMember& member, const RosterProof& proof,
-                        const v1::AdvertiseKeys& message) {
-  v1::CohortEntry entry;
-  entry.set_client_id(member.id.data(), member.id.size());
-  entry.set_c_pk(message.c_pk());
-  entry.set_s_pk(message.s_pk());
-  entry.set_nonce(message.nonce());
-  entry.set_signature(message.signature());
-  entry.set_identity_key(member.identity_key);
-  entry.set_enrolled_ms(member.enrolled_ms);
-  entry.set_leaf_index(proof.index);
-  for (const Digest& sibling : proof.path) entry.add_proof(BytesOf(sibling));
-  return entry;
 }
 
 }  // namespace
@@ -86,6 +73,29 @@ std::string BytesOf(const Digest& digest) {
   return std::string(digest.begin(), digest.end());
 }
 
+bool IsOfLowOrder(std::string_view key) {
+  // Secrets are multiples of 8 once clamped, so any of them shows it.
+  const std::array<uint8_t, kX25519Bytes> any = {};
+  const auto secret = X25519Key::FromSecret(any);
+  return secret.ok() &&
+         absl::IsInvalidArgument(secret->Agree(ByteSpan(key)).status());
+}
+
+v1::CohortEntry MakeEntry(const RosterMember& member, const RosterProof& proof,
+                          const v1::AdvertiseKeys& message) {
+  v1::CohortEntry entry;
+  entry.set_client_id(member.id.data(), member.id.size());
+  entry.set_c_pk(message.c_pk());
+  entry.set_s_pk(message.s_pk());
+  entry.set_nonce(message.nonce());
+  entry.set_signature(message.signature());
+  entry.set_identity_key(member.identity_key);
+  entry.set_enrolled_ms(member.enrolled_ms);
+  entry.set_leaf_index(proof.index);
+  for (const Digest& sibling : proof.path) entry.add_proof(BytesOf(sibling));
+  return entry;
+}
+
 absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
     const Digest& manifest, const RosterMember& member,
     const RosterProof& proof, const v1::AdvertiseKeys& message) {
@@ -100,7 +110,13 @@ absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
                    message.signature())) {
     return AbortError(v1::BAD_SIGNATURE, "advertised keys");
   }
-  return EntryOf(member, proof, message);
+  if (message.c_pk() == message.s_pk()) {
+    return AbortError(v1::DUP_KEY, "one key for both uses");
+  }
+  if (IsOfLowOrder(message.c_pk()) || IsOfLowOrder(message.s_pk())) {
+    return AbortError(v1::COHORT_INVALID, "a key of low order");
+  }
+  return MakeEntry(member, proof, message);
 }
 
 absl::Status CheckEntrySizes(const v1::CohortEntry& entry) {

@@ -49,9 +49,19 @@ absl::Status CheckSession(const Digest& session, std::string_view field);
 // A digest as the bytes that messages carry.
 std::string BytesOf(const Digest& digest);
 
+// Whether agreeing on a secret with this X25519 key of 32 bytes leads to the
+// all-zero result, whatever the other key (RFC 7748, section 6.1).
+bool IsOfLowOrder(std::string_view key);
+
+// The entry that a coordinator puts into a cohort, unchecked.
+v1::CohortEntry MakeEntry(const RosterMember& member, const RosterProof& proof,
+                          const v1::AdvertiseKeys& message);
+
 // What an accepted advertisement becomes. Checks, in order: the member is
 // active (BAD_ROSTER), lengths (LENGTH), M equal (REPLAY), signature by the
-// member's identity key (BAD_SIGNATURE).
+// member's identity key (BAD_SIGNATURE), two different keys (DUP_KEY), neither
+// of low order (COHORT_INVALID): every honest member would leave a cohort that
+// holds one that is not so, and blame nobody.
 absl::StatusOr<v1::CohortEntry> CheckAdvertisement(
     const Digest& manifest, const RosterMember& member,
     const RosterProof& proof, const v1::AdvertiseKeys& message);

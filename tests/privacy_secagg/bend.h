@@ -7,7 +7,9 @@
 #include <ostream>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "base/units.h"
 #include "privacy/secagg/encoding.h"
 #include "tests/privacy_secagg/harness.h"
 
@@ -59,6 +61,27 @@ inline Fate FateOfVictim(
   fate.spends = victim.spends;
   fate.evidence = victim.evidence;
   return fate;
+}
+
+// u-coordinates of the points whose order divides 8 below 2^255, little-endian:
+// https://cr.yp.to/ecdh.html, "validate". X25519 ignores the highest bit (RFC
+// 7748, section 5), so each has a second encoding.
+inline std::vector<std::string> KeysOfLowOrder() {
+  std::vector<std::string> keys;
+  for (const char* point :
+       {"0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"}) {
+    for (const uint8_t highest : {0x00, 0x80}) {
+      keys.push_back(FromHex(point).value());
+      keys.back().back() = static_cast<char>(keys.back().back() | highest);
+    }
+  }
+  return keys;
 }
 
 // As the coordinator itself signs what it made up.

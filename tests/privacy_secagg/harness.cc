@@ -107,12 +107,9 @@ void Harness::Begin() {
   for (uint32_t i = 0; i < options.n; ++i) {
     if (clients[i].stop == Stage::kR0) continue;
     const auto actions = clients[i].party->Start(clients[i].input);
-    RosterMember member = fleet.members[i];
     // A lying coordinator takes anybody; the clients have to notice.
-    member.active = true;
-    auto entry = CheckAdvertisement(manifest, member, fleet.ProofOf(i),
-                                    actions.front().message.advertise());
-    cohort_.push_back(entry.value());
+    cohort_.push_back(MakeEntry(fleet.members[i], fleet.ProofOf(i),
+                                actions.front().message.advertise()));
     who_.push_back(i);
   }
   if (cohort_made) cohort_made(cohort_);

@@ -27,6 +27,12 @@ class SecAggMemberTest : public ::testing::Test {
         manifest_, member_, FleetOfFive().ProofOf(kVictim), keys_);
     return entry.ok() ? v1::ABORT_UNSPECIFIED : AbortCodeOf(entry.status());
   }
+  void SignAgain() {
+    keys_.set_signature(FleetOfFive()
+                            .identities[kVictim]
+                            .Sign(AdvertiseBytes(manifest_, member_.id, keys_))
+                            .value());
+  }
 
   Digest manifest_ = {};
   RosterMember member_ = FleetOfFive().members[kVictim];
@@ -42,7 +48,7 @@ TEST_F(SecAggMemberTest, GoodKeysBecomeAnEntryThatProvesItself) {
   EXPECT_TRUE(HasSignedKeys(*entry, manifest_));
 }
 
-TEST_F(SecAggMemberTest, ARevokedMembersKeysAreRefused) {
+TEST_F(SecAggMemberTest, A13ARevokedMembersKeysAreRefused) {
   member_.active = false;
   EXPECT_EQ(Check(), v1::BAD_ROSTER);
 }
@@ -71,7 +77,7 @@ TEST_F(SecAggMemberTest, KeysForAnotherManifestAreRefused) {
   EXPECT_EQ(Check(), v1::REPLAY);
 }
 
-TEST_F(SecAggMemberTest, KeysThatAnotherSignedAreRefused) {
+TEST_F(SecAggMemberTest, A18KeysThatAnotherSignedAreRefused) {
   keys_.set_signature(FleetOfFive()
                           .identities[2]
                           .Sign(AdvertiseBytes(manifest_, member_.id, keys_))
@@ -89,6 +95,43 @@ TEST_F(SecAggMemberTest, EveryFieldIsSigned) {
   }
   member_.id[0] ^= 1;
   EXPECT_EQ(Check(), v1::BAD_SIGNATURE);
+}
+
+TEST_F(SecAggMemberTest, A8OneKeyForBothUsesIsRefused) {
+  keys_.set_s_pk(keys_.c_pk());
+  SignAgain();
+  EXPECT_EQ(Check(), v1::DUP_KEY);
+}
+
+TEST_F(SecAggMemberTest, A8KeysOfLowOrderAreRefused) {
+  const v1::AdvertiseKeys honest = keys_;
+  for (const std::string& point : KeysOfLowOrder()) {
+    keys_.set_c_pk(point);
+    SignAgain();
+    EXPECT_EQ(Check(), v1::COHORT_INVALID);
+    keys_ = honest;
+    keys_.set_s_pk(point);
+    SignAgain();
+    EXPECT_EQ(Check(), v1::COHORT_INVALID);
+    keys_ = honest;
+  }
+}
+
+TEST(SecAggAbortTest, AStatusCarriesItsAbortCode) {
+  const absl::Status status = AbortError(v1::DUP_KEY, "two of them");
+  EXPECT_EQ(AbortCodeOf(status), v1::DUP_KEY);
+  EXPECT_EQ(status.message(), "DUP_KEY: two of them");
+  EXPECT_EQ(AbortCodeOf(absl::InternalError("")), v1::ABORT_UNSPECIFIED);
+  EXPECT_EQ(AbortCodeOf(absl::OkStatus()), v1::ABORT_UNSPECIFIED);
+}
+
+TEST(SecAggAbortTest, EveryCodeOfThisVersionIsKnown) {
+  for (int code = 1; code <= 20; ++code) {
+    EXPECT_TRUE(IsKnownAbort(static_cast<v1::AbortCode>(code))) << code;
+  }
+  for (const int code : {0, 21, -1}) {
+    EXPECT_FALSE(IsKnownAbort(static_cast<v1::AbortCode>(code))) << code;
+  }
 }
 
 TEST(SecAggAbortTest, ACodeIsAddedToAStatusThatKeepsItsOwn) {

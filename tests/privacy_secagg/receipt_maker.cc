@@ -103,9 +103,8 @@ v1::CohortEntry ReceiptMaker::MakeEntry(const Digest& m,
       fleet.identities[device]
           .Sign(AdvertiseBytes(m, fleet.members[device].id, message))
           .value());
-  RosterMember member = fleet.members[device];
-  member.active = true;  // a liar does not look
-  return CheckAdvertisement(m, member, fleet.ProofOf(device), message).value();
+  return secagg::MakeEntry(fleet.members[device], fleet.ProofOf(device),
+                           message);
 }
 
 v1::GroupReceipt ReceiptMaker::MakeGroup(const Digest& m, int number) const {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <latch>
 
 #include "absl/synchronization/notification.h"
 #include "privacy/secagg/encoding.h"
@@ -163,6 +164,92 @@ TEST(EvilClientTest, A18KeysSignedForAnotherIdAreRefused) {
   EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
   world.ExpectAdapterIsMeanOf({0, 1, 2, 4});
 }
+
+// Every honest member leaves a cohort that holds such keys and blames nobody,
+// so they must not get into one.
+struct UnusableKeys {
+  const char* name;
+  v1::AbortCode code;
+  std::function<void(v1::AdvertiseKeys&)> tell;
+};
+class EvilKeysTest : public ::testing::TestWithParam<UnusableKeys> {};
+
+TEST_P(EvilKeysTest, A8UnusableKeysKeepTheirOwnMemberOut) {
+  TlsWorld world(5);
+  ScriptedDevice& liar = world.device(3);
+  liar.to_server = [&](Body& message) {
+    if (!message.has_advertise()) return true;
+    GetParam().tell(*message.mutable_advertise());
+    liar.Sign(message);
+    return true;
+  };
+  world.Submit();
+  EXPECT_TRUE(liar.WaitOutcomes(1));
+  EXPECT_EQ(liar.OutcomeAt(0).result(), v1::Outcome::REFUSED);
+  EXPECT_THAT(liar.OutcomeAt(0).detail(),
+              HasSubstr(v1::AbortCode_Name(GetParam().code)));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 4});
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lies, EvilKeysTest,
+    ::testing::Values(
+        UnusableKeys{"OneForBothUses", v1::DUP_KEY,
+                     [](auto& keys) { keys.set_s_pk(keys.c_pk()); }},
+        UnusableKeys{"SealingKeyOfLowOrder", v1::COHORT_INVALID,
+                     [](auto& keys) { keys.set_c_pk(std::string(32, 0)); }},
+        UnusableKeys{"MaskKeyOfLowOrder", v1::COHORT_INVALID,
+                     [](auto& keys) { keys.set_s_pk(std::string(32, 0)); }}),
+    [](const auto& info) { return info.param.name; });
+
+// Two members who are friends: the second advertises what the first has.
+struct SharedKey {
+  const char* name;
+  bool sealing_of_first, sealing_of_second;
+};
+class EvilFriendsTest : public ::testing::TestWithParam<SharedKey> {};
+
+TEST_P(EvilFriendsTest, A8AKeyOfAnotherMemberIsRefused) {
+  TlsWorld world(5);
+  ScriptedDevice& second = world.device(3);
+  std::string shared;
+  std::latch others_are_in(1);
+  world.device(1).to_server = [&](Body& message) {
+    if (message.has_advertise() && shared.empty()) {
+      const v1::AdvertiseKeys& keys = message.advertise();
+      shared = GetParam().sealing_of_first ? keys.c_pk() : keys.s_pk();
+    }
+    return true;
+  };
+  second.to_server = [&](Body& message) {
+    if (!message.has_advertise()) return true;
+    others_are_in.wait();
+    v1::AdvertiseKeys& keys = *message.mutable_advertise();
+    *(GetParam().sealing_of_second ? keys.mutable_c_pk()
+                                   : keys.mutable_s_pk()) = shared;
+    second.Sign(message);
+    return true;
+  };
+  world.Submit();
+  world.WaitUntil([&](const v1::RunStatus&) {
+    return world.CountEvents("sent its keys") == 4;
+  });
+  others_are_in.count_down();
+  EXPECT_TRUE(second.WaitOutcomes(1));
+  EXPECT_EQ(second.OutcomeAt(0).result(), v1::Outcome::REFUSED);
+  EXPECT_THAT(second.OutcomeAt(0).detail(), HasSubstr("DUP_KEY"));
+  EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
+  world.ExpectAdapterIsMeanOf({0, 1, 2, 4});
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Keys, EvilFriendsTest,
+    ::testing::Values(SharedKey{"BothForSealing", true, true},
+                      SharedKey{"SealingForMasking", true, false},
+                      SharedKey{"MaskingForSealing", false, true},
+                      SharedKey{"BothForMasking", false, false}),
+    [](const auto& info) { return info.param.name; });
 
 TEST(EvilClientTest, A18SecondKeysOfOneDeviceAreAReplay) {
   TlsWorld world(5);

@@ -198,8 +198,16 @@ void ScriptedDevice::SendRaw(const v1::ClientMessage& message) {
 }
 
 void ScriptedDevice::Sign(Body& message) const {
-  const Digest& session = party_->session();
   const SigningKey& key = member.identity;
+  if (message.has_advertise()) {
+    v1::AdvertiseKeys& keys = *message.mutable_advertise();
+    keys.set_signature(
+        key.Sign(secagg::AdvertiseBytes(
+                     DigestFromBytes(keys.manifest()).value(), member.id, keys))
+            .value());
+    return;
+  }
+  const Digest& session = party_->session();
   if (message.has_shares()) {
     message.mutable_shares()->set_signature(
         key.Sign(secagg::ShareKeysBytes(session, member.id, message.shares()))
