@@ -351,6 +351,7 @@ void MaskedRound::TellPhase(size_t at, const Server::Record& record) {
 void MaskedRound::Fold(size_t at, const Server::Action& action, absl::Time now,
                        Batch& batch) {
   Group& group = groups_[at];
+  EDGETUNE_CHECK(group.sum.has_value());
   auto blob = options_.blobs->Get(action.digest);
   absl::Status status = blob.status();
   // Also right after a restart, when the file system may have lost bytes.

@@ -46,11 +46,6 @@ absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
     return absl::InvalidArgumentError(
         "an evaluation report carries an update, wanted none");
   }
-  if (report.update_digest().size() != 32) {
-    return absl::InvalidArgumentError(
-        fmt::format("update_digest has {} bytes, wanted 32",
-                    report.update_digest().size()));
-  }
   return CheckWeight(report.weight(), plan.rounds().weight_cap());
 }
 

@@ -178,6 +178,7 @@ TEST_F(MaskedAssignmentTest, A14ARolledBackAdapterIsRefused) {
 
 TEST_F(MaskedAssignmentTest, A14AChainOfAnotherLengthIsRefused) {
   AddCard(2);
+  manifest_.set_adapter_digest(cards_[2].adapter_digest());
   EXPECT_EQ(Code(), v1::REPLAY);
   cards_.clear();
   EXPECT_EQ(Code(), v1::REPLAY);

@@ -73,15 +73,31 @@ TEST_F(SecAggBadRecordsTest, IndexAndPhaseOutOfRange) {
     std::vector<Record> wrong = records_;
     wrong[at].phase = static_cast<Phase>(99);
     EXPECT_TRUE(IsDataLoss(wrong)) << at;
-    wrong = records_;
-    wrong[at].index = 7;
-    EXPECT_EQ(IsDataLoss(wrong), wrong[at].kind == Record::Kind::kMessage);
+    for (const uint32_t index : {session_.options.n, 1u << 30}) {
+      wrong = records_;
+      wrong[at].index = index;
+      EXPECT_EQ(IsDataLoss(wrong), wrong[at].kind == Record::Kind::kMessage);
+    }
   }
 }
 
 TEST_F(SecAggBadRecordsTest, AMemberInAnothersName) {
   Find(Record::Kind::kMessage, Phase::kShares).index = 6;
   EXPECT_TRUE(IsDataLoss(records_));
+}
+
+// Nothing follows that would contradict it.
+TEST_F(SecAggBadRecordsTest, TheLastMessageWithAnotherSignature) {
+  for (const Phase phase :
+       {Phase::kShares, Phase::kAcks, Phase::kInput, Phase::kSurvivors}) {
+    Record& message = Find(Record::Kind::kMessage, phase);
+    std::vector<Record> history(records_.data(), &message + 1);
+    EXPECT_FALSE(IsDataLoss(history)) << PhaseName(phase);
+    // The signature is the last field of each.
+    char& last = history.back().bytes.back();
+    last = static_cast<char>(last ^ 4);
+    EXPECT_TRUE(IsDataLoss(history)) << PhaseName(phase);
+  }
 }
 
 TEST_F(SecAggBadRecordsTest, AFlippedBitInAMessage) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "privacy/secagg/session_keys.h"
 #include "tests/privacy_secagg/bend.h"
 
 namespace edgetune::secagg {
@@ -181,6 +182,15 @@ TEST(SecAggClientTest, A15AnIgnoredComplaintEndsTheSession) {
   };
   session.Run();
   EXPECT_EQ(session.clients[kVictim].spends, 0);
+}
+
+TEST(SecAggClientTest, ACiphertextOfAnotherLengthIsNotOpened) {
+  const SecretBytes key(kKeyBytes);
+  for (const size_t size :
+       {size_t{0}, kCiphertextBytes - 1, kCiphertextBytes + 1, size_t{1000}}) {
+    const auto opened = OpenShares(key, ShareRoute{}, std::string(size, 'c'));
+    EXPECT_EQ(AbortCodeOf(opened.status()), v1::LENGTH) << size;
+  }
 }
 
 }  // namespace

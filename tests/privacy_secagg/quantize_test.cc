@@ -84,7 +84,7 @@ TEST(QuantizeTest, LanesComeBeforeCoordinatesAndTheWeightMultiplies) {
 
 TEST(QuantizeTest, ClampsToTheBoundAndCountsIt) {
   const MaskedShape shape = ShapeOf(20, 3, 4);
-  const std::vector<float> values = {0.25f, 0.2500001f, -3e38f, -0.25f};
+  const std::vector<float> values = {0.25f, 0.3f, -3e38f, -0.25f};
   ScriptedRandom random({});
   const RingVector vector =
       Quantize(shape, {.coordinates = values}, 0, random).value();
@@ -148,6 +148,9 @@ TEST(QuantizeTest, InputsOfAnotherShapeAreRefused) {
       {1, {}, two},
       {1, {{LaneUse::kWeight, 1}}, two},
       {1, {{LaneUse::kWeight, 1}, {LaneUse::kTokens, 5}}, two},
+      {1,
+       {{LaneUse::kWeight, 1}, {LaneUse::kNll, 5}, {LaneUse::kTokens, 5}},
+       two},
       {1, {{LaneUse::kWeight, 1}, {LaneUse::kNll, 1000.001}}, two},
       {1, {{LaneUse::kWeight, 1}, {LaneUse::kNll, -1}}, two},
       {1, {{LaneUse::kWeight, 1}, {LaneUse::kNll, kNan}}, two},
@@ -174,7 +177,7 @@ TEST(QuantizeTest, WithoutRandomnessThereIsNoVector) {
 }
 
 TEST(QuantizeTest, ShapesThatCannotBeAreRefused) {
-  std::vector<MaskedShape> shapes(9, ShapeWithLanes(32, 4, 2));
+  std::vector<MaskedShape> shapes(11, ShapeWithLanes(32, 4, 2));
   shapes[0].bits = 0;
   shapes[1].bits = 31;
   shapes[2].bits = 64;
@@ -184,9 +187,11 @@ TEST(QuantizeTest, ShapesThatCannotBeAreRefused) {
   shapes[6].lanes[1].bound = kInfinity;
   shapes[7].lanes[1].use = LaneUse::kWeight;
   shapes[8].n_max = 1u << 31;
+  shapes[9].bound = -0.25;
+  shapes[10] = ShapeOf(32, 0, 0);
   for (const MaskedShape& shape : shapes) {
     EXPECT_TRUE(absl::IsInvalidArgument(CheckShape(shape)));
-    EXPECT_TRUE(absl::IsInvalidArgument(Refused(shape, {})));
+    EXPECT_EQ(Refused(shape, {}), CheckShape(shape));
   }
 }
 

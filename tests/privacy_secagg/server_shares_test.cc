@@ -169,6 +169,16 @@ TEST(SecAggServerTest, A16WithoutSpareAnswersOneWrongShareIsTooMany) {
   EXPECT_THAT(session.sums, IsEmpty());
 }
 
+TEST(SecAggServerTest, A16NorIsOneOfADroppedMembersKeyCorrected) {
+  Harness session(FleetOf(10), Sized(10, 8));
+  session.clients[5].stop = Stage::kR3;
+  for (const int i : {8, 9}) session.clients[i].stop = Stage::kR5;
+  LieAboutShares(session, {{3, 5}});
+  session.Run();
+  EXPECT_EQ(session.code(), v1::RECONSTRUCT);
+  EXPECT_THAT(session.sums, IsEmpty());
+}
+
 struct Liars {
   uint32_t n, dropped, liars;
 };

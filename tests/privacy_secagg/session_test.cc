@@ -187,6 +187,33 @@ TEST(SecAggSessionTest, A2OneMoreEndsTheSessionWithoutASum) {
   ExpectDropsEndRight(10, 4, true);
 }
 
+TEST(SecAggSessionTest, A2BelowTheThresholdNothingMoreIsAsked) {
+  using Body = v1::SecAggServerMessage;
+  const std::pair<Stage, Body::BodyCase> kNext[] = {
+      {Stage::kR2, Body::kShares},
+      {Stage::kR2b, Body::kOpen},
+      {Stage::kR3, Body::kFreeze},
+      {Stage::kR4, Body::kUnmask}};
+  for (const auto& [stage, next] : kNext) {
+    for (const uint32_t k : {3, 4}) {  // t = 7
+      Harness::Options options = Sized(10, 6, 20 + k);
+      options.tell_lost = false;  // all others have answered when it ends
+      Harness session(FleetOf(10), options);
+      const std::vector<Stage> stops = LastStopAt(10, k, stage);
+      for (size_t i = 0; i < stops.size(); ++i) {
+        session.clients[i].stop = stops[i];
+      }
+      std::set<Body::BodyCase> asked;
+      session.to_client = [&](uint32_t, Body& message) {
+        asked.insert(message.body_case());
+        return true;
+      };
+      session.Run();
+      EXPECT_EQ(asked.contains(next), k == 3) << next;
+    }
+  }
+}
+
 TEST(SecAggSessionTest, A2AHundredMembers) {
   const std::vector<uint32_t> all = {0, 1, 10, 33, 34};
   for (const uint32_t k : Runs(0, 1) == 0 ? std::vector<uint32_t>{33} : all) {

@@ -44,7 +44,8 @@ TEST(MaskedPlanTest, WhatCannotBeMaskedIsRefusedWithTheReason) {
            {"16, 20, 24 or 32",
             [](auto& p) { p.mutable_secagg()->set_bits(8); }},
            {"secagg.bound", [](auto& p) { p.mutable_secagg()->set_bound(0); }},
-           {"secagg.group", [](auto& p) { p.mutable_secagg()->set_group(301); }},
+           {"secagg.group",
+            [](auto& p) { p.mutable_secagg()->set_group(301); }},
            {"secagg.max_contributions",
             [](auto& p) { p.mutable_secagg()->set_max_contributions(2); }},
            {"at least 3 of 4 clients",
@@ -90,6 +91,8 @@ TEST(MaskedPlanTest, AClearPlanCarriesNoSettingsOfMasking) {
            {"secagg.bits", [](auto& p) { p.mutable_secagg()->set_bits(32); }},
            {"secagg.bound", [](auto& p) { p.mutable_secagg()->set_bound(1); }},
            {"secagg.group", [](auto& p) { p.mutable_secagg()->set_group(8); }},
+           {"secagg.max_contributions",
+            [](auto& p) { p.mutable_secagg()->set_max_contributions(1); }},
        }) {
     v1::TaskPlan plan = ValidPlan();
     refusal.change(plan);
@@ -101,7 +104,7 @@ TEST(MaskedPlanTest, AClearPlanCarriesNoSettingsOfMasking) {
 // The table of the design, section 3.
 TEST(ThresholdTest, IsTwoThirdsAndOne) {
   const std::pair<uint32_t, uint32_t> table[] = {
-      {4, 3},   {8, 6},   {10, 7},   {16, 11},  {20, 14},
+      {4, 3},   {8, 6},   {10, 7},   {16, 11},   {20, 14},
       {30, 21}, {50, 34}, {100, 67}, {200, 134}, {300, 201}};
   for (const auto& [n, t] : table) EXPECT_EQ(SecAggThreshold(n), t) << n;
 }
@@ -114,8 +117,7 @@ TEST(ThresholdTest, LeavesNoRoomForTwoSurvivorSets) {
 }
 
 TEST(MaskedShapeTest, LanesFollowFromThePlan) {
-  const auto train =
-      MaskedShapeOf(MaskedPlan(), 0, v1::RoundManifest::TRAIN);
+  const auto train = MaskedShapeOf(MaskedPlan(), 0, v1::RoundManifest::TRAIN);
   ASSERT_TRUE(train.ok()) << train.status();
   ASSERT_EQ(train->lanes.size(), 4u);
   EXPECT_EQ(train->lanes[0].use, LaneUse::kWeight);
@@ -127,6 +129,17 @@ TEST(MaskedShapeTest, LanesFollowFromThePlan) {
   ASSERT_TRUE(eval.ok()) << eval.status();
   EXPECT_EQ(eval->coordinates, 0u);
   EXPECT_EQ(eval->lanes.size(), 2u);
+}
+
+TEST(MaskedShapeTest, AGroupIsNoLargerThanTheCohortThatIsAsked) {
+  v1::TaskPlan plan = MaskedPlan();
+  plan.mutable_rounds()->set_cohort(20);
+  plan.mutable_rounds()->set_over_select(1.3);
+  for (const auto& [group, n_max] :
+       {std::pair{8u, 8u}, {26u, 26u}, {300u, 26u}}) {
+    plan.mutable_secagg()->set_group(group);
+    EXPECT_EQ(MaskedShapeOf(plan, 0, v1::RoundManifest::TRAIN)->n_max, n_max);
+  }
 }
 
 TEST(MaskedShapeTest, EqualWeightsNeedNoWeightLane) {
@@ -222,6 +235,13 @@ TEST(OverrideTest, IsChecked) {
   EXPECT_FALSE(ParseOverride(document.SerializeAsString()).ok());
   document.set_extra(1);
   document.set_adapter_digest("a");
+  EXPECT_FALSE(ParseOverride(document.SerializeAsString()).ok());
+  document.set_adapter_digest(std::string(32, 'a'));
+  document.set_plan_digest("p");
+  EXPECT_FALSE(ParseOverride(document.SerializeAsString()).ok());
+  document.set_plan_digest(std::string(32, 'p'));
+  EXPECT_TRUE(ParseOverride(document.SerializeAsString()).ok());
+  document.clear_header();
   EXPECT_FALSE(ParseOverride(document.SerializeAsString()).ok());
 }
 

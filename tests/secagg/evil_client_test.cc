@@ -117,6 +117,14 @@ TEST(EvilClientTest, AGarbageVectorIsNeverPublished) {
   ExpectNothingPublished(world, "MASK_MISMATCH");
 }
 
+// All but the counter is in order.
+TEST(EvilClientTest, AVectorThatDoesNotCountItsSenderIsNeverPublished) {
+  TlsWorld world(5);
+  world.device(2).upload = [](std::string& masked) { masked[0] ^= 1; };
+  world.Submit();
+  ExpectNothingPublished(world, "MASK_MISMATCH");
+}
+
 TEST(EvilClientTest, A4AnInputAfterTheFreezeIsLateAndNotInTheSum) {
   TlsWorld world(5);
   absl::Notification late;
@@ -332,6 +340,7 @@ TEST(EvilClientTest, A13ARevokedMemberIsNotAskedInTheNextRound) {
   const v1::RoundReceipt next = world.WaitReceipt(1);
   ASSERT_THAT(next.groups(), SizeIs(1));
   EXPECT_EQ(next.groups(0).cohort_size(), 4);
+  EXPECT_EQ(world.device(2).session_key().round(), 0u);
 }
 
 // --- too few

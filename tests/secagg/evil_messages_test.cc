@@ -229,6 +229,7 @@ TEST(EvilMessagesTest, A17AMessageBeforeThereIsACohortChangesNothing) {
 
 TEST(EvilMessagesTest, A17WhoWasRefusedIsToldAgain) {
   TlsWorld world(5);
+  world.run.plan.mutable_rounds()->set_count(1);
   ScriptedDevice& liar = world.device(kLiar);
   liar.to_server = [](Body& message) {
     if (message.has_advertise()) {
@@ -243,6 +244,8 @@ TEST(EvilMessagesTest, A17WhoWasRefusedIsToldAgain) {
   liar.Send(again);
   ASSERT_TRUE(liar.WaitOutcomes(2));
   EXPECT_EQ(liar.OutcomeAt(1).result(), v1::Outcome::REFUSED);
+  EXPECT_EQ(liar.OutcomeAt(1).session().SerializeAsString(),
+            liar.OutcomeAt(0).session().SerializeAsString());
   EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
 }
 

@@ -34,6 +34,8 @@ struct Lie {
   std::function<void(Papers&, const testing::TestKeys&)> write;
   // After signing.
   std::function<void(v1::Assignment&, const testing::TestKeys&)> change = {};
+  // The round before; a device remembers its chain of adapters.
+  uint32_t seen = 1;
 };
 
 class EvilPapersTest : public ::testing::TestWithParam<Lie> {};
@@ -43,7 +45,7 @@ TEST_P(EvilPapersTest, LieIsDeclined) {
   LyingCoordinator world;
   testing::RealClient& client = world.MakeClient();
   client.Start();
-  world.ExpectAccepted(world.MakePapers(1, 0).Sign());
+  world.ExpectAccepted(world.MakePapers(GetParam().seen, 0).Sign());
   Papers papers = world.MakePapers(1, 1);
   if (GetParam().write) GetParam().write(papers, world.fleet.keys);
   v1::Assignment assignment = papers.Sign();
@@ -70,6 +72,14 @@ const Lie kRosterLies[] = {
      {},
      [](v1::Assignment& a, const Keys&) {
        a.mutable_roster()->mutable_payload()->back() ^= 1;
+     }},
+    {"SignatureChanged",
+     v1::BAD_ROSTER,
+     {},
+     [](v1::Assignment& a, const Keys&) {
+       std::string& signature =
+           *a.mutable_roster()->mutable_signatures(0)->mutable_signature();
+       signature.back() ^= 1;
      }},
     {"Missing",
      v1::BAD_ROSTER,
@@ -142,24 +152,33 @@ const Lie kOldLies[] = {
        p.cards[1].set_weight_sum(5);
        p.Link();
      }},
-    {"CardOfAnotherRun", v1::REPLAY,
+    {"CardOfAnotherRun",
+     v1::REPLAY,
      [](Papers& p, const Keys&) {
        p.cards[1].set_plan_digest(std::string(32, 'p'));
        p.manifest.set_prev_card_digest(
            Sha256Bytes(p.cards[1].SerializeAsString()));
-     }},
-    {"CardWithoutItsParent", v1::REPLAY,
+     },
+     {},
+     0},
+    {"CardWithoutItsParent",
+     v1::REPLAY,
      [](Papers& p, const Keys&) {
        p.cards[1].set_prev_card_digest(std::string(32, 'p'));
        p.manifest.set_prev_card_digest(
            Sha256Bytes(p.cards[1].SerializeAsString()));
-     }},
-    {"CardOfAnotherVersion", v1::REPLAY,
+     },
+     {},
+     0},
+    {"CardOfAnotherVersion",
+     v1::REPLAY,
      [](Papers& p, const Keys&) {
        p.cards[1].set_version(2);
        p.manifest.set_prev_card_digest(
            Sha256Bytes(p.cards[1].SerializeAsString()));
-     }},
+     },
+     {},
+     0},
     {"ChainThatEndsEarly",
      v1::REPLAY,
      {},

@@ -22,9 +22,11 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 // A run of one round, in which all four devices are asked and one is silent
 // (counted from 0; the others have reported or will).
 struct SilentRound {
-  explicit SilentRound(int number) : silent(*fleet[number]) {
+  explicit SilentRound(int number, const std::string& weights = "examples")
+      : silent(*fleet[number]) {
     silent.works = false;
     v1::TaskPlan plan = server.MakePlan();
+    plan.mutable_rounds()->set_weights(weights);
     plan.mutable_rounds()->set_count(1);
     run = server.Submit(plan);
     EDGETUNE_CHECK(
@@ -42,8 +44,8 @@ struct SilentRound {
 // other three commit the round.
 void ExpectRefusedAndRoundKept(
     const std::function<void(FakeDevice&, v1::Report&)>& spoil,
-    const std::string& reason) {
-  SilentRound round(3);
+    const std::string& reason, const std::string& weights = "examples") {
+  SilentRound round(3, weights);
   FakeDevice& bad = round.silent;
   v1::Report report = bad.MakeReport();
   spoil(bad, report);
@@ -60,10 +62,13 @@ void ExpectRefusedAndRoundKept(
 }
 
 TEST(CoordinatorFailuresTest, ImpossibleWeightsAreRefusedAndTheRoundKept) {
-  for (double weight : {0.0, -1.0, kNaN, kInf, 16385.0}) {
-    ExpectRefusedAndRoundKept(
-        [&](FakeDevice&, v1::Report& report) { report.set_weight(weight); },
-        "weight is");
+  // Also where they do not count.
+  for (const char* weights : {"examples", "equal"}) {
+    for (double weight : {0.0, -1.0, kNaN, kInf, 16385.0}) {
+      ExpectRefusedAndRoundKept(
+          [&](FakeDevice&, v1::Report& report) { report.set_weight(weight); },
+          "weight is", weights);
+    }
   }
 }
 
@@ -134,6 +139,28 @@ TEST(CoordinatorFailuresTest, ARefusedReportCannotHaveAnothersBlobCleanedUp) {
   report.set_update_digest(DigestBytes(foreign));
   round.silent.SendReport(report);
   round.silent.works = true;
+  ASSERT_TRUE(round.RunToEnd());
+  EXPECT_TRUE(round.server.blobs().Has(foreign));
+}
+
+TEST(CoordinatorFailuresTest, A18AReportQueuedBeforeTheRevocationDoesNotCount) {
+  SilentRound round(2);
+  round.silent.SendReport(round.silent.MakeReport());
+  round.server.coordinator().SetDenied({"d3"});
+  ASSERT_TRUE(round.RunToEnd());
+  const v1::RunStatus status = round.server.Show(round.run);
+  EXPECT_EQ(ParseCard(status.cards(1).payload())->updates(), 3u);
+}
+
+TEST(CoordinatorFailuresTest, AnAnnouncementCannotHaveAnothersBlobCleanedUp) {
+  SilentRound round(2);
+  const Digest foreign = round.server.PutBlob("a base of 20 bytes..");
+  v1::UploadKey key;
+  *key.mutable_session() = round.silent.Key();
+  key.set_sha256(DigestBytes(foreign));
+  key.set_size(kTestCoordinates * 4);
+  ASSERT_TRUE(round.server.coordinator().AuthorizeUpload("d3", key).ok());
+  round.silent.Leave();
   ASSERT_TRUE(round.RunToEnd());
   EXPECT_TRUE(round.server.blobs().Has(foreign));
 }

@@ -75,9 +75,7 @@ class MaskedLossesTest : public ::testing::Test {
     ASSERT_TRUE(gate.reached);
   }
   // SIGKILL leaves no more behind than this.
-  void Kill(const std::string& device) {
-    (void)world.devices[device]->Stop();
-  }
+  void Kill(const std::string& device) { (void)world.devices[device]->Stop(); }
   void ReviveIn(const std::string& device) {
     world.devices[device]->lets_pass = nullptr;
     world.devices[device]->Start();
@@ -89,9 +87,9 @@ class MaskedLossesTest : public ::testing::Test {
     v1::RoundReceipt receipt;
     if (status.receipts_size() <= number) return receipt;
     EXPECT_TRUE(envelope.ParseFromString(world.Blob(status.receipts(number))));
-    EXPECT_TRUE(VerifyDocument(DocumentUse::kReceipt, envelope,
-                               world.keys.trusted)
-                    .ok());
+    EXPECT_TRUE(
+        VerifyDocument(DocumentUse::kReceipt, envelope, world.keys.trusted)
+            .ok());
     EXPECT_TRUE(receipt.ParseFromString(envelope.payload()));
     return receipt;
   }
@@ -126,7 +124,8 @@ class MaskedLossesTest : public ::testing::Test {
       const ParameterVector delta = engines[name].deltas().at(0);
       const Device& device = *world.devices[name];
       const auto model = *ModelFile::Open(world.run.model_path);
-      const auto data = *ReadLocalData(device.file.data, world.run.plan, *model);
+      const auto data =
+          *ReadLocalData(device.file.data, world.run.plan, *model);
       const double weight = WeightOf(world.run.plan, data.train->size());
       weights += weight;
       for (size_t i = 0; i < sum.size(); ++i) sum[i] += weight * delta[i];
@@ -252,7 +251,8 @@ TEST_F(MaskedLossesTest, OneLostBeforeTheKeysAndOneAfterItsInput) {
   Kill("food");
   WaitFor(after);
   Kill("plant");
-  world.WaitUntil([](const auto& status) { return status.receipts_size() == 1; });
+  world.WaitUntil(
+      [](const auto& status) { return status.receipts_size() == 1; });
   const v1::RoundReceipt receipt = Receipt(0);
   EXPECT_EQ(receipt.groups(0).cohort_size(), 5);
   EXPECT_EQ(Survivors(receipt), AllBut("food"));
@@ -264,7 +264,8 @@ TEST_F(MaskedLossesTest, OneThatSignedTheSurvivorsNeedNotUnmask) {
   StartAll();
   WaitFor(gate);
   Kill("motion");
-  world.WaitUntil([](const auto& status) { return status.receipts_size() == 1; });
+  world.WaitUntil(
+      [](const auto& status) { return status.receipts_size() == 1; });
   EXPECT_EQ(Survivors(Receipt(0)), kAll);
   EXPECT_EQ(Receipt(0).groups(0).signatures_size(), 6);
   ExpectMeanOf(kAll);
@@ -284,8 +285,8 @@ TEST_P(ClientGoneTest, IsADropoutAndNeverContributesTwice) {
   Kill("body");
   ReviveIn("body");
   ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
-  const bool was_in = GetParam().kind == Body::kSurvivors ||
-                      GetParam().kind == Body::kUnmask;
+  const bool was_in =
+      GetParam().kind == Body::kSurvivors || GetParam().kind == Body::kUnmask;
   EXPECT_EQ(Survivors(Receipt(0)), was_in ? kAll : AllBut("body"));
   ExpectMeanOf(Survivors(Receipt(0)));
   EXPECT_EQ(Receipt(1).survivors(), 6u);  // it evaluates with the others
@@ -368,6 +369,7 @@ TEST_F(SpentTest, APausedRunGoesOnWithDevicesThatHaveNotContributed) {
   for (const std::string& name : others) world.devices[name]->Start();
   ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
   EXPECT_TRUE(Mentions("goes on: "));
+  EXPECT_FALSE(Mentions("declined: SPENT")) << "who has contributed was asked";
   EXPECT_EQ(Receipt(0).survivors(), others.size());
   for (const std::string& name : others) {
     EXPECT_EQ(engines[name].fake.trainings, 1) << name;
@@ -387,8 +389,8 @@ TEST_F(SpentTest, OverridesOfOthersOrForOtherAdaptersAreRefused) {
       world.Override(document, world.keys.release).status()));
   document = world.MakeOverride(1);
   document.set_plan_digest(std::string(32, 'x'));
-  EXPECT_TRUE(absl::IsNotFound(
-      world.Override(document, world.keys.release).status()));
+  EXPECT_TRUE(
+      absl::IsNotFound(world.Override(document, world.keys.release).status()));
   document = world.MakeOverride(1);
   document.mutable_header()->set_expires_ms(1);
   EXPECT_FALSE(world.Override(document, world.keys.release).ok());
