@@ -8,21 +8,29 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "models/io/chat_template.h"
+#include "models/io/tensor_source.h"
 #include "models/io/tokenizer.h"
 
 namespace edgetune {
 
+// Llama 3's stretching of low rotary frequencies (formats design, section 2).
+struct Llama3RopeScaling {
+  double factor = 0;
+  double low_freq_factor = 0, high_freq_factor = 0;  // low < high
+  int64_t original_context = 0;
+  bool operator==(const Llama3RopeScaling&) const = default;
+};
+
 // D hidden, F feed-forward, L layers, H query heads, K key/value heads, V
 // vocabulary.
 struct ModelConfig {
-  std::string architecture;  // "llama"
-  std::string name;          // general.name, may be empty
+  std::string architecture;  // "llama" or "qwen2"
+  std::string name;          // for people, may be empty
   int64_t hidden = 0;        // D
   int64_t ffn = 0;           // F
   int64_t layers = 0;        // L
@@ -33,40 +41,35 @@ struct ModelConfig {
   int64_t context = 0;       // longest sequence the model was made for
   double rms_eps = 0;
   double rope_theta = 0;
-  bool tied = false;  // the head is the embedding
-};
-
-struct TensorInfo {
-  std::string name;            // Hugging Face name
-  std::vector<int64_t> shape;  // row-major
-  std::string type;            // "F32", "Q4_1", ...
-  uint64_t bytes = 0;          // on disk
+  // Rotary frequency i is divided by rope_divisors[i] (head_dim/2 of them);
+  // empty: not scaled. `rope_scaling` says how they came about, where known.
+  std::vector<float> rope_divisors;
+  std::optional<Llama3RopeScaling> rope_scaling;
+  bool tied = false;      // the head is the embedding
+  bool qkv_bias = false;  // q, k and v have biases (qwen2)
+  // Ids that end a text; the first is the tokenizer's eos where that is known.
+  std::vector<int32_t> end_tokens;
 };
 
 // Opened, mapped and fully checked (every tensor of the architecture present
 // with its shape). Immutable, thread-safe. Tensor names: "model.embed_tokens.
 // weight" [V,D]; "model.layers.N.{self_attn.{q,k,v,o}_proj,mlp.{gate,up,
-// down}_proj,input_layernorm,post_attention_layernorm}.weight"; "model.norm.
-// weight" [D]; "lm_head.weight" [V,D] unless tied.
-class ModelFile {
+// down}_proj,input_layernorm,post_attention_layernorm}.weight"; with qkv_bias
+// "model.layers.N.self_attn.{q,k,v}_proj.bias"; "model.norm.weight" [D];
+// "lm_head.weight" [V,D] unless tied.
+class ModelFile : public TensorSource {
  public:
-  // A .gguf file. NotFound; InvalidArgument or DataLoss naming what is wrong,
-  // annotated ErrorKind::kModel.
+  // A .gguf file, or a Hugging Face directory (config.json, safetensors in one
+  // file or several, tokenizer.json). A chat template that is not ChatML does
+  // not stop a model from opening. NotFound; InvalidArgument or DataLoss
+  // naming what is wrong, annotated ErrorKind::kModel.
   static absl::StatusOr<std::unique_ptr<ModelFile>> Open(
       const std::string& path);
-  virtual ~ModelFile() = default;
 
   virtual const ModelConfig& config() const = 0;
+  // Knows V tokens or fewer: an embedding may be padded with unused rows.
   virtual const Tokenizer& tokenizer() const = 0;
   virtual const ChatTemplate& chat_template() const = 0;
-  virtual const std::vector<TensorInfo>& tensors() const = 0;
-
-  // De-quantises rows [row_begin, row_end) of a tensor (a vector is one row)
-  // into out, which has exactly (row_end - row_begin) * columns elements.
-  // InvalidArgument: no such tensor or a range outside it.
-  virtual absl::Status ReadRows(const std::string& name, int64_t row_begin,
-                                int64_t row_end,
-                                std::span<float> out) const = 0;
 };
 
 }  // namespace edgetune
