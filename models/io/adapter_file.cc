@@ -39,6 +39,21 @@ absl::StatusOr<std::vector<bool>> ChosenTargets(const AdapterSpec& spec) {
   return chosen;
 }
 
+absl::Status CheckLora(const LoraShape& lora, const std::string& module,
+                       const LinearShape& shape) {
+  if (!std::isfinite(lora.alpha) || lora.alpha <= 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoRA alpha is {} for {}, wanted a positive number",
+                    lora.alpha, module));
+  }
+  if (lora.rank >= 1 && lora.rank <= std::min(shape.in, shape.out)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("LoRA rank is {}, wanted 1 to {} for {} [{},{}]", lora.rank,
+                  std::min(shape.in, shape.out), module, shape.out, shape.in));
+}
+
 }  // namespace
 
 std::span<const std::string> LoraTargets() {
@@ -52,29 +67,34 @@ std::span<const std::string> LoraTargets() {
   return targets;
 }
 
+LoraShape AdapterSpec::Of(const std::string& module) const {
+  const auto exception = exceptions.find(module);
+  return exception == exceptions.end() ? LoraShape{rank, alpha}
+                                       : exception->second;
+}
+
 absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
                                                 const AdapterSpec& spec) {
   EDGETUNE_ASSIGN_OR_RETURN(auto chosen, ChosenTargets(spec));
-  if (!std::isfinite(spec.alpha) || spec.alpha <= 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("LoRA alpha is {}, wanted a positive number", spec.alpha));
-  }
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+  size_t exceptions = 0;
   for (int64_t layer = 0; layer < model.layers; ++layer) {
     for (size_t i = 0; i < chosen.size(); ++i) {
       if (!chosen[i]) continue;
       const LinearShape shape = LlamaLinearShape(model, i);
-      if (spec.rank < 1 || spec.rank > std::min(shape.in, shape.out)) {
-        return absl::InvalidArgumentError(
-            fmt::format("LoRA rank is {}, wanted 1 to {} for {} [{},{}]",
-                        spec.rank, std::min(shape.in, shape.out),
-                        kLlamaLinears[i].target, shape.out, shape.in));
-      }
-      const std::string name =
-          fmt::format("layers.{}.{}.", layer, kLlamaLinears[i].module);
-      tensors.push_back({name + "lora_A", {spec.rank, shape.in}});
-      tensors.push_back({name + "lora_B", {shape.out, spec.rank}});
+      const std::string module =
+          fmt::format("layers.{}.{}", layer, kLlamaLinears[i].module);
+      const LoraShape lora = spec.Of(module);
+      EDGETUNE_RETURN_IF_ERROR(CheckLora(lora, module, shape));
+      exceptions += spec.exceptions.count(module);
+      tensors.push_back({module + ".lora_A", {lora.rank, shape.in}});
+      tensors.push_back({module + ".lora_B", {shape.out, lora.rank}});
     }
+  }
+  if (exceptions != spec.exceptions.size()) {
+    return absl::InvalidArgumentError(
+        "a rank or alpha is given for a module that the adapter does not "
+        "train");
   }
   return ParameterLayout::Make(std::move(tensors));
 }

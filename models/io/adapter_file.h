@@ -22,14 +22,29 @@ namespace edgetune {
 // q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
 std::span<const std::string> LoraTargets();
 
-struct AdapterSpec {
+struct LoraShape {
   int64_t rank = 0;
-  double alpha = 0;                  // scale is alpha / rank
-  std::vector<std::string> targets;  // subset of LoraTargets, any order
+  double alpha = 0;
+  double scale() const { return alpha / static_cast<double>(rank); }
+  bool operator==(const LoraShape&) const = default;
 };
 
-// InvalidArgument: rank < 1 or larger than a target's smaller side, unknown,
-// repeated or no target, alpha not positive and finite.
+// Scales are always alpha / rank: a rank-stabilised adapter (Kalajdzievski
+// 2023), which scales by alpha / sqrt(rank), has its alphas multiplied by
+// sqrt(rank) when it is read.
+struct AdapterSpec {
+  int64_t rank = 0;
+  double alpha = 0;
+  std::vector<std::string> targets;  // subset of LoraTargets, any order
+  // Modules of another rank or alpha, e.g. "layers.3.self_attn.q_proj".
+  std::map<std::string, LoraShape> exceptions = {};
+
+  LoraShape Of(const std::string& module) const;
+};
+
+// InvalidArgument: a rank < 1 or larger than a target's smaller side, unknown,
+// repeated or no target, an alpha not positive and finite, an exception for a
+// module that is not trained.
 absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
                                                 const AdapterSpec& spec);
 

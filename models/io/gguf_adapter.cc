@@ -45,6 +45,11 @@ std::string LayoutSpelling(const LlamaLinear& linear, bool is_a) {
   return fmt::format("{}.{}", linear.module, is_a ? "lora_A" : "lora_B");
 }
 
+// As AdapterSpec::Of wants it.
+std::string ModuleOf(const Place& place) {
+  return fmt::format("layers.{}.{}", place.layer, place.linear->module);
+}
+
 // Rows between the two orders; its own place for every other tensor.
 std::vector<float> Permuted(std::span<const float> rows, const Place& place,
                             int64_t rank, int64_t head_dim, bool to_gguf) {
@@ -79,32 +84,46 @@ absl::Status CheckKind(const GgufFile& file, const ModelConfig& model) {
   return absl::OkStatus();
 }
 
-// An A [r,in] or a B [out,r] of the rank seen first, with whole heads where
-// rows are permuted.
+// An A [r,in] or a B [out,r], with whole heads where rows are permuted.
 absl::Status CheckShape(const GgufTensor& tensor, const Place& place,
-                        const ModelConfig& model, int64_t* rank) {
+                        const ModelConfig& model) {
   if (tensor.shape.size() != 2) {
     return absl::InvalidArgumentError(
         fmt::format("adapter tensor {} has {} dimensions, wanted 2",
                     tensor.name, tensor.shape.size()));
   }
-  const int64_t own = place.is_a ? tensor.shape[0] : tensor.shape[1];
-  if (*rank == 0) *rank = own;
   const bool permuted = place.linear->rotated && !place.is_a;
-  if (own != *rank || (permuted && tensor.shape[0] % model.head_dim != 0)) {
+  if (permuted && tensor.shape[0] % model.head_dim != 0) {
     return absl::InvalidArgumentError(fmt::format(
-        "adapter tensor {} has shape [{}], wanted rank {} and, of "
-        "q and k, whole heads of {}",
-        tensor.name, fmt::join(tensor.shape, ","), *rank, model.head_dim));
+        "adapter tensor {} has shape [{}], wanted whole heads of {}",
+        tensor.name, fmt::join(tensor.shape, ","), model.head_dim));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<double> ReadAlpha(const GgufFile& file, int64_t rank) {
-  const double unit = static_cast<double>(rank);  // scale 1
-  if (!file.Has("adapter.lora.alpha")) return unit;
-  EDGETUNE_ASSIGN_OR_RETURN(double alpha, file.Number("adapter.lora.alpha"));
-  return alpha == 0 ? unit : alpha;
+// 0: every scale is 1, whatever the rank.
+absl::StatusOr<double> ReadAlpha(const GgufFile& file) {
+  if (!file.Has("adapter.lora.alpha")) return 0;
+  return file.Number("adapter.lora.alpha");
+}
+
+// The rank that most modules have is the adapter's, the larger one of equals.
+void SetShapes(const std::map<std::string, int64_t>& ranks, double alpha,
+               AdapterSpec& spec) {
+  std::map<int64_t, size_t> modules;
+  for (const auto& [module, rank] : ranks) ++modules[rank];
+  size_t most = 0;
+  for (const auto& [rank, count] : modules) {
+    if (count >= most) spec.rank = rank;
+    most = std::max(most, count);
+  }
+  const auto alpha_of = [&](int64_t rank) {
+    return alpha == 0 ? static_cast<double>(rank) : alpha;
+  };
+  spec.alpha = alpha_of(spec.rank);
+  for (const auto& [module, rank] : ranks) {
+    if (rank != spec.rank) spec.exceptions[module] = {rank, alpha_of(rank)};
+  }
 }
 
 }  // namespace
@@ -127,13 +146,20 @@ absl::Status WriteGgufAdapter(const std::string& path, const Adapter& adapter,
       return absl::InvalidArgumentError(
           fmt::format("adapter tensor {} has no GGUF name", tensor.name));
     }
-    const auto values =
-        std::span(adapter.values).subspan(tensor.offset, tensor.count);
-    writer.AddTensor(
-        fmt::format("blk.{}.{}", place->layer,
-                    GgufSpelling(*place->linear, place->is_a)),
-        tensor.shape,
-        Permuted(values, *place, adapter.spec.rank, model.head_dim, true));
+    const LoraShape lora = adapter.spec.Of(ModuleOf(*place));
+    std::vector<float> values =
+        Permuted(std::span(adapter.values).subspan(tensor.offset, tensor.count),
+                 *place, lora.rank, model.head_dim, true);
+    // Readers scale by the one alpha over this tensor's own rank.
+    if (!place->is_a && lora.alpha != adapter.spec.alpha) {
+      const double factor = lora.alpha / adapter.spec.alpha;
+      for (float& value : values) {
+        value = static_cast<float>(value * factor);
+      }
+    }
+    writer.AddTensor(fmt::format("blk.{}.{}", place->layer,
+                                 GgufSpelling(*place->linear, place->is_a)),
+                     tensor.shape, values);
   }
   return writer.Write(path);
 }
@@ -145,24 +171,27 @@ absl::StatusOr<Adapter> ReadGgufAdapter(const std::string& path,
   AdapterSpec spec;
   AdapterTensors tensors;
   std::set<std::string> targets;
+  std::map<std::string, int64_t> ranks;  // by module
   for (const GgufTensor& tensor : file->tensors()) {
     auto place = PlaceOf(tensor.name, "blk.", GgufSpelling);
     if (!place.has_value()) {
       return absl::InvalidArgumentError(fmt::format(
           "adapter tensor {} is not of a LoRA target", tensor.name));
     }
-    EDGETUNE_RETURN_IF_ERROR(CheckShape(tensor, *place, model, &spec.rank));
+    EDGETUNE_RETURN_IF_ERROR(CheckShape(tensor, *place, model));
     std::vector<float> values(
         static_cast<size_t>(tensor.shape[0] * tensor.shape[1]));
     Dequantise(tensor.type, tensor.data, values);
     targets.insert(place->linear->target);
+    const int64_t rank = tensor.shape[place->is_a ? 0 : 1];
+    if (place->is_a) ranks[ModuleOf(*place)] = rank;
     tensors[fmt::format("layers.{}.{}", place->layer,
                         LayoutSpelling(*place->linear, place->is_a))] = {
-        tensor.shape,
-        Permuted(values, *place, spec.rank, model.head_dim, false)};
+        tensor.shape, Permuted(values, *place, rank, model.head_dim, false)};
   }
   spec.targets.assign(targets.begin(), targets.end());
-  EDGETUNE_ASSIGN_OR_RETURN(spec.alpha, ReadAlpha(*file, spec.rank));
+  EDGETUNE_ASSIGN_OR_RETURN(const double alpha, ReadAlpha(*file));
+  SetShapes(ranks, alpha, spec);
   return AssembleAdapter(model, std::move(spec), std::move(tensors));
 }
 

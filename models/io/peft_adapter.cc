@@ -13,18 +13,16 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "models/io/adapter_formats.h"
+#include "models/io/peft_config.h"
 #include "models/io/safetensors.h"
-#include "models/io/strict_json.h"
 
 namespace edgetune {
 namespace {
 
-using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr std::string_view kNamePrefix = "base_model.model.model.";
 constexpr std::string_view kNameSuffix = ".weight";
-constexpr char kConfigFile[] = "adapter_config.json";
 constexpr char kWeightsFile[] = "adapter_model.safetensors";
 constexpr char kProvenanceFile[] = "edgetune_provenance.json";
 constexpr uint64_t kMaxConfig = 1 << 20;
@@ -34,6 +32,14 @@ std::string Dump(const Json& value) {
   return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// PEFT's alphas are integers; a fraction is kept where there is one.
+ordered_json Number(double alpha) {
+  if (alpha == std::floor(alpha) && alpha < 0x1p53) {
+    return static_cast<int64_t>(alpha);
+  }
+  return alpha;
+}
+
 std::string ConfigText(const Adapter& adapter, const std::string& base_name) {
   ordered_json config;
   config["peft_type"] = "LORA";
@@ -41,13 +47,7 @@ std::string ConfigText(const Adapter& adapter, const std::string& base_name) {
   config["base_model_name_or_path"] = base_name;
   config["revision"] = nullptr;
   config["r"] = adapter.spec.rank;
-  // PEFT's field is an integer; a fraction is kept where there is one.
-  const double alpha = adapter.spec.alpha;
-  if (alpha == std::floor(alpha) && alpha < 0x1p53) {
-    config["lora_alpha"] = static_cast<int64_t>(alpha);
-  } else {
-    config["lora_alpha"] = alpha;
-  }
+  config["lora_alpha"] = Number(adapter.spec.alpha);
   config["lora_dropout"] = 0.0;
   config["target_modules"] = adapter.spec.targets;
   config["bias"] = "none";
@@ -57,6 +57,14 @@ std::string ConfigText(const Adapter& adapter, const std::string& base_name) {
   config["modules_to_save"] = nullptr;
   config["rank_pattern"] = ordered_json::object();
   config["alpha_pattern"] = ordered_json::object();
+  for (const auto& [module, lora] : adapter.spec.exceptions) {
+    if (lora.rank != adapter.spec.rank) {
+      config["rank_pattern"][module] = lora.rank;
+    }
+    if (lora.alpha != adapter.spec.alpha) {
+      config["alpha_pattern"][module] = Number(lora.alpha);
+    }
+  }
   config["use_rslora"] = false;
   config["use_dora"] = false;
   return Dump(config);
@@ -148,67 +156,6 @@ class AtomicDirectory {
   std::string temporary_;  // empty once renamed
 };
 
-bool IsUnset(const json& value) {
-  return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
-         ((value.is_object() || value.is_array()) && value.empty());
-}
-
-// Features that would need more than A and B of one rank and scale.
-absl::Status RefuseVariants(const json& config) {
-  for (const char* key :
-       {"use_dora", "lora_bias", "modules_to_save", "fan_in_fan_out",
-        "rank_pattern", "alpha_pattern", "target_parameters",
-        "trainable_token_indices", "layer_replication",
-        "alora_invocation_tokens", "use_qalora"}) {
-    if (config.contains(key) && !IsUnset(config[key])) {
-      return absl::InvalidArgumentError(
-          fmt::format("{} uses {}, which is not supported", kConfigFile, key));
-    }
-  }
-  if (config.contains("bias") && config["bias"] != "none") {
-    return absl::InvalidArgumentError(
-        fmt::format("{} trains biases, which is not supported", kConfigFile));
-  }
-  // Some initialisations change the base weights too.
-  const json init = config.value("init_lora_weights", json(true));
-  if (!init.is_boolean() && init != "gaussian" && init != "eva" &&
-      init != "orthogonal") {
-    return absl::InvalidArgumentError(
-        fmt::format("{} says init_lora_weights {}, which changes the base "
-                    "model and is not supported",
-                    kConfigFile, init.dump()));
-  }
-  return absl::OkStatus();
-}
-
-// Rank and alpha; targets as far as the configuration lists them.
-absl::StatusOr<AdapterSpec> ReadSpec(const json& config) {
-  if (!config.is_object() || config.value("peft_type", json()) != "LORA") {
-    return absl::InvalidArgumentError(
-        fmt::format("{} is not of peft_type LORA", kConfigFile));
-  }
-  EDGETUNE_RETURN_IF_ERROR(RefuseVariants(config));
-  const json rank = config.value("r", json());
-  const json alpha = config.value("lora_alpha", json());
-  if (!rank.is_number_unsigned() || rank.get<uint64_t>() < 1 ||
-      rank.get<uint64_t>() > (1u << 20) || !alpha.is_number()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} has r {} and lora_alpha {}, wanted two positive "
-                    "numbers",
-                    kConfigFile, rank.dump(), alpha.dump()));
-  }
-  AdapterSpec spec;
-  spec.rank = rank.get<int64_t>();
-  spec.alpha = alpha.get<double>();
-  const json rslora = config.value("use_rslora", json(false));
-  if (rslora == true) spec.alpha *= std::sqrt(static_cast<double>(spec.rank));
-  const json targets = config.value("target_modules", json());
-  for (const json& target : targets.is_array() ? targets : json::array()) {
-    if (target.is_string()) spec.targets.push_back(target.get<std::string>());
-  }
-  return spec;
-}
-
 absl::StatusOr<AdapterTensors> ReadTensors(const SafetensorsFile& file,
                                            std::set<std::string>* targets) {
   AdapterTensors out;
@@ -229,6 +176,21 @@ absl::StatusOr<AdapterTensors> ReadTensors(const SafetensorsFile& file,
   return out;
 }
 
+// Of every module that has an A; the configuration's own are the adapter's.
+void AddShapes(const PeftConfig& config, const AdapterTensors& tensors,
+               AdapterSpec& spec) {
+  const LoraShape usual = config.usual();
+  spec.rank = usual.rank;
+  spec.alpha = usual.alpha;
+  constexpr std::string_view kSuffix = ".lora_A";
+  for (const auto& [name, tensor] : tensors) {
+    if (!name.ends_with(kSuffix)) continue;
+    const std::string module = name.substr(0, name.size() - kSuffix.size());
+    const LoraShape shape = config.Of(module);
+    if (shape != usual) spec.exceptions[module] = shape;
+  }
+}
+
 }  // namespace
 
 absl::Status WritePeftAdapter(const std::string& directory,
@@ -239,7 +201,7 @@ absl::Status WritePeftAdapter(const std::string& directory,
   EDGETUNE_ASSIGN_OR_RETURN(std::string weights, WeightsText(adapter));
   EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(directory));
   EDGETUNE_RETURN_IF_ERROR(
-      out->Write(kConfigFile, ConfigText(adapter, base_name)));
+      out->Write(kPeftConfigFile, ConfigText(adapter, base_name)));
   EDGETUNE_RETURN_IF_ERROR(out->Write(kWeightsFile, weights));
   EDGETUNE_RETURN_IF_ERROR(
       out->Write("README.md", ReadmeText(adapter, base_name, provenance)));
@@ -259,21 +221,22 @@ absl::StatusOr<Adapter> ReadPeftAdapter(const std::string& directory,
         "as safetensors");
   }
   EDGETUNE_ASSIGN_OR_RETURN(
-      std::string text, ReadFile(directory + "/" + kConfigFile, kMaxConfig));
-  EDGETUNE_ASSIGN_OR_RETURN(json config, ParseStrictJson(text, kConfigFile));
-  EDGETUNE_ASSIGN_OR_RETURN(AdapterSpec spec, ReadSpec(config));
+      std::string text,
+      ReadFile(directory + "/" + kPeftConfigFile, kMaxConfig));
+  EDGETUNE_ASSIGN_OR_RETURN(const PeftConfig config, ReadPeftConfig(text));
   EDGETUNE_ASSIGN_OR_RETURN(auto file, SafetensorsFile::Open(weights));
   std::set<std::string> targets;
   EDGETUNE_ASSIGN_OR_RETURN(AdapterTensors tensors,
                             ReadTensors(*file, &targets));
   // PEFT ignores tensors of modules that its list does not name.
-  const std::set<std::string> listed(spec.targets.begin(), spec.targets.end());
-  if (!listed.empty() && listed != targets) {
+  if (!config.targets.empty() && config.targets != targets) {
     return absl::InvalidArgumentError(fmt::format(
-        "{} lists target_modules {}, the tensors are of {}", kConfigFile,
-        fmt::join(listed, ", "), fmt::join(targets, ", ")));
+        "{} lists target_modules {}, the tensors are of {}", kPeftConfigFile,
+        fmt::join(config.targets, ", "), fmt::join(targets, ", ")));
   }
+  AdapterSpec spec;
   spec.targets.assign(targets.begin(), targets.end());
+  AddShapes(config, tensors, spec);
   return AssembleAdapter(model, std::move(spec), std::move(tensors));
 }
 

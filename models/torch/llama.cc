@@ -117,7 +117,7 @@ at::Tensor Llama::Apply(size_t layer, Linear linear, const at::Tensor& x,
   const LoraFactors::Factor& factor = lora->at(layer, linear);
   if (!factor.a.defined()) return y;
   const at::Tensor down = at::mm(x, factor.a.to(type_).t());  // [T,r]
-  return y.addmm_(down, factor.b.to(type_).t(), 1.0, lora->scale());
+  return y.addmm_(down, factor.b.to(type_).t(), 1.0, factor.scale);
 }
 
 at::Tensor Llama::Attention(size_t layer, const at::Tensor& x,

@@ -50,7 +50,6 @@ absl::StatusOr<LoraFactors> LoraFactors::Make(const ModelConfig& model,
                                               std::optional<Factors> trained) {
   EDGETUNE_RETURN_IF_ERROR(CheckAdapter(model, adapter));
   LoraFactors factors;
-  factors.scale_ = adapter.spec.alpha / static_cast<double>(adapter.spec.rank);
   const ParameterLayout layout = trained.has_value()
                                      ? LayoutOf(adapter.layout, *trained)
                                      : ParameterLayout();
@@ -71,10 +70,12 @@ absl::StatusOr<LoraFactors> LoraFactors::Make(const ModelConfig& model,
   factors.factors_.resize(static_cast<size_t>(model.layers));
   for (size_t i = 0; i < factors.factors_.size(); ++i) {
     for (size_t j = 0; j < kLinears; ++j) {
-      const std::string name =
-          fmt::format("layers.{}.{}.{}.lora_", i,
-                      j < kGate ? "self_attn" : "mlp", LoraTargets()[j]);
-      factors.factors_[i][j] = {leaf(name + "A"), leaf(name + "B")};
+      const std::string module =
+          fmt::format("layers.{}.{}.{}", i, j < kGate ? "self_attn" : "mlp",
+                      LoraTargets()[j]);
+      factors.factors_[i][j] = {leaf(module + ".lora_A"),
+                                leaf(module + ".lora_B"),
+                                adapter.spec.Of(module).scale()};
     }
   }
   return factors;

@@ -35,6 +35,7 @@ class LoraFactors {
  public:
   struct Factor {
     at::Tensor a, b;  // a [r,in], b [out,r] float32; undefined: no LoRA here
+    double scale = 0;
   };
 
   // The `trained` factors require a gradient, which starts at zero.
@@ -42,7 +43,6 @@ class LoraFactors {
                                           const Adapter& adapter,
                                           std::optional<Factors> trained);
 
-  double scale() const { return scale_; }
   const Factor& at(size_t layer, Linear linear) const {
     return factors_[layer][linear];
   }
@@ -55,7 +55,6 @@ class LoraFactors {
   std::map<std::string, at::Tensor> TrainedLeaves(
       const ParameterLayout& layout) const;
 
-  double scale_ = 0;
   at::Tensor values_, gradient_;  // [n] float32
   std::vector<std::array<Factor, kLinears>> factors_;
 };
