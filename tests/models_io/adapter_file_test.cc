@@ -227,8 +227,18 @@ TEST_F(AdapterFileTest, RefusesConfigurationsItWouldMisread) {
   ExpectRefused(with("\"use_dora\": false", "\"lora_bias\": true"),
                 "lora_bias");
   ExpectRefused(with("\"bias\": \"none\"", "\"bias\": \"all\""), "biases");
-  ExpectRefused(with("\"rank_pattern\": {}", "\"rank_pattern\": {\"q\": 2}"),
-                "rank_pattern");
+  ExpectRefused(
+      with("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 2}"),
+      "shape");
+  ExpectRefused(
+      with("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 0}"),
+      "positive");
+  ExpectRefused(
+      with("\"rank_pattern\": {}", "\"rank_pattern\": {\"(a+)+q_proj\": 2}"),
+      "regular expression");
+  ExpectRefused(
+      with("\"alpha_pattern\": {}", "\"alpha_pattern\": {\"q_proj\": \"8\"}"),
+      "alpha_pattern");
   ExpectRefused(
       with("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\""),
       "pissa");
@@ -249,6 +259,91 @@ TEST_F(AdapterFileTest, ReadsTheScaleOfRsLora) {
   // alpha / sqrt(r) = alpha' / r.
   EXPECT_DOUBLE_EQ(ReadAdapter(Path("peft"), SmallModel())->spec.alpha,
                    6 * std::sqrt(3.0));
+}
+
+// Ranks 3, 5 and 2, alphas 6 and 9.
+Adapter MixedAdapter(double other_alpha) {
+  Adapter adapter;
+  adapter.spec = {3, 6, {"q_proj", "v_proj", "down_proj"}};
+  adapter.spec.exceptions["layers.0.self_attn.q_proj"] = {5, other_alpha};
+  adapter.spec.exceptions["layers.1.mlp.down_proj"] = {2, 6};
+  adapter.layout = *AdapterLayoutOf(SmallModel(), adapter.spec);
+  Random random(11);
+  for (size_t i = 0; i < adapter.layout.size(); ++i) {
+    adapter.values.push_back(static_cast<float>(random.Normal()));
+  }
+  return adapter;
+}
+
+TEST_F(AdapterFileTest, MixedRanksComeBackBitForBit) {
+  const Adapter adapter = MixedAdapter(6);
+  ASSERT_TRUE(WritePeftAdapter(Path("p"), adapter, "base", {}).ok());
+  ASSERT_TRUE(WriteGgufAdapter(Path("g"), adapter, SmallModel(), "b").ok());
+  for (const std::string& path : {Path("p"), Path("g")}) {
+    const auto back = ReadAdapter(path, SmallModel());
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(back->values, adapter.values);
+    EXPECT_EQ(back->layout, adapter.layout);
+    EXPECT_EQ(back->spec.exceptions, adapter.spec.exceptions);
+  }
+}
+
+// A GGUF has one alpha: B takes the rest, here 12 / 6.
+TEST_F(AdapterFileTest, AnotherAlphaIsMultipliedIntoBOfAGguf) {
+  const Adapter adapter = MixedAdapter(12);
+  ASSERT_TRUE(WriteGgufAdapter(Path("g"), adapter, SmallModel(), "b").ok());
+  ASSERT_TRUE(WritePeftAdapter(Path("p"), adapter, "base", {}).ok());
+  EXPECT_EQ(ReadAdapter(Path("p"), SmallModel())->spec.exceptions,
+            adapter.spec.exceptions);
+  const auto back = ReadAdapter(Path("g"), SmallModel());
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->spec.Of("layers.0.self_attn.q_proj").alpha, 6);
+  const auto& a = adapter.layout.tensors()[0];
+  const auto& b = adapter.layout.tensors()[1];
+  EXPECT_EQ(back->values[a.offset], adapter.values[a.offset]);
+  EXPECT_EQ(back->values[b.offset], 2 * adapter.values[b.offset]);
+}
+
+// As peft.utils.other.get_pattern_key matches them, the first that does.
+TEST_F(AdapterFileTest, PatternsMatchAsInPeft) {
+  const Adapter adapter = MixedAdapter(6);
+  ASSERT_TRUE(WritePeftAdapter(Path("p"), adapter, "base", {}).ok());
+  const std::string config = Path("p") + "/adapter_config.json";
+  const std::string good = *ReadFile(config);
+  const size_t from = good.find("\"rank_pattern\""),
+               to = good.find("\"alpha_pattern\"");
+  const auto with = [&](const std::string& patterns) {
+    EXPECT_TRUE(WriteFileAtomically(
+                    config, good.substr(0, from) + "\"rank_pattern\": {" +
+                                patterns + "}, " + good.substr(to))
+                    .ok());
+    return ReadAdapter(Path("p"), SmallModel()).ok();
+  };
+  const std::string down = ", \"layers.1.mlp.down_proj\": 2";
+  EXPECT_TRUE(with("\"0.self_attn.q_proj\": 5" + down));
+  EXPECT_TRUE(with("\"^model.layers.0.self_attn.q_proj\": 5" + down));
+  EXPECT_TRUE(
+      with("\"model\\\\.layers\\\\.0\\\\.self_attn\\\\.q_proj\": 5" + down));
+  EXPECT_TRUE(with("\"layers.0.self_attn.q_proj\": 5, \"q_proj\": 3" + down));
+  // The second would match layer 0, but the first did.
+  EXPECT_FALSE(with("\"q_proj\": 3, \"layers.0.self_attn.q_proj\": 5" + down));
+  EXPECT_FALSE(with("\"^layers.0.self_attn.q_proj\": 5" + down));
+  EXPECT_FALSE(with("\"ers.0.self_attn.q_proj\": 5" + down));
+  EXPECT_FALSE(with("\"layers.0.self_attn.q_pro\": 5" + down));
+}
+
+TEST(AdapterLayoutTest, RefusesExceptionsThatCannotBe) {
+  for (const auto& [module, lora] : std::map<std::string, LoraShape>{
+           {"layers.0.self_attn.q_proj", {0, 1}},
+           {"layers.0.self_attn.q_proj ", {2, 1}},
+           {"layers.2.self_attn.q_proj", {2, 1}},
+           {"layers.0.self_attn.k_proj", {2, 1}},
+           {"layers.1.self_attn.q_proj", {2, 0}},
+           {"layers.1.self_attn.q_proj.", {2, 1}}}) {
+    AdapterSpec spec = {2, 4, {"q_proj"}};
+    spec.exceptions[module] = lora;
+    EXPECT_FALSE(AdapterLayoutOf(SmallModel(), spec).ok()) << module;
+  }
 }
 
 TEST_F(AdapterFileTest, RefusesWrongNamesShapesAndValues) {
