@@ -47,12 +47,13 @@ std::string LayoutSpelling(const LlamaLinear& linear, bool is_a) {
 
 // Rows between the two orders; its own place for every other tensor.
 std::vector<float> Permuted(std::span<const float> rows, const Place& place,
-                            int64_t rank, int64_t head_dim, bool to_gguf) {
+                            int64_t rank, const ModelConfig& model,
+                            bool to_gguf) {
   std::vector<float> out(rows.begin(), rows.end());
-  if (place.is_a || !place.linear->rotated) return out;
+  if (place.is_a || !place.linear->rotated || !PermutesRows(model)) return out;
   const int64_t count = static_cast<int64_t>(rows.size()) / rank;
   for (int64_t row = 0; row < count; ++row) {
-    const int64_t other = GgufRowOf(row, head_dim);
+    const int64_t other = GgufRowOf(row, model.head_dim);
     const int64_t from = to_gguf ? row : other;
     const int64_t to = to_gguf ? other : row;
     std::copy_n(rows.begin() + from * rank, rank, out.begin() + to * rank);
@@ -129,11 +130,10 @@ absl::Status WriteGgufAdapter(const std::string& path, const Adapter& adapter,
     }
     const auto values =
         std::span(adapter.values).subspan(tensor.offset, tensor.count);
-    writer.AddTensor(
-        fmt::format("blk.{}.{}", place->layer,
-                    GgufSpelling(*place->linear, place->is_a)),
-        tensor.shape,
-        Permuted(values, *place, adapter.spec.rank, model.head_dim, true));
+    writer.AddTensor(fmt::format("blk.{}.{}", place->layer,
+                                 GgufSpelling(*place->linear, place->is_a)),
+                     tensor.shape,
+                     Permuted(values, *place, adapter.spec.rank, model, true));
   }
   return writer.Write(path);
 }
@@ -158,8 +158,7 @@ absl::StatusOr<Adapter> ReadGgufAdapter(const std::string& path,
     targets.insert(place->linear->target);
     tensors[fmt::format("layers.{}.{}", place->layer,
                         LayoutSpelling(*place->linear, place->is_a))] = {
-        tensor.shape,
-        Permuted(values, *place, spec.rank, model.head_dim, false)};
+        tensor.shape, Permuted(values, *place, spec.rank, model, false)};
   }
   spec.targets.assign(targets.begin(), targets.end());
   EDGETUNE_ASSIGN_OR_RETURN(spec.alpha, ReadAlpha(*file, spec.rank));

@@ -130,6 +130,7 @@ class BytePairTokenizer final : public Tokenizer {
     return static_cast<int64_t>(data_.tokens.size());
   }
   int32_t bos() const override { return data_.bos; }
+  const TokenizerData& data() const override { return data_; }
   int32_t eos() const override { return data_.eos; }
   bool add_bos() const override { return data_.add_bos; }
   bool IsControl(int32_t id) const override {

@@ -50,6 +50,8 @@ class Tokenizer {
   virtual std::string Decode(std::span<const int32_t> ids,
                              bool keep_special = false) const = 0;
 
+  // What it was made of.
+  virtual const TokenizerData& data() const = 0;
   virtual int64_t size() const = 0;
   virtual int32_t bos() const = 0;
   virtual int32_t eos() const = 0;
