@@ -9,6 +9,23 @@
 namespace edgetune {
 namespace {
 
+// Names that GGUF files use, as llama.cpp groups them.
+constexpr struct {
+  std::string_view pre;
+  PreTokenizer kind;
+} kNames[] = {{"gpt-2", PreTokenizer::kGpt2},
+              {"smollm", PreTokenizer::kSmollm},
+              {"starcoder", PreTokenizer::kSmollm},
+              {"refact", PreTokenizer::kSmollm},
+              {"command-r", PreTokenizer::kSmollm},
+              {"codeshell", PreTokenizer::kSmollm},
+              {"exaone", PreTokenizer::kSmollm},
+              {"llama-bpe", PreTokenizer::kLlamaBpe},
+              {"llama3", PreTokenizer::kLlamaBpe},
+              {"llama-v3", PreTokenizer::kLlamaBpe},
+              {"qwen2", PreTokenizer::kQwen2},
+              {"deepseek-r1-qwen", PreTokenizer::kQwen2}};
+
 enum class CharClass : uint8_t { kSpace, kLetter, kNumber, kOther };
 
 struct Char {
@@ -65,10 +82,13 @@ class Scanner {
 
   size_t Next(size_t at, size_t end) const {
     end_ = end;
-    return kind_ == PreTokenizer::kLlamaBpe ? NextLlama(at) : NextGpt2(at);
+    return OfLlama() ? NextLlama(at) : NextGpt2(at);
   }
 
  private:
+  bool OfLlama() const {
+    return kind_ == PreTokenizer::kLlamaBpe || kind_ == PreTokenizer::kQwen2;
+  }
   bool Is(size_t at, CharClass kind) const {
     return at < end_ && chars_[at].kind == kind;
   }
@@ -88,7 +108,7 @@ class Scanner {
   int32_t Letter(size_t at) const {
     if (at >= end_) return -1;
     const int32_t code = chars_[at].code;
-    if (kind_ != PreTokenizer::kLlamaBpe) return code;
+    if (!OfLlama()) return code;
     if (code == 0x17F) return 's';
     return code >= 'A' && code <= 'Z' ? code + 32 : code;
   }
@@ -128,8 +148,9 @@ class Scanner {
       return Run(at + 1, CharClass::kLetter);
     }
     if (Is(at, CharClass::kNumber)) {
+      const size_t most = kind_ == PreTokenizer::kQwen2 ? 1 : 3;
       size_t stop = at + 1;
-      while (stop < at + 3 && Is(stop, CharClass::kNumber)) ++stop;
+      while (stop < at + most && Is(stop, CharClass::kNumber)) ++stop;
       return stop;
     }
     const size_t symbol = IsCode(at, ' ') ? at + 1 : at;
@@ -153,9 +174,9 @@ class Scanner {
 }  // namespace
 
 std::optional<PreTokenizer> PreTokenizerOf(std::string_view pre) {
-  if (pre == "smollm") return PreTokenizer::kSmollm;
-  if (pre == "gpt-2") return PreTokenizer::kGpt2;
-  if (pre == "llama-bpe") return PreTokenizer::kLlamaBpe;
+  for (const auto& known : kNames) {
+    if (known.pre == pre) return known.kind;
+  }
   return std::nullopt;
 }
 

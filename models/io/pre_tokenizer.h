@@ -13,6 +13,7 @@ enum class PreTokenizer {
   kGpt2,      // GPT-2's expression
   kSmollm,    // each number character alone, then GPT-2's expression
   kLlamaBpe,  // Llama 3's expression
+  kQwen2,     // the same, but each number character alone
 };
 
 // The scanner of a GGUF `tokenizer.ggml.pre`; nullopt when there is none.

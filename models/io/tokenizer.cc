@@ -8,6 +8,7 @@
 #include <queue>
 
 #include "base/status.h"
+#include "models/io/byte_alphabet.h"
 #include "models/io/pre_tokenizer.h"
 #include "models/io/utf8.h"
 
@@ -17,44 +18,16 @@ namespace {
 constexpr int32_t kUnknownType = 2;
 constexpr int32_t kControlType = 3;
 constexpr int32_t kUserType = 4;
-constexpr int32_t kAlphabetEnd = 0x144;  // behind the last code in use
-
-bool StandsForItself(int byte) {
-  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) ||
-         byte >= 174;
-}
-
-// GPT-2's alphabet: a printable character for each byte.
-struct ByteAlphabet {
-  std::array<int32_t, 256> code;
-  std::array<int32_t, kAlphabetEnd> byte;  // -1: not in the alphabet
-
-  ByteAlphabet() {
-    byte.fill(-1);
-    int32_t next = 0x100;
-    for (int b = 0; b < 256; ++b) {
-      code[b] = StandsForItself(b) ? b : next++;
-      byte[code[b]] = b;
-    }
-  }
-};
-
-std::string Utf8Of(int32_t code) {
-  if (code < 0x80) return std::string(1, static_cast<char>(code));
-  return {static_cast<char>(0xC0 | code >> 6),
-          static_cast<char>(0x80 | (code & 0x3F))};
-}
 
 // The bytes that a token's text stands for; a text with a character outside
 // the alphabet stands for itself.
-std::string BytesOf(const ByteAlphabet& alphabet, std::string_view token) {
+std::string BytesOf(std::string_view token) {
   std::string out;
   for (std::string_view rest = token; !rest.empty();) {
     const Utf8Char c = DecodeUtf8(rest);
-    const bool known =
-        c.code >= 0 && c.code < kAlphabetEnd && alphabet.byte[c.code] >= 0;
-    if (!known) return std::string(token);
-    out.push_back(static_cast<char>(alphabet.byte[c.code]));
+    const int32_t byte = kByteAlphabet.ByteOf(c.code);
+    if (byte < 0) return std::string(token);
+    out.push_back(static_cast<char>(byte));
     rest.remove_prefix(c.length);
   }
   return out;
@@ -73,7 +46,8 @@ class BytePairTokenizer final : public Tokenizer {
     auto pre = PreTokenizerOf(data_.pre);
     if (!pre.has_value()) {
       return absl::InvalidArgumentError(fmt::format(
-          "pre-tokenizer '{}' is not known; smollm, gpt-2 and llama-bpe are",
+          "pre-tokenizer '{}' is not known; smollm, gpt-2, llama-bpe and "
+          "qwen2 are",
           data_.pre));
     }
     pre_ = *pre;
@@ -126,6 +100,7 @@ class BytePairTokenizer final : public Tokenizer {
     return out;
   }
 
+  const TokenizerData& data() const override { return data_; }
   int64_t size() const override {
     return static_cast<int64_t>(data_.tokens.size());
   }
@@ -172,7 +147,6 @@ class BytePairTokenizer final : public Tokenizer {
                       "of {} tokens",
                       data_.types.size(), data_.tokens.size()));
     }
-    const ByteAlphabet alphabet;
     ids_.reserve(data_.tokens.size());
     bytes_.reserve(data_.tokens.size());
     for (int32_t id = 0; id < size(); ++id) {
@@ -184,14 +158,14 @@ class BytePairTokenizer final : public Tokenizer {
       const int32_t type = data_.types[id];
       const bool literal =
           type == kControlType || type == kUserType || type == kUnknownType;
-      bytes_.push_back(literal ? token : BytesOf(alphabet, token));
+      bytes_.push_back(literal ? token : BytesOf(token));
       if (literal && !token.empty()) {
         special_[static_cast<uint8_t>(token[0])].push_back(id);
       }
     }
     for (auto& list : special_) SortLongestFirst(&list);
     for (int byte = 0; byte < 256; ++byte) {
-      byte_ids_[byte] = IdOf(Utf8Of(alphabet.code[byte]));
+      byte_ids_[byte] = IdOf(kByteAlphabet.Utf8Of(static_cast<uint8_t>(byte)));
     }
     return absl::OkStatus();
   }
@@ -270,10 +244,9 @@ class BytePairTokenizer final : public Tokenizer {
 
   // Llama 3's ignore_merges: a piece that is a token is that token.
   int32_t WholePiece(std::string_view piece) const {
-    if (pre_ != PreTokenizer::kLlamaBpe) return -1;
-    static const ByteAlphabet alphabet;
+    if (!data_.ignore_merges) return -1;
     std::string token;
-    for (unsigned char byte : piece) token += Utf8Of(alphabet.code[byte]);
+    for (unsigned char byte : piece) token += kByteAlphabet.Utf8Of(byte);
     return IdOf(token);
   }
 

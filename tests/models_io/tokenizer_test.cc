@@ -103,13 +103,13 @@ TEST(TokenizerTest, LongPieceTakesNoQuadraticTime) {
   EXPECT_EQ(model->tokenizer().Encode(text, false).size(), text.size() / 2);
 }
 
-TEST(TokenizerTest, LlamaTakesAWholePieceThatIsAToken) {
+TEST(TokenizerTest, IgnoringMergesTakesAWholePieceThatIsAToken) {
   TokenizerData data = SmallData();
   data.tokens.push_back("dcb");  // no merge leads here
   data.types.push_back(1);
   EXPECT_THAT((*Tokenizer::Make(data))->Encode("dcb", false),
               ElementsAre(4, 3, 2));
-  data.pre = "llama-bpe";
+  data.ignore_merges = true;
   EXPECT_THAT((*Tokenizer::Make(data))->Encode("dcb", false), ElementsAre(9));
 }
 
