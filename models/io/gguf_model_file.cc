@@ -8,6 +8,7 @@
 #include "models/io/gguf_config.h"
 #include "models/io/mapped_model.h"
 #include "models/io/model_tensors.h"
+#include "models/io/pre_tokenizer.h"
 
 namespace edgetune {
 namespace {
@@ -53,8 +54,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> ReadTokenizer(const GgufFile& file) {
   for (const auto& [key, id] : ids) {
     EDGETUNE_ASSIGN_OR_RETURN(*id, SpecialId(file, key, data.tokens.size()));
   }
-  // llama.cpp's default for this pre-tokenizer; false for the others.
-  data.add_bos = data.pre == "llama-bpe";
+  // llama.cpp's defaults for this pre-tokenizer; false for the others. It
+  // knows no normaliser.
+  data.ignore_merges = PreTokenizerOf(data.pre) == PreTokenizer::kLlamaBpe;
+  data.add_bos = data.ignore_merges;
   if (file.Has("tokenizer.ggml.add_bos_token")) {
     EDGETUNE_ASSIGN_OR_RETURN(data.add_bos,
                               file.Bool("tokenizer.ggml.add_bos_token"));

@@ -6,7 +6,7 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "models/io/gguf.h"
-#include "models/io/llama_names.h"
+#include "models/io/pre_tokenizer.h"
 #include "models/io/tensor_stream.h"
 
 namespace edgetune {
@@ -42,6 +42,20 @@ void PadTokens(int64_t vocab, TokenizerData* data) {
     data->tokens.push_back(fmt::format("[PAD{}]", data->tokens.size()));
     data->types.push_back(kUnusedToken);
   }
+}
+
+// What would give other ids once only `pre` is left of it.
+absl::Status CheckTokenizer(const TokenizerData& data) {
+  const auto pre = PreTokenizerOf(data.pre);
+  const bool whole_pieces = pre == PreTokenizer::kLlamaBpe;
+  if (data.ignore_merges != whole_pieces ||
+      (data.nfc && pre != PreTokenizer::kQwen2)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "a GGUF cannot describe this tokenizer: {} with ignore_merges {} and "
+        "NFC {}",
+        data.pre, data.ignore_merges, data.nfc));
+  }
+  return absl::OkStatus();
 }
 
 void SetTokenizer(const ModelDescription& model, GgufWriter* writer) {

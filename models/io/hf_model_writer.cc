@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "models/io/hf_config.h"
 #include "models/io/hf_tokenizer.h"
+#include "models/io/pre_tokenizer.h"
 #include "models/io/safetensors.h"
 #include "models/io/tensor_stream.h"
 
@@ -50,8 +51,10 @@ std::string IndexText(const std::vector<Shard>& shards, uint64_t total) {
   return out.dump(2) + "\n";
 }
 
-// Tokens that only pad the vocabulary have no place in tokenizer.json.
-TokenizerData WithoutPadding(TokenizerData data) {
+// What a GGUF adds and leaves out: tokens that only pad the vocabulary have no
+// place in tokenizer.json, and every qwen2 tokenizer normalises to NFC.
+TokenizerData AsPublished(TokenizerData data) {
+  if (PreTokenizerOf(data.pre) == PreTokenizer::kQwen2) data.nfc = true;
   while (!data.tokens.empty() &&
          data.tokens.back() == fmt::format("[PAD{}]", data.tokens.size() - 1)) {
     data.tokens.pop_back();
@@ -87,7 +90,7 @@ std::string_view DtypeName(BlockType type) {
 
 absl::Status WriteTexts(const ModelDescription& model, BlockType type,
                         AtomicDirectory* out) {
-  const TokenizerData tokenizer = WithoutPadding(model.tokenizer);
+  const TokenizerData tokenizer = AsPublished(model.tokenizer);
   EDGETUNE_ASSIGN_OR_RETURN(
       std::string config,
       HfConfigText(model.config, tokenizer, DtypeName(type)));
