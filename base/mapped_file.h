@@ -22,6 +22,10 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
 
+  // Lets whole pages of `part`, which lies in a MappedFile, leave memory until
+  // they are touched again.
+  static void Release(std::span<const uint8_t> part);
+
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 

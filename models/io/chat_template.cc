@@ -230,20 +230,6 @@ class ChatMlMatcher {
   size_t at_ = 0;
 };
 
-absl::Status CheckMessages(bool present,
-                           std::span<const ChatMessage> messages) {
-  if (!present) {
-    return Annotate(
-        absl::FailedPreconditionError("the model file has no chat template"),
-        ErrorKind::kModel,
-        "use a model tuned for chat, or data of the {\"text\"} form");
-  }
-  if (messages.empty()) {
-    return absl::InvalidArgumentError("a chat needs at least one message");
-  }
-  return absl::OkStatus();
-}
-
 // Puts tokens behind one another.
 class Labeller {
  public:
@@ -282,30 +268,41 @@ class Labeller {
 
 }  // namespace
 
-absl::StatusOr<ChatTemplate> ChatTemplate::Recognise(std::string_view source) {
+ChatTemplate ChatTemplate::Recognise(std::string_view source) {
   ChatTemplate out;
+  out.source_ = source;
   if (source.empty()) return out;
   std::optional<std::string> system;
   if (auto parts = TemplateLexer(source).Run()) {
     system = ChatMlMatcher(std::move(*parts)).Match();
   }
-  if (!system.has_value()) {
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format(
-            "the chat template ({} bytes) is not plain ChatML, the only one "
-            "that is rendered",
-            source.size())),
-        ErrorKind::kModel,
-        "use a model whose template is ChatML, as SmolLM2's");
-  }
-  out.present_ = true;
-  out.default_system_ = std::move(*system);
+  out.present_ = system.has_value();
+  if (out.present_) out.default_system_ = std::move(*system);
   return out;
+}
+
+absl::Status ChatTemplate::Check(std::span<const ChatMessage> messages) const {
+  if (!present_) {
+    return Annotate(
+        absl::FailedPreconditionError(
+            source_.empty()
+                ? std::string("the model has no chat template")
+                : fmt::format("the model's chat template ({} bytes) is not "
+                              "plain ChatML, the only one that is rendered",
+                              source_.size())),
+        ErrorKind::kModel,
+        "use a model whose template is ChatML, as SmolLM2's, or data of the "
+        "{\"text\"} form");
+  }
+  if (messages.empty()) {
+    return absl::InvalidArgumentError("a chat needs at least one message");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> ChatTemplate::Render(
     std::span<const ChatMessage> messages, bool add_generation_prompt) const {
-  EDGETUNE_RETURN_IF_ERROR(CheckMessages(present_, messages));
+  EDGETUNE_RETURN_IF_ERROR(Check(messages));
   std::string out;
   if (messages[0].role != "system" && !default_system_.empty()) {
     out += fmt::format("{}{}{}\n", kSystemHead, default_system_, kEnd);
@@ -321,7 +318,7 @@ absl::StatusOr<std::string> ChatTemplate::Render(
 absl::StatusOr<LabelledTokens> ChatTemplate::Encode(
     const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
     bool add_generation_prompt) const {
-  EDGETUNE_RETURN_IF_ERROR(CheckMessages(present_, messages));
+  EDGETUNE_RETURN_IF_ERROR(Check(messages));
   Labeller labeller(tokenizer);
   EDGETUNE_RETURN_IF_ERROR(labeller.Prepare());
   auto add = [&](const std::string& role, const std::string& content) {

@@ -27,11 +27,12 @@ struct LabelledTokens {
 // rendered (no Jinja engine). Immutable value, thread-safe.
 class ChatTemplate {
  public:
-  // InvalidArgument (kModel): a template that is not ChatML. An empty
-  // `source` means the file has none: Render then fails.
-  static absl::StatusOr<ChatTemplate> Recognise(std::string_view source);
+  // Of a template that is not ChatML, or of none (an empty `source`), only the
+  // source is kept: rendering then fails.
+  static ChatTemplate Recognise(std::string_view source);
 
-  // The text, with the generation prompt when asked for.
+  // The text, with the generation prompt when asked for. FailedPrecondition
+  // (kModel): none that can be rendered.
   absl::StatusOr<std::string> Render(std::span<const ChatMessage> messages,
                                      bool add_generation_prompt) const;
   // Rendered and encoded; a token is labelled when its bytes overlap an
@@ -41,11 +42,16 @@ class ChatTemplate {
                                         std::span<const ChatMessage> messages,
                                         bool add_generation_prompt) const;
 
+  // Whether it can be rendered.
   bool present() const { return present_; }
+  const std::string& source() const { return source_; }
   const std::string& default_system() const { return default_system_; }
 
  private:
+  absl::Status Check(std::span<const ChatMessage> messages) const;
+
   bool present_ = false;
+  std::string source_;
   std::string default_system_;  // empty: no system message is added
 };
 

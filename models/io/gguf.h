@@ -99,8 +99,9 @@ using GgufArray = std::variant<
     std::vector<uint64_t>, std::vector<int64_t>, std::vector<double>>;
 
 // Makes a GGUF version 3 file, alignment 32. Life: Set and Add calls, then
-// Write (any number of times). One thread. Setting a key again replaces its
-// value in place.
+// Write (any number of times); or Set and Declare calls, then SerialiseHeader,
+// behind which the caller streams the tensors. One thread. Setting a key again
+// replaces its value in place.
 class GgufWriter {
  public:
   void Set(std::string_view key, GgufScalar value);
@@ -111,8 +112,16 @@ class GgufWriter {
   void AddTensor(std::string_view name, std::vector<int64_t> shape,
                  std::span<const float> values);
 
-  // The file's bytes. InvalidArgument: a tensor's name, shape or size that
-  // no reader would take.
+  // Without its data.
+  void DeclareTensor(std::string_view name, std::vector<int64_t> shape,
+                     BlockType type);
+
+  // Everything before the first tensor's data, which follows in the order of
+  // the calls, each tensor and GgufPadding zeros. InvalidArgument: a tensor's
+  // name or shape that no reader would take.
+  absl::StatusOr<std::string> SerialiseHeader() const;
+  // The file's bytes, no tensor being merely declared. InvalidArgument also
+  // for data of another size than shape and type ask for.
   absl::StatusOr<std::string> Serialise() const;
   absl::Status Write(const std::string& path) const;  // whole or not at all
 
@@ -123,11 +132,15 @@ class GgufWriter {
     BlockType type;
     std::string data;
   };
-  absl::Status CheckTensors() const;
+  // Bytes of data that name, shape and type ask for.
+  absl::StatusOr<std::vector<uint64_t>> TensorSizes() const;
 
   std::vector<std::pair<std::string, std::string>> values_;  // encoded
   std::vector<Tensor> tensors_;
 };
+
+// Zeros behind a tensor of `size` bytes.
+uint64_t GgufPadding(uint64_t size);
 
 }  // namespace edgetune
 

@@ -52,12 +52,13 @@ std::string ModuleOf(const Place& place) {
 
 // Rows between the two orders; its own place for every other tensor.
 std::vector<float> Permuted(std::span<const float> rows, const Place& place,
-                            int64_t rank, int64_t head_dim, bool to_gguf) {
+                            int64_t rank, const ModelConfig& model,
+                            bool to_gguf) {
   std::vector<float> out(rows.begin(), rows.end());
-  if (place.is_a || !place.linear->rotated) return out;
+  if (place.is_a || !place.linear->rotated || !PermutesRows(model)) return out;
   const int64_t count = static_cast<int64_t>(rows.size()) / rank;
   for (int64_t row = 0; row < count; ++row) {
-    const int64_t other = GgufRowOf(row, head_dim);
+    const int64_t other = GgufRowOf(row, model.head_dim);
     const int64_t from = to_gguf ? row : other;
     const int64_t to = to_gguf ? other : row;
     std::copy_n(rows.begin() + from * rank, rank, out.begin() + to * rank);
@@ -149,7 +150,7 @@ absl::Status WriteGgufAdapter(const std::string& path, const Adapter& adapter,
     const LoraShape lora = adapter.spec.Of(ModuleOf(*place));
     std::vector<float> values =
         Permuted(std::span(adapter.values).subspan(tensor.offset, tensor.count),
-                 *place, lora.rank, model.head_dim, true);
+                 *place, lora.rank, model, true);
     // Readers scale by the one alpha over this tensor's own rank.
     if (!place->is_a && lora.alpha != adapter.spec.alpha) {
       const double factor = lora.alpha / adapter.spec.alpha;
@@ -187,7 +188,7 @@ absl::StatusOr<Adapter> ReadGgufAdapter(const std::string& path,
     if (place->is_a) ranks[ModuleOf(*place)] = rank;
     tensors[fmt::format("layers.{}.{}", place->layer,
                         LayoutSpelling(*place->linear, place->is_a))] = {
-        tensor.shape, Permuted(values, *place, rank, model.head_dim, false)};
+        tensor.shape, Permuted(values, *place, rank, model, false)};
   }
   spec.targets.assign(targets.begin(), targets.end());
   EDGETUNE_ASSIGN_OR_RETURN(const double alpha, ReadAlpha(*file));

@@ -45,10 +45,6 @@ uint32_t TypeNumber(size_t alternative) {
   return number < array ? number : number + 1;
 }
 
-void AppendPadding(std::string* out) {
-  out->append((kAlignment - out->size() % kAlignment) % kAlignment, '\0');
-}
-
 void Put(std::vector<std::pair<std::string, std::string>>* values,
          std::string_view key, std::string encoded) {
   for (auto& [name, value] : *values) {
@@ -95,8 +91,14 @@ void GgufWriter::AddTensor(std::string_view name, std::vector<int64_t> shape,
                         values.size_bytes()));
 }
 
-absl::Status GgufWriter::CheckTensors() const {
+void GgufWriter::DeclareTensor(std::string_view name,
+                               std::vector<int64_t> shape, BlockType type) {
+  tensors_.push_back({std::string(name), std::move(shape), type, ""});
+}
+
+absl::StatusOr<std::vector<uint64_t>> GgufWriter::TensorSizes() const {
   std::set<std::string_view> names;
+  std::vector<uint64_t> out;
   for (const Tensor& tensor : tensors_) {
     const BlockShape block = BlockShapeOf(tensor.type);
     uint64_t elements = 1;
@@ -108,18 +110,19 @@ absl::Status GgufWriter::CheckTensors() const {
              static_cast<uint64_t>(dim) < (uint64_t{1} << 60) / elements;
       if (good) elements *= static_cast<uint64_t>(dim);
     }
-    if (!good || tensor.shape.back() % block.elements != 0 ||
-        tensor.data.size() != elements / block.elements * block.bytes) {
-      return absl::InvalidArgumentError(fmt::format(
-          "cannot write tensor {}: {} bytes of {} do not fit its name or shape",
-          tensor.name, tensor.data.size(), block.name));
+    if (!good || tensor.shape.back() % block.elements != 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("cannot write tensor {}: {} does not fit its name or "
+                      "shape",
+                      tensor.name, block.name));
     }
+    out.push_back(elements / block.elements * block.bytes);
   }
-  return absl::OkStatus();
+  return out;
 }
 
-absl::StatusOr<std::string> GgufWriter::Serialise() const {
-  EDGETUNE_RETURN_IF_ERROR(CheckTensors());
+absl::StatusOr<std::string> GgufWriter::SerialiseHeader() const {
+  EDGETUNE_ASSIGN_OR_RETURN(auto sizes, TensorSizes());
   std::string out = "GGUF";
   AppendRaw<uint32_t>(&out, 3);
   AppendRaw<uint64_t>(&out, tensors_.size());
@@ -129,7 +132,8 @@ absl::StatusOr<std::string> GgufWriter::Serialise() const {
     out += encoded;
   }
   uint64_t offset = 0;
-  for (const Tensor& tensor : tensors_) {
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const Tensor& tensor = tensors_[i];
     AppendString(&out, tensor.name);
     AppendRaw<uint32_t>(&out, static_cast<uint32_t>(tensor.shape.size()));
     for (auto dim = tensor.shape.rbegin(); dim != tensor.shape.rend(); ++dim) {
@@ -137,12 +141,24 @@ absl::StatusOr<std::string> GgufWriter::Serialise() const {
     }
     AppendRaw(&out, static_cast<uint32_t>(tensor.type));
     AppendRaw<uint64_t>(&out, offset);
-    offset += (tensor.data.size() + kAlignment - 1) / kAlignment * kAlignment;
+    offset += sizes[i] + GgufPadding(sizes[i]);
   }
-  AppendPadding(&out);
-  for (const Tensor& tensor : tensors_) {
+  out.append(GgufPadding(out.size()), '\0');
+  return out;
+}
+
+absl::StatusOr<std::string> GgufWriter::Serialise() const {
+  EDGETUNE_ASSIGN_OR_RETURN(auto sizes, TensorSizes());
+  EDGETUNE_ASSIGN_OR_RETURN(std::string out, SerialiseHeader());
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const Tensor& tensor = tensors_[i];
+    if (tensor.data.size() != sizes[i]) {
+      return absl::InvalidArgumentError(
+          fmt::format("cannot write tensor {}: {} bytes, wanted {}",
+                      tensor.name, tensor.data.size(), sizes[i]));
+    }
     out += tensor.data;
-    AppendPadding(&out);
+    out.append(GgufPadding(sizes[i]), '\0');
   }
   return out;
 }
@@ -150,6 +166,10 @@ absl::StatusOr<std::string> GgufWriter::Serialise() const {
 absl::Status GgufWriter::Write(const std::string& path) const {
   EDGETUNE_ASSIGN_OR_RETURN(std::string bytes, Serialise());
   return WriteFileAtomically(path, bytes);
+}
+
+uint64_t GgufPadding(uint64_t size) {
+  return (kAlignment - size % kAlignment) % kAlignment;
 }
 
 }  // namespace edgetune

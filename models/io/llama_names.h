@@ -1,7 +1,7 @@
 #ifndef EDGETUNE_MODELS_IO_LLAMA_NAMES_H_
 #define EDGETUNE_MODELS_IO_LLAMA_NAMES_H_
 
-// The llama architecture's linear layers as Hugging Face and as GGUF name
+// The linear layers of llama and qwen2 as Hugging Face and as GGUF name
 // them, their shapes, and the order of rows that differs between the two
 // (formats design, section 3). Stateless.
 
@@ -15,7 +15,7 @@ struct LlamaLinear {
   const char* target;  // as a LoRA target
   const char* module;  // below "layers.N."
   const char* gguf;    // below "blk.N."
-  bool rotated;        // rows are permuted in GGUF
+  bool rotated;        // by rotary embeddings
 };
 
 inline constexpr LlamaLinear kLlamaLinears[] = {
@@ -49,6 +49,11 @@ inline LinearShape LlamaLinearShape(const ModelConfig& config, size_t index) {
     default:
       return {config.ffn, config.hidden};
   }
+}
+
+// Whether GGUF keeps the rotated rows in another order; qwen2 never does.
+inline bool PermutesRows(const ModelConfig& config) {
+  return config.architecture == "llama";
 }
 
 // GGUF rotates adjacent pairs, Hugging Face halves of a head: where row `row`

@@ -1,15 +1,12 @@
 #include <fmt/format.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/atomic_directory.h"
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "models/io/adapter_formats.h"
@@ -100,61 +97,6 @@ absl::StatusOr<std::string> WeightsText(const Adapter& adapter) {
   return SerialiseSafetensors(tensors);
 }
 
-// A directory beside its final place; removed unless committed.
-class AtomicDirectory {
- public:
-  static absl::StatusOr<std::unique_ptr<AtomicDirectory>> Create(
-      const std::string& path) {
-    std::string final_path = path;
-    while (final_path.size() > 1 && final_path.back() == '/') {
-      final_path.pop_back();
-    }
-    struct stat info;
-    if (lstat(final_path.c_str(), &info) == 0) return Occupied(final_path);
-    std::string temporary = final_path + ".partXXXXXX";
-    if (mkdtemp(temporary.data()) == nullptr) {
-      return ErrnoStatus(errno, "cannot create", final_path);
-    }
-    std::unique_ptr<AtomicDirectory> out(
-        new AtomicDirectory(final_path, temporary));
-    if (chmod(temporary.c_str(), 0755) != 0) {
-      return ErrnoStatus(errno, "cannot set the mode of", final_path);
-    }
-    return out;
-  }
-  ~AtomicDirectory() {
-    std::error_code ignored;
-    if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
-  }
-
-  absl::Status Write(const char* name, std::string_view text) {
-    return WriteFileAtomically(temporary_ + "/" + name, text);
-  }
-  absl::Status Commit() {
-    if (rename(temporary_.c_str(), path_.c_str()) != 0) {
-      if (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR) {
-        return Occupied(path_);
-      }
-      return ErrnoStatus(errno, "cannot create", path_);
-    }
-    temporary_.clear();
-    const std::string parent = std::filesystem::path(path_).parent_path();
-    return FsyncDirectory(parent.empty() ? "." : parent);
-  }
-
- private:
-  AtomicDirectory(std::string path, std::string temporary)
-      : path_(std::move(path)), temporary_(std::move(temporary)) {}
-
-  static absl::Status Occupied(const std::string& path) {
-    return Annotate(
-        absl::AlreadyExistsError(fmt::format("{} is there already", path)),
-        ErrorKind::kFailed, "remove it or choose another name");
-  }
-
-  const std::string path_;
-  std::string temporary_;  // empty once renamed
-};
 
 absl::StatusOr<AdapterTensors> ReadTensors(const SafetensorsFile& file,
                                            std::set<std::string>* targets) {

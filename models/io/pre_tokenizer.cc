@@ -2,20 +2,27 @@
 
 #include <utf8proc.h>
 
-#include <cstdint>
-
 #include "models/io/utf8.h"
 
 namespace edgetune {
 namespace {
 
-enum class CharClass : uint8_t { kSpace, kLetter, kNumber, kOther };
-
-struct Char {
-  size_t begin;
-  int32_t code;
-  CharClass kind;
-};
+// Names that GGUF files use, as llama.cpp groups them.
+constexpr struct {
+  std::string_view pre;
+  PreTokenizer kind;
+} kNames[] = {{"gpt-2", PreTokenizer::kGpt2},
+              {"smollm", PreTokenizer::kSmollm},
+              {"starcoder", PreTokenizer::kSmollm},
+              {"refact", PreTokenizer::kSmollm},
+              {"command-r", PreTokenizer::kSmollm},
+              {"codeshell", PreTokenizer::kSmollm},
+              {"exaone", PreTokenizer::kSmollm},
+              {"llama-bpe", PreTokenizer::kLlamaBpe},
+              {"llama3", PreTokenizer::kLlamaBpe},
+              {"llama-v3", PreTokenizer::kLlamaBpe},
+              {"qwen2", PreTokenizer::kQwen2},
+              {"deepseek-r1-qwen", PreTokenizer::kQwen2}};
 
 // Unicode White_Space, which is what the expressions' \s means.
 bool IsWhiteSpace(int32_t c) {
@@ -24,160 +31,146 @@ bool IsWhiteSpace(int32_t c) {
          c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-CharClass ClassOf(int32_t code) {
-  if (code < 0) return CharClass::kOther;
-  if (IsWhiteSpace(code)) return CharClass::kSpace;
+bool IsNewline(int32_t code) { return code == '\r' || code == '\n'; }
+
+// As a comparison without case sees it; the long s is the one other character
+// that folds to a letter of the contractions.
+int32_t Folded(int32_t code) {
+  if (code == 0x17F) return 's';
+  return code >= 'A' && code <= 'Z' ? code + 32 : code;
+}
+
+}  // namespace
+
+std::optional<PreTokenizer> PreTokenizerOf(std::string_view pre) {
+  for (const auto& known : kNames) {
+    if (known.pre == pre) return known.kind;
+  }
+  return std::nullopt;
+}
+
+PieceCutter::PieceCutter(PreTokenizer kind, std::string_view text)
+    : kind_(kind),
+      llama_(kind == PreTokenizer::kLlamaBpe || kind == PreTokenizer::kQwen2),
+      text_(text) {}
+
+PieceCutter::Class PieceCutter::ClassOf(int32_t code) {
+  if (code < 0) return Class::kOther;
+  if (IsWhiteSpace(code)) return Class::kSpace;
   switch (utf8proc_category(code)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
     case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_LO:
-      return CharClass::kLetter;
+      return Class::kLetter;
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_NO:
-      return CharClass::kNumber;
+      return Class::kNumber;
     default:
-      return CharClass::kOther;
+      return Class::kOther;
   }
 }
 
-// With a last element at the end of the text.
-std::vector<Char> CharsOf(std::string_view text) {
-  std::vector<Char> chars;
-  chars.reserve(text.size() + 1);
-  for (size_t at = 0; at < text.size();) {
-    const Utf8Char c = DecodeUtf8(text.substr(at));
-    chars.push_back({at, c.code, ClassOf(c.code)});
-    at += c.length;
-  }
-  chars.push_back({text.size(), -1, CharClass::kOther});
-  return chars;
-}
-
-// Matches at the beginning of the characters [at, end); all functions return
-// where the match ends, `at` meaning none.
-class Scanner {
- public:
-  Scanner(PreTokenizer kind, const std::vector<Char>& chars)
-      : kind_(kind), chars_(chars) {}
-
-  size_t Next(size_t at, size_t end) const {
-    end_ = end;
-    return kind_ == PreTokenizer::kLlamaBpe ? NextLlama(at) : NextGpt2(at);
-  }
-
- private:
-  bool Is(size_t at, CharClass kind) const {
-    return at < end_ && chars_[at].kind == kind;
-  }
-  bool IsCode(size_t at, int32_t code) const {
-    return at < end_ && chars_[at].code == code;
-  }
-  bool IsNewline(size_t at) const {
-    return IsCode(at, '\r') || IsCode(at, '\n');
-  }
-  size_t Run(size_t at, CharClass kind) const {
-    while (Is(at, kind)) ++at;
-    return at;
-  }
-
-  // The letter behind an apostrophe as the expression compares it; the long s
-  // is the one other character that folds to a letter of the list.
-  int32_t Letter(size_t at) const {
-    if (at >= end_) return -1;
-    const int32_t code = chars_[at].code;
-    if (kind_ != PreTokenizer::kLlamaBpe) return code;
-    if (code == 0x17F) return 's';
-    return code >= 'A' && code <= 'Z' ? code + 32 : code;
-  }
-
-  // 's 't 're 've 'm 'll 'd
-  size_t Contraction(size_t at) const {
-    if (!IsCode(at, '\'')) return at;
-    const int32_t a = Letter(at + 1), b = Letter(at + 2);
-    if (a == 's' || a == 't' || a == 'm' || a == 'd') return at + 2;
-    const bool two =
-        ((a == 'r' || a == 'v') && b == 'e') || (a == 'l' && b == 'l');
-    return two ? at + 3 : at;
-  }
-
-  // \s+(?!\S)|\s+ : all of it before the end, else all but the last one,
-  // which then stands before the next word.
-  size_t Spaces(size_t at) const {
-    const size_t stop = Run(at, CharClass::kSpace);
-    return stop == end_ || stop - at < 2 ? stop : stop - 1;
-  }
-
-  size_t NextGpt2(size_t at) const {
-    if (size_t stop = Contraction(at); stop > at) return stop;
-    const size_t word = IsCode(at, ' ') ? at + 1 : at;
-    for (CharClass kind :
-         {CharClass::kLetter, CharClass::kNumber, CharClass::kOther}) {
-      if (Is(word, kind)) return Run(word, kind);
+PieceCutter::Char PieceCutter::Decode(size_t at) const {
+  struct AsciiClasses {
+    Class of[128];
+    AsciiClasses() {
+      for (int32_t c = 0; c < 128; ++c) of[c] = ClassOf(c);
     }
-    return Spaces(at);
-  }
-
-  size_t NextLlama(size_t at) const {
-    if (size_t stop = Contraction(at); stop > at) return stop;
-    if (Is(at, CharClass::kLetter)) return Run(at, CharClass::kLetter);
-    if (!Is(at, CharClass::kNumber) && !IsNewline(at) &&
-        Is(at + 1, CharClass::kLetter)) {
-      return Run(at + 1, CharClass::kLetter);
-    }
-    if (Is(at, CharClass::kNumber)) {
-      size_t stop = at + 1;
-      while (stop < at + 3 && Is(stop, CharClass::kNumber)) ++stop;
-      return stop;
-    }
-    const size_t symbol = IsCode(at, ' ') ? at + 1 : at;
-    if (Is(symbol, CharClass::kOther)) {
-      size_t stop = Run(symbol, CharClass::kOther);
-      while (IsNewline(stop)) ++stop;
-      return stop;
-    }
-    // \s*[\r\n]+ ends behind the last line break of the white space.
-    for (size_t stop = Run(at, CharClass::kSpace); stop > at; --stop) {
-      if (IsNewline(stop - 1)) return stop;
-    }
-    return Spaces(at);
-  }
-
-  const PreTokenizer kind_;
-  const std::vector<Char>& chars_;
-  mutable size_t end_ = 0;
-};
-
-}  // namespace
-
-std::optional<PreTokenizer> PreTokenizerOf(std::string_view pre) {
-  if (pre == "smollm") return PreTokenizer::kSmollm;
-  if (pre == "gpt-2") return PreTokenizer::kGpt2;
-  if (pre == "llama-bpe") return PreTokenizer::kLlamaBpe;
-  return std::nullopt;
-}
-
-std::vector<size_t> SplitPieces(PreTokenizer kind, std::string_view text) {
-  const std::vector<Char> chars = CharsOf(text);
-  const size_t n = chars.size() - 1;
-  const bool digits = kind == PreTokenizer::kSmollm;
-  auto alone = [&](size_t i) {
-    return digits && chars[i].kind == CharClass::kNumber;
   };
-  const Scanner scanner(kind, chars);
-  std::vector<size_t> ends;
-  for (size_t begin = 0; begin < n;) {
-    size_t end = begin + 1;
-    while (!alone(begin) && end < n && !alone(end)) ++end;
-    for (size_t at = begin; at < end;) {
-      at = scanner.Next(at, end);
-      ends.push_back(chars[at].begin);
-    }
-    begin = end;
+  static const AsciiClasses ascii;
+  if (at >= text_.size()) return {Class::kEnd, -1, 0};
+  const auto byte = static_cast<uint8_t>(text_[at]);
+  if (byte < 128) return {ascii.of[byte], byte, 1};
+  const Utf8Char c = DecodeUtf8(text_.substr(at));
+  return {ClassOf(c.code), c.code, c.length};
+}
+
+// To what stands before it, a number that stays alone is the end of the text.
+PieceCutter::Char PieceCutter::At(size_t at) const {
+  Char c = Decode(at);
+  if (c.kind == Class::kNumber && kind_ == PreTokenizer::kSmollm) {
+    c.kind = Class::kEnd;
   }
-  return ends;
+  return c;
+}
+
+// All functions below match at `at` and return where the match ends, `at`
+// meaning none.
+
+size_t PieceCutter::Run(size_t at, Class kind) const {
+  for (Char c = At(at); c.kind == kind; c = At(at)) at += c.length;
+  return at;
+}
+
+// 's 't 're 've 'm 'll 'd; of any case in Llama's family.
+size_t PieceCutter::Contraction(size_t at) const {
+  if (at >= text_.size() || text_[at] != '\'') return at;
+  const Char first = At(at + 1);
+  const size_t end = at + 1 + first.length;
+  const int32_t a = llama_ ? Folded(first.code) : first.code;
+  if (a == 's' || a == 't' || a == 'm' || a == 'd') return end;
+  if (a != 'r' && a != 'v' && a != 'l') return at;
+  const int32_t b = llama_ ? Folded(At(end).code) : At(end).code;
+  return b == (a == 'l' ? 'l' : 'e') ? end + 1 : at;
+}
+
+// \s+(?!\S)|\s+ : all of it before the end, else all but the last one, which
+// then stands before the next word. With `to_newline` first \s*[\r\n]+, which
+// ends behind the last line break of the white space.
+size_t PieceCutter::Spaces(size_t at, bool to_newline) const {
+  size_t stop = at, last = at, newline = at;
+  Char c = At(at);
+  for (; c.kind == Class::kSpace; c = At(stop)) {
+    last = stop;
+    stop += c.length;
+    if (IsNewline(c.code)) newline = stop;
+  }
+  if (to_newline && newline > at) return newline;
+  return c.kind == Class::kEnd || last == at ? stop : last;
+}
+
+size_t PieceCutter::NextGpt2(size_t at) const {
+  if (const size_t stop = Contraction(at); stop > at) return stop;
+  const size_t word = text_[at] == ' ' ? at + 1 : at;
+  const Class kind = At(word).kind;
+  if (kind == Class::kSpace || kind == Class::kEnd) return Spaces(at, false);
+  return Run(word, kind);
+}
+
+size_t PieceCutter::NextLlama(size_t at) const {
+  if (const size_t stop = Contraction(at); stop > at) return stop;
+  const Char c = At(at);
+  size_t stop = at + c.length;
+  if (c.kind == Class::kLetter) return Run(stop, Class::kLetter);
+  if (c.kind == Class::kNumber) {
+    const int most = kind_ == PreTokenizer::kQwen2 ? 1 : 3;
+    for (int count = 1; count < most; ++count) {
+      const Char next = At(stop);
+      if (next.kind != Class::kNumber) break;
+      stop += next.length;
+    }
+    return stop;
+  }
+  if (!IsNewline(c.code) && At(stop).kind == Class::kLetter) {
+    return Run(stop, Class::kLetter);
+  }
+  const size_t symbol = c.code == ' ' ? stop : at;
+  if (At(symbol).kind != Class::kOther) return Spaces(at, true);
+  stop = Run(symbol, Class::kOther);
+  while (IsNewline(At(stop).code)) ++stop;
+  return stop;
+}
+
+size_t PieceCutter::Next() {
+  const Char c = Decode(at_);
+  if (c.kind == Class::kEnd) return at_;
+  if (c.kind == Class::kNumber && kind_ == PreTokenizer::kSmollm) {
+    return at_ += c.length;
+  }
+  return at_ = llama_ ? NextLlama(at_) : NextGpt2(at_);
 }
 
 }  // namespace edgetune

@@ -190,17 +190,17 @@ absl::StatusOr<std::vector<float>> ReadFloats(const SafeTensor& tensor) {
                   tensor.name, tensor.dtype));
 }
 
-absl::StatusOr<std::string> SerialiseSafetensors(
+absl::StatusOr<std::string> SafetensorsHeader(
     std::span<const SafeTensor> tensors) {
   nlohmann::ordered_json header;
   header["__metadata__"] = {{"format", "pt"}};
   uint64_t at = 0;
+  std::set<std::string_view> names;
   for (const SafeTensor& tensor : tensors) {
     EDGETUNE_ASSIGN_OR_RETURN(uint64_t bytes, BytesOf(tensor));
-    if (bytes != tensor.data.size() || header.contains(tensor.name)) {
-      return absl::InvalidArgumentError(fmt::format(
-          "cannot write tensor {}: named twice, or {} bytes where {} fit",
-          tensor.name, tensor.data.size(), bytes));
+    if (!names.insert(tensor.name).second) {
+      return absl::InvalidArgumentError(
+          fmt::format("cannot write tensor {}: named twice", tensor.name));
     }
     header[tensor.name] = {{"dtype", tensor.dtype},
                            {"shape", tensor.shape},
@@ -212,8 +212,19 @@ absl::StatusOr<std::string> SerialiseSafetensors(
   text.append((8 - text.size() % 8) % 8, ' ');
   const uint64_t length = text.size();
   std::string out(reinterpret_cast<const char*>(&length), sizeof(length));
-  out += text;
+  return out + text;
+}
+
+absl::StatusOr<std::string> SerialiseSafetensors(
+    std::span<const SafeTensor> tensors) {
+  EDGETUNE_ASSIGN_OR_RETURN(std::string out, SafetensorsHeader(tensors));
   for (const SafeTensor& tensor : tensors) {
+    EDGETUNE_ASSIGN_OR_RETURN(uint64_t bytes, BytesOf(tensor));
+    if (bytes != tensor.data.size()) {
+      return absl::InvalidArgumentError(
+          fmt::format("cannot write tensor {}: {} bytes where {} fit",
+                      tensor.name, tensor.data.size(), bytes));
+    }
     out.append(reinterpret_cast<const char*>(tensor.data.data()),
                tensor.data.size());
   }

@@ -52,6 +52,11 @@ class SafetensorsFile {
 // F32, F16 or BF16 as float32; InvalidArgument for another dtype.
 absl::StatusOr<std::vector<float>> ReadFloats(const SafeTensor& tensor);
 
+// What stands before the data of these tensors, which follows in their order
+// without gaps; the length of `data` is not looked at. InvalidArgument: a name
+// twice, an unknown dtype.
+absl::StatusOr<std::string> SafetensorsHeader(
+    std::span<const SafeTensor> tensors);
 // The file's bytes, tensors in the order given, metadata {"format":"pt"}.
 // InvalidArgument: a name twice, data that does not fit dtype and shape.
 absl::StatusOr<std::string> SerialiseSafetensors(

@@ -1,6 +1,7 @@
 #ifndef EDGETUNE_MODELS_IO_STRICT_JSON_H_
 #define EDGETUNE_MODELS_IO_STRICT_JSON_H_
 
+#include <string>
 #include <string_view>
 
 #include <nlohmann/json_fwd.hpp>
@@ -13,6 +14,24 @@ namespace edgetune {
 // not JSON, a key twice in one object, nesting deeper than 16.
 absl::StatusOr<nlohmann::json> ParseStrictJson(std::string_view text,
                                                std::string_view what);
+
+// Takes the elements of large containers one by one, so that no tree of them
+// is built: a tree takes about ten times the bytes of its text.
+class JsonStream {
+ public:
+  virtual ~JsonStream() = default;
+  // Whether the elements of the container at `path` ("model/vocab", keys from
+  // the root on) are taken. Its place in the result is then an empty container.
+  virtual bool Wants(std::string_view path) = 0;
+  // An element, whole; `key` is empty in an array. A key that comes twice is
+  // the taker's to find.
+  virtual void Take(std::string_view path, std::string key,
+                    nlohmann::json element) = 0;
+};
+
+absl::StatusOr<nlohmann::json> ParseStrictJson(std::string_view text,
+                                               std::string_view what,
+                                               JsonStream& stream);
 
 }  // namespace edgetune
 

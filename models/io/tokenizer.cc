@@ -4,11 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <limits>
-#include <queue>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/status.h"
+#include "models/io/byte_alphabet.h"
+#include "models/io/nfc.h"
+#include "models/io/pair_merger.h"
 #include "models/io/pre_tokenizer.h"
+#include "models/io/token_finder.h"
 #include "models/io/utf8.h"
 
 namespace edgetune {
@@ -17,103 +22,63 @@ namespace {
 constexpr int32_t kUnknownType = 2;
 constexpr int32_t kControlType = 3;
 constexpr int32_t kUserType = 4;
-constexpr int32_t kAlphabetEnd = 0x144;  // behind the last code in use
 
-bool StandsForItself(int byte) {
-  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) ||
-         byte >= 174;
-}
-
-// GPT-2's alphabet: a printable character for each byte.
-struct ByteAlphabet {
-  std::array<int32_t, 256> code;
-  std::array<int32_t, kAlphabetEnd> byte;  // -1: not in the alphabet
-
-  ByteAlphabet() {
-    byte.fill(-1);
-    int32_t next = 0x100;
-    for (int b = 0; b < 256; ++b) {
-      code[b] = StandsForItself(b) ? b : next++;
-      byte[code[b]] = b;
-    }
-  }
-};
-
-std::string Utf8Of(int32_t code) {
-  if (code < 0x80) return std::string(1, static_cast<char>(code));
-  return {static_cast<char>(0xC0 | code >> 6),
-          static_cast<char>(0x80 | (code & 0x3F))};
-}
-
-// The bytes that a token's text stands for; a text with a character outside
-// the alphabet stands for itself.
-std::string BytesOf(const ByteAlphabet& alphabet, std::string_view token) {
+// The bytes that a token's text stands for; nullopt for a text with a character
+// outside the alphabet, which stands for itself.
+std::optional<std::string> BytesOf(std::string_view token) {
   std::string out;
   for (std::string_view rest = token; !rest.empty();) {
     const Utf8Char c = DecodeUtf8(rest);
-    const bool known =
-        c.code >= 0 && c.code < kAlphabetEnd && alphabet.byte[c.code] >= 0;
-    if (!known) return std::string(token);
-    out.push_back(static_cast<char>(alphabet.byte[c.code]));
+    const int32_t byte = kByteAlphabet.ByteOf(c.code);
+    if (byte < 0) return std::nullopt;
+    out.push_back(static_cast<char>(byte));
     rest.remove_prefix(c.length);
   }
   return out;
 }
 
-uint64_t PairKey(int32_t left, int32_t right) {
-  return uint64_t{static_cast<uint32_t>(left)} << 32 |
-         static_cast<uint32_t>(right);
-}
-
 class BytePairTokenizer final : public Tokenizer {
  public:
-  explicit BytePairTokenizer(TokenizerData data) : data_(std::move(data)) {}
+  explicit BytePairTokenizer(TokenizerData data)
+      : data_(std::move(data)), alone_(data_.tokens.size()) {}
 
   absl::Status Prepare() {
-    auto pre = PreTokenizerOf(data_.pre);
+    const auto pre = PreTokenizerOf(data_.pre);
     if (!pre.has_value()) {
       return absl::InvalidArgumentError(fmt::format(
-          "pre-tokenizer '{}' is not known; smollm, gpt-2 and llama-bpe are",
+          "pre-tokenizer '{}' is not known; smollm, gpt-2, llama-bpe and "
+          "qwen2 are",
           data_.pre));
     }
     pre_ = *pre;
+    EDGETUNE_RETURN_IF_ERROR(CheckSizes());
     EDGETUNE_RETURN_IF_ERROR(IndexTokens());
-    EDGETUNE_RETURN_IF_ERROR(IndexMerges());
-    for (int32_t id : {data_.bos, data_.eos, data_.unknown, data_.padding}) {
-      if (id < -1 || id >= size()) {
-        return absl::InvalidArgumentError(fmt::format(
-            "special token id {} is outside the vocabulary of {}", id, size()));
-      }
-    }
-    return absl::OkStatus();
+    IndexLiterals();
+    return IndexMerges();
   }
 
   std::vector<int32_t> Encode(std::string_view text,
                               bool parse_special) const override {
     std::vector<int32_t> ids;
-    for (const Piece& piece : EncodeWithOffsets(text, parse_special)) {
-      ids.push_back(piece.id);
-    }
+    const std::vector<Piece> pieces = EncodeWithOffsets(text, parse_special);
+    ids.reserve(pieces.size());
+    for (const Piece& piece : pieces) ids.push_back(piece.id);
     return ids;
   }
 
   std::vector<Piece> EncodeWithOffsets(std::string_view text,
                                        bool parse_special) const override {
-    std::vector<Piece> out;
-    size_t plain = 0;  // beginning of the text since the last special token
+    Encoding encoding{parse_special ? 1 : 0, {}, {}};
+    const TokenFinder& finder = finders_[0][encoding.special];
     for (size_t at = 0; at < text.size();) {
-      const int32_t id = SpecialAt(text.substr(at), parse_special);
-      if (id < 0) {
-        ++at;
-        continue;
+      const TokenFinder::Match token = finder.Find(text, at);
+      EncodeRaw(text.substr(at, token.begin - at), at, &encoding);
+      if (token.id >= 0) {
+        encoding.pieces.push_back({token.id, token.begin, token.end});
       }
-      EncodePlain(text, plain, at, &out);
-      plain = at + data_.tokens[id].size();
-      out.push_back({id, at, plain});
-      at = plain;
+      at = token.end;
     }
-    EncodePlain(text, plain, text.size(), &out);
-    return out;
+    return std::move(encoding.pieces);
   }
 
   std::string Decode(std::span<const int32_t> ids,
@@ -126,6 +91,7 @@ class BytePairTokenizer final : public Tokenizer {
     return out;
   }
 
+  const TokenizerData& data() const override { return data_; }
   int64_t size() const override {
     return static_cast<int64_t>(data_.tokens.size());
   }
@@ -141,27 +107,16 @@ class BytePairTokenizer final : public Tokenizer {
   }
 
  private:
-  struct Merge {
-    int32_t rank;
-    int32_t id;
+  // What one call works on.
+  struct Encoding {
+    int special;  // 1: control tokens are parsed
+    std::vector<Piece> pieces;
+    PairMerger::Workspace work;
   };
-  // A part of a piece: a doubly linked list while merging.
-  struct Symbol {
-    int32_t id;
-    size_t begin, end;
-    int previous, next;  // -1: none
-  };
-  // Lowest rank first, leftmost on ties; `id` detects stale entries.
-  struct Candidate {
-    int32_t rank;
-    int left, right;
-    int32_t left_id, right_id, id;
-    bool operator<(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : left > other.left;
-    }
-  };
+  // Whether a token's bytes, merged, become that token.
+  enum Alone : uint8_t { kUntried = 0, kYes, kNo };
 
-  absl::Status IndexTokens() {
+  absl::Status CheckSizes() const {
     if (data_.tokens.empty() ||
         data_.tokens.size() > std::numeric_limits<int32_t>::max()) {
       return absl::InvalidArgumentError("the tokenizer has no usable tokens");
@@ -172,38 +127,54 @@ class BytePairTokenizer final : public Tokenizer {
                       "of {} tokens",
                       data_.types.size(), data_.tokens.size()));
     }
-    const ByteAlphabet alphabet;
-    ids_.reserve(data_.tokens.size());
-    bytes_.reserve(data_.tokens.size());
-    for (int32_t id = 0; id < size(); ++id) {
-      const std::string& token = data_.tokens[id];
-      if (!ids_.emplace(token, id).second) {
-        return absl::InvalidArgumentError(fmt::format(
-            "tokens {} and {} of the tokenizer are the same", ids_[token], id));
-      }
-      const int32_t type = data_.types[id];
-      const bool literal =
-          type == kControlType || type == kUserType || type == kUnknownType;
-      bytes_.push_back(literal ? token : BytesOf(alphabet, token));
-      if (literal && !token.empty()) {
-        special_[static_cast<uint8_t>(token[0])].push_back(id);
-      }
-    }
-    for (auto& list : special_) SortLongestFirst(&list);
-    for (int byte = 0; byte < 256; ++byte) {
-      byte_ids_[byte] = IdOf(Utf8Of(alphabet.code[byte]));
+    for (int32_t id : {data_.bos, data_.eos, data_.unknown, data_.padding}) {
+      if (id >= -1 && id < size()) continue;
+      return absl::InvalidArgumentError(fmt::format(
+          "special token id {} is outside the vocabulary of {}", id, size()));
     }
     return absl::OkStatus();
   }
 
-  void SortLongestFirst(std::vector<int32_t>* list) const {
-    std::stable_sort(list->begin(), list->end(), [&](int32_t a, int32_t b) {
-      return data_.tokens[a].size() > data_.tokens[b].size();
-    });
+  bool IsLiteral(int32_t id) const {
+    const int32_t type = data_.types[id];
+    return type == kControlType || type == kUserType || type == kUnknownType;
+  }
+
+  absl::Status IndexTokens() {
+    ids_.reserve(data_.tokens.size());
+    whole_.reserve(data_.tokens.size());
+    bytes_.reserve(data_.tokens.size());
+    for (int32_t id = 0; id < size(); ++id) {
+      const std::string& token = data_.tokens[id];
+      const auto [first, inserted] = ids_.emplace(token, id);
+      if (!inserted) {
+        return absl::InvalidArgumentError(
+            fmt::format("tokens {} and {} of the tokenizer are the same",
+                        first->second, id));
+      }
+      auto bytes = IsLiteral(id) ? std::nullopt : BytesOf(token);
+      bytes_.push_back(bytes.value_or(token));
+      if (bytes.has_value()) whole_.emplace(bytes_.back(), id);
+    }
+    for (int byte = 0; byte < 256; ++byte) {
+      byte_ids_[byte] = IdOf(kByteAlphabet.Utf8Of(static_cast<uint8_t>(byte)));
+    }
+    return absl::OkStatus();
+  }
+
+  void IndexLiterals() {
+    const auto& late = data_.after_normalizing;
+    for (int32_t id = 0; id < size(); ++id) {
+      if (!IsLiteral(id) || data_.tokens[id].empty()) continue;
+      auto& finders =
+          finders_[std::binary_search(late.begin(), late.end(), id)];
+      finders[1].Add(data_.tokens[id], id);
+      if (data_.types[id] == kUserType) finders[0].Add(data_.tokens[id], id);
+    }
   }
 
   absl::Status IndexMerges() {
-    merges_.reserve(data_.merges.size());
+    merger_.Reserve(data_.merges.size());
     std::string joined;
     for (size_t rank = 0; rank < data_.merges.size(); ++rank) {
       const std::string_view merge = data_.merges[rank];
@@ -219,105 +190,96 @@ class BytePairTokenizer final : public Tokenizer {
             "vocabulary",
             rank));
       }
-      // A repeated pair keeps its first, stronger rank.
-      merges_.emplace(PairKey(a, b), Merge{static_cast<int32_t>(rank), id});
+      merger_.Add(a, b, static_cast<int32_t>(rank), id);
     }
     return absl::OkStatus();
   }
 
-  // The longest special token that `text` begins with, or -1.
-  int32_t SpecialAt(std::string_view text, bool parse_special) const {
-    for (int32_t id : special_[static_cast<uint8_t>(text[0])]) {
-      if (!parse_special && data_.types[id] != kUserType) continue;
-      if (text.substr(0, data_.tokens[id].size()) == data_.tokens[id]) {
-        return id;
+  // `raw` begins at `offset` in the text of the call.
+  void EncodeRaw(std::string_view raw, size_t offset,
+                 Encoding* encoding) const {
+    if (!data_.nfc) return EncodeNormalised(raw, offset, encoding);
+    const NfcText normalised(raw);
+    const size_t first = encoding->pieces.size();
+    EncodeNormalised(normalised.text(), 0, encoding);
+    for (size_t i = first; i < encoding->pieces.size(); ++i) {
+      Piece& piece = encoding->pieces[i];
+      piece.begin = offset + normalised.RawBegin(piece.begin);
+      piece.end = offset + normalised.RawEnd(piece.end);
+    }
+  }
+
+  void EncodeNormalised(std::string_view text, size_t offset,
+                        Encoding* encoding) const {
+    const TokenFinder& finder = finders_[1][encoding->special];
+    for (size_t at = 0; at < text.size();) {
+      const TokenFinder::Match token = finder.Find(text, at);
+      const std::string_view plain = text.substr(at, token.begin - at);
+      PieceCutter cutter(pre_, plain);
+      for (size_t from = 0, to; from < plain.size(); from = to) {
+        to = cutter.Next();
+        EncodePiece(plain.substr(from, to - from), offset + at + from,
+                    encoding);
       }
-    }
-    return -1;
-  }
-
-  void EncodePlain(std::string_view text, size_t begin, size_t end,
-                   std::vector<Piece>* out) const {
-    size_t from = begin;
-    for (size_t stop : SplitPieces(pre_, text.substr(begin, end - begin))) {
-      EncodePiece(text, from, begin + stop, out);
-      from = begin + stop;
+      if (token.id >= 0) {
+        encoding->pieces.push_back(
+            {token.id, offset + token.begin, offset + token.end});
+      }
+      at = token.end;
     }
   }
 
-  void EncodePiece(std::string_view text, size_t begin, size_t end,
-                   std::vector<Piece>* out) const {
-    std::vector<Symbol> symbols;
-    symbols.reserve(end - begin);
-    for (size_t i = begin; i < end; ++i) {
-      const int32_t id = byte_ids_[static_cast<uint8_t>(text[i])];
-      if (id < 0) continue;
-      const int at = static_cast<int>(symbols.size());
-      if (at > 0) symbols.back().next = at;
-      symbols.push_back({id, i, i + 1, at - 1, -1});
-    }
-    if (symbols.empty()) return;
-    if (const int32_t whole = WholePiece(text.substr(begin, end - begin));
-        whole >= 0) {
-      out->push_back({whole, begin, end});
+  void EncodePiece(std::string_view piece, size_t offset,
+                   Encoding* encoding) const {
+    const auto whole = whole_.find(piece);
+    if (whole != whole_.end() &&
+        (data_.ignore_merges || IsAlone(whole->second, encoding))) {
+      encoding->pieces.push_back(
+          {whole->second, offset, offset + piece.size()});
       return;
     }
-    MergeAll(&symbols);
-    for (int i = 0; i >= 0; i = symbols[i].next) {
-      out->push_back({symbols[i].id, symbols[i].begin, symbols[i].end});
+    Merge(piece, &encoding->work);
+    const auto& symbols = encoding->work.symbols();
+    for (int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbols[i].next) {
+      encoding->pieces.push_back(
+          {symbols[i].id, offset + symbols[i].begin, offset + symbols[i].end});
     }
   }
 
-  // Llama 3's ignore_merges: a piece that is a token is that token.
-  int32_t WholePiece(std::string_view piece) const {
-    if (pre_ != PreTokenizer::kLlamaBpe) return -1;
-    static const ByteAlphabet alphabet;
-    std::string token;
-    for (unsigned char byte : piece) token += Utf8Of(alphabet.code[byte]);
-    return IdOf(token);
+  void Merge(std::string_view piece, PairMerger::Workspace* work) const {
+    work->Clear();
+    for (size_t i = 0; i < piece.size(); ++i) {
+      const int32_t id = byte_ids_[static_cast<uint8_t>(piece[i])];
+      if (id >= 0) work->Add(id, i, i + 1);
+    }
+    merger_.Merge(work);
   }
 
-  void Consider(const std::vector<Symbol>& symbols, int left,
-                std::priority_queue<Candidate>* queue) const {
-    if (left < 0 || symbols[left].next < 0) return;
-    const int right = symbols[left].next;
-    const int32_t a = symbols[left].id, b = symbols[right].id;
-    auto it = merges_.find(PairKey(a, b));
-    if (it == merges_.end()) return;
-    queue->push({it->second.rank, left, right, a, b, it->second.id});
-  }
-
-  void MergeAll(std::vector<Symbol>* symbols) const {
-    std::priority_queue<Candidate> queue;
-    for (int i = 0; i >= 0; i = (*symbols)[i].next) {
-      Consider(*symbols, i, &queue);
+  // Most words are one token; each is tried once.
+  bool IsAlone(int32_t id, Encoding* encoding) const {
+    uint8_t known = alone_[id].load(std::memory_order_relaxed);
+    if (known == kUntried) {
+      Merge(bytes_[id], &encoding->work);
+      const auto& symbols = encoding->work.symbols();
+      const bool alone = !symbols.empty() && symbols[0].id == id &&
+                         symbols[0].next < 0 &&
+                         symbols[0].end == bytes_[id].size();
+      known = alone ? kYes : kNo;
+      alone_[id].store(known, std::memory_order_relaxed);
     }
-    while (!queue.empty()) {
-      const Candidate best = queue.top();
-      queue.pop();
-      Symbol& left = (*symbols)[best.left];
-      Symbol& right = (*symbols)[best.right];
-      if (left.id != best.left_id || right.id != best.right_id ||
-          left.next != best.right) {
-        continue;  // a neighbour was merged since
-      }
-      left.id = best.id;
-      left.end = right.end;
-      left.next = right.next;
-      right.id = -1;
-      if (left.next >= 0) (*symbols)[left.next].previous = best.left;
-      Consider(*symbols, left.previous, &queue);
-      Consider(*symbols, best.left, &queue);
-    }
+    return known == kYes;
   }
 
   const TokenizerData data_;
   PreTokenizer pre_ = PreTokenizer::kGpt2;
   std::vector<std::string> bytes_;  // what each token decodes to
-  std::unordered_map<std::string_view, int32_t> ids_;
-  std::unordered_map<uint64_t, Merge> merges_;
-  std::array<std::vector<int32_t>, 256> special_;  // by first byte
-  std::array<int32_t, 256> byte_ids_;              // -1: no token
+  absl::flat_hash_map<std::string_view, int32_t> ids_;    // by token
+  absl::flat_hash_map<std::string_view, int32_t> whole_;  // by bytes_
+  // [1: after normalising][1: control tokens too].
+  std::array<std::array<TokenFinder, 2>, 2> finders_;
+  PairMerger merger_;
+  std::array<int32_t, 256> byte_ids_;                // -1: no token
+  mutable std::vector<std::atomic<uint8_t>> alone_;  // Alone, by id
 };
 
 }  // namespace

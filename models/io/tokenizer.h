@@ -19,9 +19,14 @@ struct TokenizerData {
   std::string pre;  // "smollm", "gpt-2", ... (formats design, section 4)
   std::vector<std::string> tokens;  // byte-level alphabet
   std::vector<int32_t> types;       // 1 normal, 3 control, 4 user, ...
-  std::vector<std::string> merges;  // "Ġ t"
+  std::vector<std::string> merges;  // "Ġ t", strongest first
   int32_t bos = -1, eos = -1, unknown = -1, padding = -1;
   bool add_bos = false;
+  bool ignore_merges = false;  // a whole piece that is a token is that token
+  bool nfc = false;            // text is brought to NFC first
+  // Control and user tokens (2, 3, 4) that are sought in normalised text, in
+  // what the others left; ascending ids. GGUF knows none.
+  std::vector<int32_t> after_normalizing;
 };
 
 // Byte-level BPE (Sennrich et al. 2016; GPT-2's byte alphabet). Immutable,
@@ -50,6 +55,8 @@ class Tokenizer {
   virtual std::string Decode(std::span<const int32_t> ids,
                              bool keep_special = false) const = 0;
 
+  // What it was made of.
+  virtual const TokenizerData& data() const = 0;
   virtual int64_t size() const = 0;
   virtual int32_t bos() const = 0;
   virtual int32_t eos() const = 0;

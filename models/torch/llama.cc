@@ -64,6 +64,9 @@ absl::StatusOr<std::unique_ptr<Llama>> Llama::Load(const ModelFile& file,
                         at::ScalarType as) {
     return ReadTensor(file, name + ".weight", std::move(shape), as);
   };
+  if (!c.rope_divisors.empty()) {
+    llama->rope_divisors_ = at::tensor(c.rope_divisors, at::kFloat);
+  }
   EDGETUNE_ASSIGN_OR_RETURN(
       llama->embedding_,
       read("model.embed_tokens", {c.vocab, c.hidden}, at::kFloat));
@@ -88,6 +91,10 @@ absl::StatusOr<std::unique_ptr<Llama>> Llama::Load(const ModelFile& file,
       const std::string name =
           at + (j < kGate ? "self_attn." : "mlp.") + LoraTargets()[j];
       EDGETUNE_ASSIGN_OR_RETURN(layer.linear[j], read(name, shapes[j], type));
+      if (!c.qkv_bias || j > kV) continue;
+      EDGETUNE_ASSIGN_OR_RETURN(
+          layer.bias[j],
+          ReadTensor(file, name + ".bias", {shapes[j][0]}, type));
     }
     llama->layers_.push_back(std::move(layer));
   }
@@ -106,13 +113,15 @@ Llama::Tokens Llama::Pack(std::span<const std::span<const int32_t>> sequences,
   }
   return {at::tensor(ids, at::kLong),
           MakeRotaryTable(at::tensor(positions, at::kLong), config_.head_dim,
-                          config_.rope_theta),
+                          config_.rope_theta, rope_divisors_),
           std::move(lengths)};
 }
 
 at::Tensor Llama::Apply(size_t layer, Linear linear, const at::Tensor& x,
                         const LoraFactors* lora) const {
   at::Tensor y = at::mm(x, layers_[layer].linear[linear].t());  // [T,out]
+  const at::Tensor& bias = layers_[layer].bias[linear];
+  if (bias.defined()) y.add_(bias);
   if (lora == nullptr) return y;
   const LoraFactors::Factor& factor = lora->at(layer, linear);
   if (!factor.a.defined()) return y;

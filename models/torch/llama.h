@@ -25,7 +25,9 @@ struct KeyValueCache {
 };
 
 // Llama (Touvron et al., 2023) with frozen weights: grouped-query attention,
-// rotate-half rotary embeddings, RMSNorm, SwiGLU, tied or separate head. The
+// rotate-half rotary embeddings (stretched as in Llama 3, if asked for),
+// RMSNorm, SwiGLU, tied or separate head; and Qwen2 (Yang et al., 2024), which
+// is the same with biases on q, k and v. The
 // clear reference: whoever wants to know what the fused engine must compute
 // reads this. Linear layers run in bfloat16 or float32; residual stream,
 // norms, attention, head and loss always in float32.
@@ -60,6 +62,7 @@ class Llama {
   struct Layer {
     at::Tensor attention_norm, mlp_norm;      // [D] float32
     std::array<at::Tensor, kLinears> linear;  // [out,in], compute type
+    std::array<at::Tensor, kLinears> bias;    // [out] likewise, or undefined
   };
   struct Tokens {
     at::Tensor ids;  // [T] int64
@@ -81,9 +84,10 @@ class Llama {
 
   ModelConfig config_;
   at::ScalarType type_ = at::kFloat;
-  at::Tensor embedding_;   // [V,D] float32
-  at::Tensor head_;        // [V,D] float32, the embedding when tied
-  at::Tensor final_norm_;  // [D] float32
+  at::Tensor embedding_;      // [V,D] float32
+  at::Tensor head_;           // [V,D] float32, the embedding when tied
+  at::Tensor final_norm_;     // [D] float32
+  at::Tensor rope_divisors_;  // [d/2] float32, or undefined
   std::vector<Layer> layers_;
 };
 

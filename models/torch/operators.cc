@@ -220,10 +220,11 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps,
 }
 
 RotaryTable MakeRotaryTable(const at::Tensor& positions, int64_t head_dim,
-                            double theta) {
+                            double theta, const at::Tensor& divisors) {
   const at::Tensor exponents =
       at::arange(0, head_dim, 2, at::kFloat).div_(head_dim);  // [d/2]
-  const at::Tensor frequencies = at::pow(theta, exponents).reciprocal_();
+  at::Tensor frequencies = at::pow(theta, exponents).reciprocal_();
+  if (divisors.defined()) frequencies.div_(divisors);
   const at::Tensor angles =
       at::outer(positions.to(at::kFloat), frequencies).unsqueeze(1);
   return {angles.cos(), angles.sin()};

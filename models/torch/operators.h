@@ -23,11 +23,12 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps,
                    at::ScalarType type);
 
 // Angles of rotary embeddings (Su et al., 2021): cosine and sine [T,1,d/2].
+// Frequencies are divided by `divisors` [d/2], unless that is undefined.
 struct RotaryTable {
   at::Tensor cosine, sine;
 };
 RotaryTable MakeRotaryTable(const at::Tensor& positions, int64_t head_dim,
-                            double theta);
+                            double theta, const at::Tensor& divisors);
 // Rotates halves: (a, b) -> (a cos - b sin, b cos + a sin). x [T,H,d] float32.
 at::Tensor Rotate(const at::Tensor& x, const RotaryTable& table);
 

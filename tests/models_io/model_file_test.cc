@@ -173,7 +173,7 @@ TEST(ModelFileTest, RefusesWhatItDoesNotKnowByName) {
   ExpectRefused(with("general.architecture", "mamba"), "'mamba'");
   ExpectRefused(with("general.type", "adapter"), "'adapter'");
   ExpectRefused(with("tokenizer.ggml.model", "llama"), "'llama'");
-  ExpectRefused(with("tokenizer.ggml.pre", "qwen2"), "'qwen2'");
+  ExpectRefused(with("tokenizer.ggml.pre", "tekken"), "'tekken'");
   ExpectRefused(with("tokenizer.chat_template", "[INST]"), "ChatML");
   ExpectRefused(with("llama.rope.scaling.type", "yarn"), "'yarn'");
   ExpectRefused(with("llama.expert_count", uint32_t{8}), "expert_count");

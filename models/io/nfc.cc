@@ -1,0 +1,97 @@
+#include "models/io/nfc.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+#include "models/io/utf8.h"
+
+namespace edgetune {
+namespace {
+
+// The lead byte of U+0300, below which nothing changes.
+constexpr uint8_t kFirstCandidate = 0xCC;
+
+struct Free {
+  void operator()(utf8proc_uint8_t* p) const { std::free(p); }
+};
+
+// The end of the run that begins at `at`: ASCII characters and ill-formed bytes
+// neither join what is before them nor move.
+size_t RunEnd(std::string_view raw, size_t at) {
+  bool well_formed = true;
+  for (bool first = true; at < raw.size(); first = false) {
+    const Utf8Char c = DecodeUtf8(raw.substr(at));
+    if (!first && (c.code < 0x80 || !well_formed)) break;
+    well_formed = c.code >= 0;
+    at += c.length;
+  }
+  return at;
+}
+
+bool MayChange(std::string_view run) {
+  return std::any_of(run.begin(), run.end(), [](char c) {
+    return static_cast<uint8_t>(c) >= kFirstCandidate;
+  });
+}
+
+// `run` itself where it is not UTF-8.
+std::string Normalised(std::string_view run) {
+  utf8proc_uint8_t* raw_out = nullptr;
+  const auto size = utf8proc_map(
+      reinterpret_cast<const utf8proc_uint8_t*>(run.data()),
+      static_cast<utf8proc_ssize_t>(run.size()), &raw_out,
+      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const std::unique_ptr<utf8proc_uint8_t, Free> out(raw_out);
+  if (size < 0) return std::string(run);
+  return {reinterpret_cast<const char*>(out.get()), static_cast<size_t>(size)};
+}
+
+}  // namespace
+
+NfcText::NfcText(std::string_view raw) : text_(raw) {
+  if (!MayChange(raw)) return;
+  size_t copied = 0;  // raw bytes that are in buffer_
+  for (size_t at = 0, end = 0; at < raw.size(); at = end) {
+    end = RunEnd(raw, at);
+    const std::string_view run = raw.substr(at, end - at);
+    if (!MayChange(run)) continue;
+    const std::string normalised = Normalised(run);
+    if (normalised == run) continue;
+    buffer_.append(raw.substr(copied, at - copied));
+    const size_t begin = buffer_.size();
+    buffer_.append(normalised);
+    changes_.push_back({begin, buffer_.size(), at, end});
+    copied = end;
+  }
+  if (changes_.empty()) return;
+  buffer_.append(raw.substr(copied));
+  text_ = buffer_;
+}
+
+// The last change that begins at or before `at`, or null.
+const NfcText::Change* NfcText::Before(size_t at) const {
+  const auto after =
+      std::upper_bound(changes_.begin(), changes_.end(), at,
+                       [](size_t a, const Change& b) { return a < b.begin; });
+  return after == changes_.begin() ? nullptr : &*(after - 1);
+}
+
+size_t NfcText::RawBegin(size_t begin) const {
+  const Change* change = Before(begin);
+  if (change == nullptr) return begin;
+  if (begin < change->end) return change->raw_begin;
+  return begin - change->end + change->raw_end;
+}
+
+size_t NfcText::RawEnd(size_t end) const {
+  const Change* change = end == 0 ? nullptr : Before(end - 1);
+  if (change == nullptr) return end;
+  if (end <= change->end) return change->raw_end;
+  return end - change->end + change->raw_end;
+}
+
+}  // namespace edgetune

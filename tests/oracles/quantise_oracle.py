@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Our quantised models against llama.cpp's own quantiser, on a real model.
+
+The model is exported as an F32 GGUF. For each mix, `edgetune model quantize`
+and `llama_model_quantize` of the library in npm's node-llama-cpp make a file of
+it. Then
+
+  every tensor has the same type, shape and bytes in both (so the two files have
+  the same perplexity, exactly)
+  llama.cpp loads ours and gives the same probabilities as for its own
+  de-quantised by the `gguf` package and by `edgetune`, our blocks have the same
+  perplexity (1e-3): both read what was written
+  a file of another mix, and one with a single flipped bit, FAIL the comparison
+
+Exit code 1 and a line for each comparison that does not hold.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import numpy as np
+
+# Our name and the number of llama.cpp's file type.
+MIXES = {"q8_0": 7, "q4_0": 2, "q4_1": 3, "q5_0": 8, "q5_1": 9, "q4_k_s": 14,
+         "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18}
+TEXT = "The capital of France is Paris, a city on the river Seine."
+
+
+class Parameters(ctypes.Structure):
+    """llama_model_quantize_params as far as it is set here, with room."""
+    _fields_ = [("nthread", ctypes.c_int32), ("ftype", ctypes.c_int32),
+                ("rest", ctypes.c_byte * 248)]
+
+
+class LlamaCpp:
+    def __init__(self, node_modules):
+        kind = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}[os.uname().machine]
+        folder = pathlib.Path(node_modules, "@node-llama-cpp", kind, "bins", kind)
+        # Each needs the ones before it.
+        for pattern in ("libggml-base*.so*", "libggml.*so*", "libllama.*so*"):
+            file = next(folder.glob(pattern))
+            self.library = ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+        self.library.llama_model_quantize_default_params.restype = Parameters
+        self.library.llama_model_quantize.restype = ctypes.c_uint32
+        self.library.llama_model_quantize.argtypes = [
+            ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(Parameters)]
+        silent = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+        self.silent = silent(lambda level, text, data: None)
+        self.library.llama_log_set(self.silent, None)
+
+    def quantise(self, source, out, file_type):
+        parameters = self.library.llama_model_quantize_default_params()
+        parameters.nthread, parameters.ftype = os.cpu_count(), file_type
+        code = self.library.llama_model_quantize(
+            str(source).encode(), str(out).encode(), ctypes.byref(parameters))
+        if code != 0:
+            raise RuntimeError(f"llama_model_quantize returned {code}")
+
+
+def tensors_of(path):
+    return {tensor.name: (tensor.tensor_type.name, tuple(tensor.shape), tensor.data.tobytes())
+            for tensor in gguf.GGUFReader(path).tensors}
+
+
+def differing(ours, theirs):
+    """Names of the tensors that are not the same in both."""
+    return sorted(name for name in ours.keys() | theirs.keys()
+                  if ours.get(name) != theirs.get(name))
+
+
+class Oracle:
+    def __init__(self, options, folder):
+        self.options, self.folder, self.failures = options, pathlib.Path(folder), []
+        self.llama_cpp = LlamaCpp(options.node_modules)
+
+    def expect(self, holds, what):
+        print(("ok      " if holds else "FAILED  ") + what, flush=True)
+        if not holds:
+            self.failures.append(what)
+
+    def edgetune(self, *arguments):
+        return subprocess.run([self.options.edgetune, *map(str, arguments)], check=True,
+                              capture_output=True, text=True).stdout
+
+    def log_probs(self, model):
+        """Of every token of TEXT from the second on, by `edgetune eval`."""
+        data, out = self.folder / "text.jsonl", self.folder / "per-token.jsonl"
+        data.write_text(json.dumps({"text": TEXT}) + "\n")
+        self.edgetune("eval", "--model", model, "--precision", "fp32", "--data", data,
+                      "--per-token", out, "--format", "json")
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        self.ids = [row["id"] for row in rows]
+        return np.array([row["logprob"] for row in rows[1:]])
+
+    def llama_log_probs(self, model):
+        script = pathlib.Path(__file__).with_name("llama_cpp_probabilities.mjs")
+        result = subprocess.run([self.options.node, str(script), str(model)],
+                                input=json.dumps([self.ids]), check=True, text=True,
+                                stdout=subprocess.PIPE)
+        return np.array(json.loads(result.stdout)[0])
+
+    def dequantised(self, path):
+        """The same model in F32, its blocks read by the gguf package."""
+        out = self.folder / "dequantised.gguf"
+        reader = gguf.GGUFReader(self.f32)
+        blocks = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+        out.write_bytes(self.f32.read_bytes())
+        target = gguf.GGUFReader(out, "r+")
+        for tensor in target.tensors:
+            block = blocks[tensor.name]
+            values = gguf.quants.dequantize(block.data, block.tensor_type)
+            tensor.data[:] = values.reshape(tensor.data.shape)
+        del target, reader
+        return out
+
+    def check_mix(self, mix, file_type):
+        ours, theirs = self.folder / "ours.gguf", self.folder / "theirs.gguf"
+        ours.unlink(missing_ok=True)
+        self.edgetune("model", "quantize", self.f32, "--to", mix, "--out", ours)
+        self.llama_cpp.quantise(self.f32, theirs, file_type)
+        mine, reference = tensors_of(ours), tensors_of(theirs)
+        wrong = differing(mine, reference)
+        self.expect(not wrong, f"{mix}: {len(mine)} tensors have the bytes of llama.cpp's own "
+                               f"quantiser {wrong[:3] if wrong else ''}")
+        return ours, theirs, mine, reference
+
+    def run(self):
+        self.f32 = self.folder / "f32.gguf"
+        self.edgetune("model", "export", self.options.model, "--to", "gguf", "--type", "f32",
+                      "--out", self.f32)
+        made = {}
+        for mix, file_type in MIXES.items():
+            ours, theirs, made[mix], reference = self.check_mix(mix, file_type)
+            if mix in ("q4_0", "q4_k_m"):
+                self.check_readers(mix, ours, theirs)
+        self.expect(differing(made["q4_k_s"], made["q4_k_m"]), "another mix is seen")
+        name, (kind, shape, data) = next(iter(reference.items()))
+        flipped = reference | {name: (kind, shape, bytes([data[0] ^ 1]) + data[1:])}
+        self.expect(differing(reference, flipped) == [name], "a flipped bit is seen")
+
+    def check_readers(self, mix, ours, theirs):
+        here = self.log_probs(ours)
+        package = self.log_probs(self.dequantised(ours))
+        off = np.abs(here - package).max()
+        self.expect(off < 1e-3, f"{mix}: the gguf package reads our blocks as we do ({off:.1e})")
+        mine, reference = self.llama_log_probs(ours), self.llama_log_probs(theirs)
+        off = np.abs(mine - reference).max()
+        self.expect(off < 1e-6, f"{mix}: llama.cpp loads ours like its own ({off:.1e})")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--model", type=pathlib.Path, required=True)
+    parser.add_argument("--edgetune", type=pathlib.Path, required=True)
+    parser.add_argument("--node", default=os.environ.get("EDGETUNE_ORACLE_NODE"))
+    parser.add_argument("--node-modules", default=os.environ.get("EDGETUNE_NODE_MODULES"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        oracle = Oracle(options, folder)
+        oracle.run()
+    print(f"{len(oracle.failures)} comparisons failed")
+    return 1 if oracle.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
