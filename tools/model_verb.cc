@@ -128,6 +128,7 @@ void AddModelVerbs(CLI::App& app, Invocation& invocation) {
                  [name, &output] { return Inspect(*name, output); });
   verb->add_option("model", *name, "Name in the cache, or GGUF file")
       ->required();
+  AddQuantizeVerb(*group, invocation);
 }
 
 }  // namespace edgetune
