@@ -93,8 +93,11 @@ std::string Progress::Line(uint64_t done, const std::string& note) const {
   const double share =
       total_ > 0 ? std::min(1.0, static_cast<double>(done) / total_) : 0;
   if (total_ > 0) line += Bar(share, 20) + " ";
-  line += fmt::format("{}, {}", amount, speed);
-  const double left = total_ > 0 ? SecondsLeft(share, elapsed) : -1;
+  line += amount;
+  // The first moments say nothing about the rest.
+  const bool measured = elapsed >= 0.3;
+  if (measured) line += ", " + speed;
+  const double left = total_ > 0 && measured ? SecondsLeft(share, elapsed) : -1;
   if (left > 0) line += ", " + FormatSeconds(left) + " left";
   if (!note.empty()) line += ", " + note;
   return line;

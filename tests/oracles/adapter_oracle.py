@@ -32,6 +32,7 @@ import safetensors.numpy
 import torch
 
 import hf_llama
+from gguf_f32 import write_f32
 
 TEXTS = [
     "The capital of France is Paris.",
@@ -185,25 +186,6 @@ class Oracle:
         wrong = distance(ours, self.from_llama_cpp(self.options.model,
                                                    self.without_permutation(exported))[:1])
         self.expect(wrong > 0.03, f"llama.cpp: seeded fault, un-permuted rows, is seen there too ({wrong:.3f})")
-
-
-def write_f32(source, target):
-    """The same model with every tensor as F32."""
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, "llama")
-    for field in reader.fields.values():
-        if field.name.startswith("GGUF.") or field.name in (
-                "general.architecture", "general.file_type", "general.quantization_version"):
-            continue
-        inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), field.types[0], inner)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type)
-                          .astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def distance(left, right):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our quantised models against llama.cpp's own quantiser, on a real model.
 
-The model is exported as an F32 GGUF. For each mix, `edgetune model quantize`
+The `gguf` package writes the model as an F32 GGUF. For each mix, `edgetune model quantize`
 and `llama_model_quantize` of the library in npm's node-llama-cpp make a file of
 it. Then
 
@@ -26,6 +26,8 @@ import tempfile
 
 import gguf
 import numpy as np
+
+from gguf_f32 import write_f32
 
 # Our name and the number of llama.cpp's file type.
 MIXES = {"q8_0": 7, "q4_0": 2, "q4_1": 3, "q5_0": 8, "q5_1": 9, "q4_k_s": 14,
@@ -133,8 +135,7 @@ class Oracle:
 
     def run(self):
         self.f32 = self.folder / "f32.gguf"
-        self.edgetune("model", "export", self.options.model, "--to", "gguf", "--type", "f32",
-                      "--out", self.f32)
+        write_f32(self.options.model, self.f32)
         made = {}
         for mix, file_type in MIXES.items():
             ours, theirs, made[mix], reference = self.check_mix(mix, file_type)
