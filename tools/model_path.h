@@ -32,16 +32,22 @@ std::string DataDirectory();
 // Where a known model lies once fetched.
 std::string CachedModelPath(const KnownModel& model);
 
-// "smollm2-135m" -> the cached file; anything else is a path to a GGUF file.
-// NotFound (kModel) with what to do.
+// Where `model import` puts a model of that name: a directory that holds
+// model.gguf, or the files of a Hugging Face directory.
+std::string ImportDirectory(const std::string& name);
+// Letters, digits, '.', '_' and '-', not '.' first, at most 100.
+bool IsModelName(const std::string& name);
+
+// A name that was fetched or imported -> what is in the cache; anything else is
+// a path to a GGUF file or a Hugging Face directory. NotFound (kModel) with
+// what to do.
 absl::StatusOr<std::string> ResolveModel(const std::string& name_or_path);
 
 // The same, opened and checked.
 absl::StatusOr<std::shared_ptr<const ModelFile>> OpenModel(
     const std::string& name_or_path);
 
-// For people and for other tools: the name of a known model, else the file's
-// stem.
+// For people and for other tools: the name in the cache, else the file's stem.
 std::string ModelDisplayName(const std::string& name_or_path);
 
 }  // namespace edgetune

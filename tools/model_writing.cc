@@ -4,62 +4,67 @@
 
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "models/io/quantising_encoder.h"
+#include "tools/base_files.h"
+#include "tools/child_process.h"
 #include "tools/progress.h"
 
 namespace edgetune {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::pair<const char*, BlockType> kPlainTypes[] = {
     {"f32", BlockType::kF32},
     {"f16", BlockType::kF16},
     {"bf16", BlockType::kBF16}};
 
-uint64_t BytesAt(const std::string& path) {
+absl::Status CheckNew(const std::string& path) {
   std::error_code ignored;
-  if (!fs::is_directory(path, ignored)) return fs::file_size(path, ignored);
-  uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(path, ignored)) {
-    bytes += entry.file_size(ignored);
+  if (std::filesystem::exists(path, ignored)) {
+    return Annotate(absl::AlreadyExistsError(path + " exists already"),
+                    ErrorKind::kUsage, "name something new with --out");
   }
-  return bytes;
+  return CheckWritableParent(path);
 }
 
 }  // namespace
 
-absl::StatusOr<WrittenModel> WriteModel(const std::string& out,
-                                        ModelFormat format,
+absl::StatusOr<WrittenModel> WriteModel(const ModelTarget& target,
                                         const ModelDescription& model,
                                         const TensorSource& source,
                                         const TensorEncoder& encoder,
                                         const Output& output) {
-  std::error_code ignored;
-  if (fs::exists(out, ignored)) {
-    return Annotate(absl::AlreadyExistsError(out + " exists already"),
-                    ErrorKind::kUsage, "name something new with --out");
-  }
-  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(out));
+  EDGETUNE_RETURN_IF_ERROR(CheckNew(target.path));
+  CatchInterrupts();
   const absl::Time start = absl::Now();
   std::optional<Progress> progress;
-  WriteOptions options;
+  WriteOptions options{.shard_bytes = target.shard_bytes};
   options.progress = [&](uint64_t done, uint64_t total) {
+    if (Interrupted()) return absl::CancelledError("interrupted");
     if (!progress) {
-      progress.emplace(output, "writing " + out, total, Progress::Unit::kBytes);
+      progress.emplace(output, "writing " + target.path, total,
+                       Progress::Unit::kBytes);
     }
     progress->Update(done);
     return absl::OkStatus();
   };
-  EDGETUNE_RETURN_IF_ERROR(
-      format == ModelFormat::kGguf
-          ? WriteGgufModel(out, model, source, encoder, options)
-          : WriteHfModel(out, model, source, encoder, options));
-  return WrittenModel{BytesAt(out), absl::ToDoubleSeconds(absl::Now() - start)};
+  EDGETUNE_RETURN_IF_ERROR(Annotate(
+      target.format == ModelFormat::kGguf
+          ? WriteGgufModel(target.path, model, source, encoder, options)
+          : WriteHfModel(target.path, model, source, encoder, options),
+      ErrorKind::kModel));
+  WrittenModel written;
+  written.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  EDGETUNE_ASSIGN_OR_RETURN(const auto parts, BasePartsOf(target.path));
+  written.files = parts.size();
+  for (const v1::FilePart& part : parts) written.bytes += part.size();
+  written.digest = ToHex(BaseDigest(parts));
+  return written;
 }
 
 absl::StatusOr<std::unique_ptr<TensorEncoder>> MakeEncoder(
@@ -77,6 +82,10 @@ absl::StatusOr<std::unique_ptr<TensorEncoder>> MakeEncoder(
         fmt::format("take {}, or write a GGUF", PlainTypeNames()));
   }
   return MakeQuantisingEncoder(type, model);
+}
+
+ModelFormat ModelFormatOf(const std::string& name) {
+  return name == "gguf" ? ModelFormat::kGguf : ModelFormat::kHuggingFace;
 }
 
 std::string PlainTypeNames() {

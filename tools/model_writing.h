@@ -1,7 +1,8 @@
 #ifndef EDGETUNE_TOOLS_MODEL_WRITING_H_
 #define EDGETUNE_TOOLS_MODEL_WRITING_H_
 
-// A model written to disk by a verb, with progress. Stateless.
+// A model written to disk by a verb, with progress; Ctrl-C ends it and leaves
+// nothing behind. Stateless.
 
 #include <memory>
 #include <string>
@@ -12,25 +13,34 @@
 
 namespace edgetune {
 
+struct ModelTarget {
+  std::string path;  // must not be there yet (kUsage)
+  ModelFormat format = ModelFormat::kGguf;
+  uint64_t shard_bytes = WriteOptions().shard_bytes;
+};
+
 struct WrittenModel {
-  uint64_t bytes = 0;  // of all files
+  size_t files = 0;
+  uint64_t bytes = 0;
+  std::string digest;  // as plans name it, hexadecimal
   double seconds = 0;
 };
 
-// `out` must not be there yet (kUsage). Errors of WriteGgufModel, WriteHfModel.
-absl::StatusOr<WrittenModel> WriteModel(const std::string& out,
-                                        ModelFormat format,
+// Errors of WriteGgufModel and WriteHfModel, kModel; Cancelled.
+absl::StatusOr<WrittenModel> WriteModel(const ModelTarget& target,
                                         const ModelDescription& model,
                                         const TensorSource& source,
                                         const TensorEncoder& encoder,
                                         const Output& output);
 
-// A type by name for MakePlainEncoder, or a mix of MakeQuantisingEncoder:
-// "f32", "f16", "bf16", "q4_k_m", ...; empty: the plain one without a type.
-// kUsage: unknown, or a mix for a Hugging Face directory.
+// A type of MakePlainEncoder or a mix of MakeQuantisingEncoder by name; empty:
+// the plain one without a type. kUsage: unknown, or a mix for a Hugging Face
+// directory.
 absl::StatusOr<std::unique_ptr<TensorEncoder>> MakeEncoder(
     const std::string& type, ModelFormat format, const TensorSource& source,
     const ModelConfig& model);
+// "hf" or "gguf".
+ModelFormat ModelFormatOf(const std::string& name);
 // For help texts.
 std::string PlainTypeNames();
 std::string MixNames();

@@ -1,16 +1,17 @@
 #include "tools/plan_builder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 
 #include "absl/time/clock.h"
-#include "base/mapped_file.h"
 #include "base/status.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/crypto/secure_random.h"
 #include "protos/masking.h"
 #include "protos/plan_check.h"
-#include "storage/blob_store.h"
+#include "tools/base_files.h"
 #include "tools/model_path.h"
 
 namespace edgetune {
@@ -19,17 +20,22 @@ namespace {
 constexpr size_t kLongestName = 100;
 
 absl::StatusOr<v1::ModelSpec> MakeModelSpec(const PlanRequest& request) {
-  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
-                            MappedFile::Open(request.model_path));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::vector<v1::FilePart> parts,
+                            BasePartsOf(request.model_path));
+  if (parts.size() > 1) {
+    return Annotate(absl::InvalidArgumentError(fmt::format(
+                        "the base model {} is a directory of {} files, a plan "
+                        "names one file",
+                        request.model_path, parts.size())),
+                    ErrorKind::kModel,
+                    "write it as one file and name that: edgetune model export "
+                    "... --to gguf --out base.gguf");
+  }
   v1::ModelSpec spec;
   spec.set_name(ModelDisplayName(request.run.model.base));
   spec.set_precision(request.run.model.precision);
-  v1::FilePart* part = spec.add_parts();
-  // Whatever the user called the file (decisions 31).
-  part->set_name("model.gguf");
-  part->set_size(file->bytes().size());
-  part->set_sha256(DigestBytes(Sha256(file->bytes())));
-  spec.set_digest(Sha256Bytes(CanonicalBaseEncoding({*part})));
+  spec.mutable_parts()->Assign(parts.begin(), parts.end());
+  spec.set_digest(BaseDigest(parts));
   return spec;
 }
 
@@ -84,10 +90,10 @@ void FillSecAgg(const RunFile& run, v1::TaskPlan* plan) {
   if (!run.secagg.enabled) return;
   // Losses before the keys are exchanged shrink the cohort; as many as may
   // vanish later may vanish then.
-  const uint32_t n_min = run.secagg.n_min != 0
-                             ? run.secagg.n_min
-                             : std::clamp<uint32_t>(
-                                   threshold, kSecAggSmallestCohort, 10);
+  const uint32_t n_min =
+      run.secagg.n_min != 0
+          ? run.secagg.n_min
+          : std::clamp<uint32_t>(threshold, kSecAggSmallestCohort, 10);
   spec->set_n_min(n_min);
   spec->set_bits(run.secagg.bits);
   spec->set_bound(run.secagg.bound);

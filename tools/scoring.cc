@@ -110,8 +110,9 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const ModelFile& file,
       ErrorKind::kUsage, "give a text with --prompt");
 }
 
-std::vector<int32_t> StopTokens(const Tokenizer& tokenizer) {
-  std::vector<int32_t> stop;
+std::vector<int32_t> StopTokens(const ModelFile& model) {
+  const Tokenizer& tokenizer = model.tokenizer();
+  std::vector<int32_t> stop = model.config().end_tokens;
   for (const int32_t id : {tokenizer.eos(), tokenizer.IdOf("<|im_end|>"),
                            tokenizer.IdOf("<|endoftext|>")}) {
     if (id >= 0 && std::find(stop.begin(), stop.end(), id) == stop.end()) {

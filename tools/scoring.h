@@ -74,7 +74,7 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const ModelFile& file,
                                                   const std::string& prompt,
                                                   bool raw);
 // Tokens at which an answer ends: end of text, end of turn.
-std::vector<int32_t> StopTokens(const Tokenizer& tokenizer);
+std::vector<int32_t> StopTokens(const ModelFile& model);
 
 }  // namespace edgetune
 

@@ -34,8 +34,6 @@ CLI::App* AddGroup(CLI::App& parent, const std::string& name,
                    const std::string& description);
 
 void AddModelVerbs(CLI::App& app, Invocation& invocation);
-// Below `group`, which is "model".
-void AddQuantizeVerb(CLI::App& group, Invocation& invocation);
 void AddDataVerbs(CLI::App& app, Invocation& invocation);
 void AddTrainVerb(CLI::App& app, Invocation& invocation);
 void AddEvalVerb(CLI::App& app, Invocation& invocation);

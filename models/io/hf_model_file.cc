@@ -61,6 +61,17 @@ class Shards {
     return absl::OkStatus();
   }
 
+  // Of the weights, the index among them.
+  absl::StatusOr<std::set<std::string>> FileNames() {
+    if (Exists(directory_, kSingleFile))
+      return std::set<std::string>{kSingleFile};
+    if (!Exists(directory_, kIndexFile)) return NoWeights();
+    EDGETUNE_RETURN_IF_ERROR(ReadIndex());
+    std::set<std::string> out = {kIndexFile};
+    for (const auto& [tensor, file] : map_) out.insert(file);
+    return out;
+  }
+
   std::unordered_map<std::string, StoredTensor> TakeTensors() {
     return std::move(tensors_);
   }
@@ -150,10 +161,11 @@ class Shards {
 };
 
 absl::StatusOr<HfConfig> ReadConfig(const std::string& directory) {
-  if (!Exists(directory, "config.json") &&
-      Exists(directory, "adapter_config.json")) {
+  if (!Exists(directory, "config.json")) {
+    const bool adapter = Exists(directory, "adapter_config.json");
     return absl::InvalidArgumentError(
-        fmt::format("{} holds an adapter, wanted a base model", directory));
+        fmt::format("the directory {} {}, wanted a base model", directory,
+                    adapter ? "holds an adapter" : "has no config.json"));
   }
   EDGETUNE_ASSIGN_OR_RETURN(std::string text,
                             ReadFile(directory + "/config.json", kMaxConfig));
@@ -225,6 +237,17 @@ std::string NameOf(const std::string& directory) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<std::string>> ModelFile::FilesOf(
+    const std::string& directory) {
+  EDGETUNE_ASSIGN_OR_RETURN(auto names, Shards(directory).FileNames());
+  names.insert({"config.json", "tokenizer.json"});
+  for (const char* name : {"chat_template.jinja", "generation_config.json",
+                           "tokenizer_config.json"}) {
+    if (Exists(directory, name)) names.insert(name);
+  }
+  return std::vector<std::string>(names.begin(), names.end());
+}
 
 absl::StatusOr<std::unique_ptr<ModelFile>> OpenHfModel(
     const std::string& directory) {

@@ -66,6 +66,11 @@ class ModelFile : public TensorSource {
   static absl::StatusOr<std::unique_ptr<ModelFile>> Open(
       const std::string& path);
 
+  // Names, sorted, of the files that Open reads in that directory; those that
+  // may be left out only where they are.
+  static absl::StatusOr<std::vector<std::string>> FilesOf(
+      const std::string& directory);
+
   virtual const ModelConfig& config() const = 0;
   // Knows V tokens or fewer: an embedding may be padded with unused rows.
   virtual const Tokenizer& tokenizer() const = 0;

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "models/io/gguf.h"
+#include "models/io/model_tensors.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
 
@@ -174,7 +175,6 @@ TEST(ModelFileTest, RefusesWhatItDoesNotKnowByName) {
   ExpectRefused(with("general.type", "adapter"), "'adapter'");
   ExpectRefused(with("tokenizer.ggml.model", "llama"), "'llama'");
   ExpectRefused(with("tokenizer.ggml.pre", "tekken"), "'tekken'");
-  ExpectRefused(with("tokenizer.chat_template", "[INST]"), "ChatML");
   ExpectRefused(with("llama.rope.scaling.type", "yarn"), "'yarn'");
   ExpectRefused(with("llama.expert_count", uint32_t{8}), "expert_count");
   ExpectRefused(with("split.count", uint32_t{2}), "split.count");
@@ -195,18 +195,75 @@ TEST(ModelFileTest, RefusesImpossibleConfigurations) {
   ExpectRefused(with("llama.rope.freq_base", -1.0f), "positive");
   ExpectRefused(with("llama.vocab_size", uint32_t{301}), "wanted 300");
   ExpectRefused(with("llama.block_count", uint32_t{3}), "blk.2.attn_norm");
-  ExpectRefused(with("llama.block_count", uint32_t{1 << 23}), "claimed");
+  ExpectRefused(with("llama.block_count", uint32_t{1 << 23}), "blk.2.");
   ExpectRefused(with("llama.block_count", uint32_t{1}), "blk.1.");
   ExpectRefused(with("llama.embedding_length", "64"), "type string");
 }
 
 TEST(ModelFileTest, RefusesTensorsTooMany) {
   GgufWriter writer = testing::MakeTinyModel();
-  writer.AddTensor("rope_freqs.weight", {8}, std::vector<float>(8));
-  ExpectRefused(writer, "RoPE scaling");
-  writer = testing::MakeTinyModel();
   writer.AddTensor("blk.0.attn_q.bias", {64}, std::vector<float>(64));
   ExpectRefused(writer, "blk.0.attn_q.bias");
+}
+
+TEST(ModelFileTest, ReadsQwen2WithBiasesAndUnpermutedRows) {
+  testing::TinyModelOptions options;
+  options.architecture = "qwen2";
+  const GgufWriter writer = testing::MakeTinyModel(options);
+  const auto opened = Opened(writer, "qwen2");
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->config().architecture, "qwen2");
+  EXPECT_TRUE((*opened)->config().qkv_bias);
+  EXPECT_EQ((*opened)->tensors().size(), 2u + 2 * 12);
+  const auto file = *GgufFile::Open(PathOf("qwen2"));
+  const GgufTensor* stored = file->FindTensor("blk.1.attn_q.weight");
+  std::vector<float> row(64);
+  Dequantise(stored->type, stored->data.subspan(9 * 64 * 4, 64 * 4), row);
+  EXPECT_EQ(Row(**opened, "model.layers.1.self_attn.q_proj.weight", 9, 64),
+            row);
+}
+
+TEST(ModelFileTest, ReadsLlama3FrequenciesAndTheirParameters) {
+  testing::TinyModelOptions options;
+  const Llama3RopeScaling scaling = {8, 1, 4, 64};
+  options.rope_divisors = RopeDivisorsOf(scaling, 10000, 16);
+  const auto opened = Opened(testing::MakeTinyModel(options), "llama3");
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->config().rope_divisors, options.rope_divisors);
+  EXPECT_EQ((*opened)->config().rope_scaling, scaling);
+  options.rope_divisors[3] = 7;  // no such curve
+  const auto other = Opened(testing::MakeTinyModel(options), "own");
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ((*other)->config().rope_scaling, std::nullopt);
+}
+
+TEST(ModelFileTest, RefusesFrequenciesThatAreNoDivisors) {
+  testing::TinyModelOptions options;
+  options.rope_divisors = std::vector<float>(7, 1);
+  ExpectRefused(testing::MakeTinyModel(options), "wanted [8]");
+  options.rope_divisors = std::vector<float>(8, 0);
+  ExpectRefused(testing::MakeTinyModel(options), "positive");
+  options.rope_divisors = std::vector<float>(8, 1);
+  options.architecture = "qwen2";
+  ExpectRefused(testing::MakeTinyModel(options), "qwen2");
+}
+
+TEST(ModelFileTest, OtherChatTemplatesDoNotStopAModelFromOpening) {
+  GgufWriter writer = testing::MakeTinyModel();
+  writer.Set("tokenizer.chat_template", "[INST]");
+  const auto opened = Opened(writer, "template");
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_FALSE((*opened)->chat_template().present());
+  EXPECT_EQ((*opened)->chat_template().source(), "[INST]");
+}
+
+TEST(ModelFileTest, AllTokensThatEndATextAreKnown) {
+  GgufWriter writer = testing::MakeTinyModel();
+  writer.Set("tokenizer.ggml.eot_token_id", uint32_t{0});
+  writer.Set("tokenizer.ggml.eom_token_id", uint32_t{2});
+  const auto opened = Opened(writer, "ends");
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_THAT((*opened)->config().end_tokens, ElementsAre(2, 0));
 }
 
 TEST(ModelFileTest, NamesMissingAndDamagedFiles) {

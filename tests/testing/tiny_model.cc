@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <string_view>
 #include <vector>
 
 #include "base/random.h"
 #include "base/status.h"
+#include "models/io/model_writer.h"
 
 namespace edgetune::testing {
 namespace {
@@ -86,7 +88,7 @@ std::vector<std::string> ByteTokens() {
   return out;
 }
 
-void SetTokenizer(GgufWriter* writer) {
+void SetTokenizer(const TinyModelOptions& o, GgufWriter* writer) {
   std::vector<std::string> tokens = {"<|endoftext|>", "<|im_start|>",
                                      "<|im_end|>"};
   std::vector<int32_t> types(tokens.size(), 3);
@@ -99,7 +101,8 @@ void SetTokenizer(GgufWriter* writer) {
     tokens.push_back(std::move(joined));
   }
   types.resize(tokens.size(), 1);
-  writer->Set("llama.vocab_size", static_cast<uint32_t>(tokens.size()));
+  writer->Set(o.architecture + ".vocab_size",
+              static_cast<uint32_t>(tokens.size()));
   writer->Set("tokenizer.ggml.model", "gpt2");
   writer->Set("tokenizer.ggml.pre", "smollm");
   writer->SetArray("tokenizer.ggml.tokens", std::move(tokens));
@@ -124,22 +127,23 @@ void SetTokenizer(GgufWriter* writer) {
 }
 
 void SetConfig(const TinyModelOptions& o, GgufWriter* writer) {
-  writer->Set("general.architecture", "llama");
+  writer->Set("general.architecture", o.architecture);
   writer->Set("general.type", "model");
   writer->Set("general.name", "tiny");
   writer->Set("general.quantization_version", uint32_t{2});
+  const std::string prefix = o.architecture + ".";
   auto count = [&](const char* key, int64_t value) {
-    writer->Set(key, static_cast<uint32_t>(value));
+    writer->Set(prefix + key, static_cast<uint32_t>(value));
   };
-  count("llama.block_count", o.layers);
-  count("llama.context_length", o.context);
-  count("llama.embedding_length", o.hidden);
-  count("llama.feed_forward_length", o.ffn);
-  count("llama.attention.head_count", o.heads);
-  count("llama.attention.head_count_kv", o.kv_heads);
-  count("llama.rope.dimension_count", o.hidden / o.heads);
-  writer->Set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  writer->Set("llama.rope.freq_base", static_cast<float>(o.rope_theta));
+  count("block_count", o.layers);
+  count("context_length", o.context);
+  count("embedding_length", o.hidden);
+  count("feed_forward_length", o.ffn);
+  count("attention.head_count", o.heads);
+  count("attention.head_count_kv", o.kv_heads);
+  count("rope.dimension_count", o.hidden / o.heads);
+  writer->Set(prefix + "attention.layer_norm_rms_epsilon", 1e-5f);
+  writer->Set(prefix + "rope.freq_base", static_cast<float>(o.rope_theta));
 }
 
 class WeightMaker {
@@ -154,10 +158,12 @@ class WeightMaker {
     for (float& x : values) x = static_cast<float>(random.Normal() * deviation);
     writer_->AddTensor(name, std::move(shape), type, Quantise(type, values));
   }
-  void AddNorm(const std::string& name, int64_t size) {
+  void AddVector(const std::string& name, int64_t size, double mean) {
     Random random = random_.Split(name);
     std::vector<float> values(static_cast<size_t>(size));
-    for (float& x : values) x = static_cast<float>(1 + 0.1 * random.Normal());
+    for (float& x : values) {
+      x = static_cast<float>(mean + 0.1 * random.Normal());
+    }
     writer_->AddTensor(name, {size}, values);
   }
 
@@ -173,12 +179,17 @@ void AddLayer(const TinyModelOptions& o, int64_t layer, WeightMaker* maker) {
     maker->AddMatrix(prefix + name + ".weight", {out, in}, o.linear_type,
                      1 / std::sqrt(static_cast<double>(in)));
   };
-  maker->AddNorm(prefix + "attn_norm.weight", o.hidden);
-  linear("attn_q", o.hidden, o.hidden);
-  linear("attn_k", kv, o.hidden);
-  linear("attn_v", kv, o.hidden);
+  maker->AddVector(prefix + "attn_norm.weight", o.hidden, 1);
+  auto biased = [&](const char* name, int64_t out) {
+    linear(name, out, o.hidden);
+    if (o.architecture != "qwen2") return;
+    maker->AddVector(prefix + name + ".bias", out, 0);
+  };
+  biased("attn_q", o.hidden);
+  biased("attn_k", kv);
+  biased("attn_v", kv);
   linear("attn_output", o.hidden, o.hidden);
-  maker->AddNorm(prefix + "ffn_norm.weight", o.hidden);
+  maker->AddVector(prefix + "ffn_norm.weight", o.hidden, 1);
   linear("ffn_gate", o.ffn, o.hidden);
   linear("ffn_up", o.ffn, o.hidden);
   linear("ffn_down", o.hidden, o.ffn);
@@ -205,7 +216,12 @@ std::string Quantise(BlockType type, std::span<const float> values) {
 GgufWriter MakeTinyModel(const TinyModelOptions& options) {
   GgufWriter writer;
   SetConfig(options, &writer);
-  SetTokenizer(&writer);
+  SetTokenizer(options, &writer);
+  if (!options.rope_divisors.empty()) {
+    writer.AddTensor("rope_freqs.weight",
+                     {static_cast<int64_t>(options.rope_divisors.size())},
+                     options.rope_divisors);
+  }
   const int64_t vocab = 3 + 256 + static_cast<int64_t>(std::size(kMerges));
   WeightMaker maker(options, &writer);
   // Small, so that the tied head's logits stay near one.
@@ -214,7 +230,7 @@ GgufWriter MakeTinyModel(const TinyModelOptions& options) {
   for (int64_t layer = 0; layer < options.layers; ++layer) {
     AddLayer(options, layer, &maker);
   }
-  maker.AddNorm("output_norm.weight", options.hidden);
+  maker.AddVector("output_norm.weight", options.hidden, 1);
   if (!options.tied) {
     maker.AddMatrix("output.weight", {vocab, options.hidden},
                     options.embedding_type, 0.1);
@@ -225,6 +241,19 @@ GgufWriter MakeTinyModel(const TinyModelOptions& options) {
 absl::Status WriteTinyModel(const std::string& path,
                             const TinyModelOptions& options) {
   return MakeTinyModel(options).Write(path);
+}
+
+absl::Status WriteTinyHfModel(const std::string& directory,
+                              const TinyModelOptions& options) {
+  const std::string gguf = directory + ".gguf";
+  EDGETUNE_RETURN_IF_ERROR(WriteTinyModel(gguf, options));
+  auto model = ModelFile::Open(gguf);
+  std::remove(gguf.c_str());
+  if (!model.ok()) return model.status();
+  EDGETUNE_ASSIGN_OR_RETURN(
+      auto encoder,
+      MakePlainEncoder(**model, std::nullopt, ModelFormat::kHuggingFace));
+  return WriteHfModel(directory, DescriptionOf(**model), **model, *encoder);
 }
 
 }  // namespace edgetune::testing

@@ -149,6 +149,59 @@ class CommandLineTest(unittest.TestCase):
     def test_ADirectoryIsNoModel(self):
         self.assert_fails(self.edgetune("model", "inspect", self.folder), 4, "directory")
 
+    def exported(self, form, out, *options):
+        out = self.folder / out
+        result = self.edgetune("model", "export", self.model, "--to", form, "--out", out, *options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return out
+
+    def test_ModelGoesToADirectoryAndBack(self):
+        directory = self.exported("hf", "hf", "--shard-mb", "1")
+        self.model = directory
+        first = self.exported("gguf", "first.gguf")
+        self.model = first
+        self.model = self.exported("hf", "again")
+        self.assertEqual(first.read_bytes(), self.exported("gguf", "second.gguf").read_bytes())
+        self.assert_fails(self.edgetune("model", "export", first, "--to", "hf", "--out", directory),
+                          1, "is there already")
+
+    def test_ExportLeavesNothingHalfWritten(self):
+        for form in ("hf", "gguf"):
+            out = self.folder / "out" / form
+            self.assert_fails(self.edgetune("model", "export", self.model, "--to", form, "--out",
+                                            out, limit=200_000), 1, "error")
+            self.assertEqual(list(out.parent.iterdir()), [])
+
+    def test_ImportedModelIsKnownByItsName(self):
+        directory = self.exported("hf", "hf")
+        for path, name in ((self.model, "mine"), (directory, "yours")):
+            result = self.edgetune("model", "import", path, "--name", name, "--format", "json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            digest = json.loads(result.stdout)["data"]["digest"]
+            for given in (name, path):
+                data = json.loads(self.edgetune("model", "inspect", given, "--format",
+                                                "json").stdout)["data"]
+                self.assertEqual(data["digest"], digest)
+            self.assertIn("as imported", self.edgetune("model", "verify", name).stdout)
+        self.assert_fails(self.edgetune("model", "import", directory, "--name", "yours"), 1,
+                          "is there already")
+        self.assert_fails(self.edgetune("model", "import", directory, "--name", "a/b"), 4, "a/b")
+        self.assert_fails(self.edgetune("model", "inspect", "your"), 4, "did you mean yours?")
+
+    def test_LinkedModelThatChangedIsFound(self):
+        result = self.edgetune("model", "import", self.model, "--link")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        whole = bytearray(self.model.read_bytes())
+        whole[-3] ^= 0x01
+        self.model.write_bytes(whole)
+        self.assert_fails(self.edgetune("model", "verify", "tiny"), 4, "others' bytes")
+
+    def test_VerifyFindsAValueThatIsNoNumber(self):
+        whole = bytearray(self.model.read_bytes())
+        whole[-4:] = b"\x00\x00\xc0\x7f"
+        self.model.write_bytes(whole)
+        self.assert_fails(self.edgetune("model", "verify", self.model), 4, "model.norm.weight")
+
     # --- fetching
 
     def test_FetchWithoutPythonSaysWhatToInstall(self):

@@ -2,7 +2,9 @@
 //   oracle_dump MODEL.gguf CASE_DIR OUT_DIR [fp32|bf16|auto] [THREADS]
 // writes OUT_DIR/out.json and gradient.f32, delta.f32. With the one argument
 //   oracle_dump --tiny-models DIR
-// it writes the two-layer models that the stored vectors belong to.
+// it writes the two-layer models that the stored vectors belong to, and as
+//   oracle_dump --logits MODEL IDS.json OUT.json
+// log-probabilities and next logits of each list of ids, in float32.
 
 #include <sys/resource.h>
 #include <time.h>
@@ -131,7 +133,29 @@ absl::Status Learn(const std::shared_ptr<const ModelFile>& model,
                              SerializeParameters(result.delta));
 }
 
+absl::Status WriteLogits(const std::string& path, const std::string& ids_path,
+                         const std::string& out_path) {
+  EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
+                            ModelFile::Open(path));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string text, ReadFile(ids_path));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      auto language_model,
+      MakeTorchLanguageModel(model, {/*bf16=*/false, /*threads=*/1}));
+  json out;
+  for (const json& one : json::parse(text)) {
+    const auto ids = one.get<std::vector<int32_t>>();
+    EDGETUNE_ASSIGN_OR_RETURN(auto scores, language_model->ScoreTokens(ids));
+    EDGETUNE_ASSIGN_OR_RETURN(auto logits, language_model->NextLogits(ids));
+    out["log_probs"].push_back(scores);
+    out["next_logits"].push_back(logits);
+  }
+  return WriteFileAtomically(out_path, out.dump());
+}
+
 absl::Status Main(const std::vector<std::string>& args) {
+  if (args.size() == 4 && args[0] == "--logits") {
+    return WriteLogits(args[1], args[2], args[3]);
+  }
   if (args.size() == 2 && args[0] == "--tiny-models") {
     return WriteTinyModels(args[1]);
   }

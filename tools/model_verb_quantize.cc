@@ -1,5 +1,3 @@
-// edgetune model quantize: a smaller GGUF of the same model.
-
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -10,8 +8,8 @@
 #include "base/units.h"
 #include "models/io/quantising_encoder.h"
 #include "tools/model_path.h"
+#include "tools/model_verb.h"
 #include "tools/model_writing.h"
-#include "tools/verbs.h"
 
 namespace edgetune {
 namespace {
@@ -47,10 +45,9 @@ absl::Status Quantize(const Options& options, const Output& output) {
         "the model is quantised already: what its rounding lost stays lost, "
         "and the new rounding comes on top");
   }
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const WrittenModel written,
-      WriteModel(options.out, ModelFormat::kGguf, DescriptionOf(*model), *model,
-                 *encoder, output));
+  EDGETUNE_ASSIGN_OR_RETURN(const WrittenModel written,
+                            WriteModel({options.out}, DescriptionOf(*model),
+                                       *model, *encoder, output));
   uint64_t before = 0;
   for (const TensorInfo& tensor : model->tensors()) before += tensor.bytes;
   const auto types = CountTypes(*model, *encoder);
@@ -62,6 +59,7 @@ absl::Status Quantize(const Options& options, const Output& output) {
       {{"path", options.out},
        {"mix", options.to},
        {"bytes", written.bytes},
+       {"digest", written.digest},
        {"source_tensor_bytes", before},
        {"seconds", written.seconds},
        {"tensor_types", types}},
@@ -77,7 +75,7 @@ absl::Status Quantize(const Options& options, const Output& output) {
 
 }  // namespace
 
-void AddQuantizeVerb(CLI::App& group, Invocation& invocation) {
+void AddModelQuantizeVerb(CLI::App& group, Invocation& invocation) {
   const Output& output = invocation.output;
   auto options = std::make_shared<Options>();
   CLI::App* verb =
