@@ -253,6 +253,18 @@ TEST(HfTokenizerTest, WritesNothingItCannotMean) {
   data = Data();
   data.eos = 6;
   EXPECT_FALSE(HfTokenizerFiles(data, "").ok());
+  data = Data();
+  data.tokens[1] = "\xFF";
+  EXPECT_FALSE(HfTokenizerFiles(data, "").ok());
+}
+
+TEST(HfTokenizerTest, NamesNoNormalTokenAsSpecial) {
+  TokenizerData data = Data();
+  data.eos = 1;
+  const json config = json::parse(Files(data).at("tokenizer_config.json"));
+  EXPECT_EQ(config["bos_token"], "<|im_start|>");
+  EXPECT_FALSE(config.contains("eos_token"));
+  EXPECT_EQ(config["chat_template"], "{{ template }}");
 }
 
 }  // namespace
