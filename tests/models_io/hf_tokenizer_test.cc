@@ -199,6 +199,16 @@ TEST(HfTokenizerTest, RefusesStagesByName) {
   ExpectRefused(With("/post_processor", end), "SpecialToken");
 }
 
+TEST(HfTokenizerTest, RefusesALateTokenThatIsNotNormalised) {
+  json tokenizer = Written();
+  tokenizer["normalizer"] = {{"type", "NFC"}};
+  tokenizer["added_tokens"][1]["normalized"] = true;
+  EXPECT_TRUE(Parse(tokenizer).ok());
+  tokenizer["model"]["vocab"].erase("<tool>");
+  tokenizer["added_tokens"][1]["content"] = "e\xCC\x81";
+  ExpectRefused(Parse(tokenizer), "is not NFC");
+}
+
 TEST(HfTokenizerTest, RefusesIdsThatMakeNoVocabulary) {
   ExpectRefused(With("/model/vocab/a", 2), "id 2 belongs to 'a' and 'b'");
   ExpectRefused(With("/model/vocab/a", 2000000000), "id 2000000000");

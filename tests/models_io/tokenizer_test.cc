@@ -133,6 +133,18 @@ TEST(TokenizerTest, NfcComposesAndKeepsTheOffsetsOfTheRawText) {
   EXPECT_EQ(pieces[3].begin, 4u);
 }
 
+TEST(TokenizerTest, ManyMarksTakeNoQuadraticTime) {
+  TokenizerData data = Letters("e\xCC\x81\x96");
+  data.nfc = true;
+  std::string raw = "e";
+  for (int i = 0; i < 1 << 18; ++i) raw += "\xCC\x81\xCC\x96";
+  const auto ids = (*Tokenizer::Make(data))->Encode(raw, false);
+  // One of them joins the letter, which has no token then.
+  ASSERT_EQ(ids.size(), (1u << 20) - 2);
+  EXPECT_EQ(ids[1], 3);  // marks below the letter come first
+  EXPECT_EQ(ids.back(), 2);
+}
+
 TEST(TokenizerTest, NfcLeavesBytesThatAreNoText) {
   TokenizerData data = Letters("\xFF\xC3\xA9\xCC");
   data.nfc = true;
