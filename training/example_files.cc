@@ -15,27 +15,27 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kPartBytes = 1 << 20;
-constexpr std::string_view kSuffixes[] = {".jsonl", ".jsonl.gz", ".jsonl.zst",
-                                          ".txt"};
+constexpr std::string_view kSuffixes[] = {".jsonl", ".jsonl.gz", ".jsonl.zst"};
 
 absl::Status AddFilesOf(const std::string& directory,
                         std::vector<std::string>& files) {
-  std::vector<std::string> found;
+  std::vector<std::string> found, texts;
   std::error_code error;
   for (fs::directory_iterator at(directory, error), end; !error && at != end;
        at.increment(error)) {
     const std::string name = at->path().filename().string();
-    const bool named = std::ranges::any_of(
-        kSuffixes, [&](std::string_view s) { return name.ends_with(s); });
     std::error_code ignored;
-    if (named && name[0] != '.' && at->is_regular_file(ignored)) {
-      found.push_back(at->path().string());
-    }
+    if (name[0] == '.' || !at->is_regular_file(ignored)) continue;
+    const bool lines = std::ranges::any_of(
+        kSuffixes, [&](std::string_view s) { return name.ends_with(s); });
+    if (lines) found.push_back(at->path().string());
+    if (IsPlainText(name)) texts.push_back(at->path().string());
   }
   if (error) {
     return Annotate(ErrnoStatus(error.value(), "cannot read", directory),
                     ErrorKind::kData);
   }
+  if (found.empty()) found = std::move(texts);
   if (found.empty()) {
     return Annotate(
         absl::InvalidArgumentError(directory + " holds no file of examples"),
@@ -51,11 +51,11 @@ bool IsLetter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+}  // namespace
+
 bool IsBlank(std::string_view line) {
   return line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
-
-}  // namespace
 
 bool IsPlainText(std::string_view path) { return path.ends_with(".txt"); }
 

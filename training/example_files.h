@@ -19,11 +19,15 @@ namespace edgetune {
 // A .txt file. Its lines are parts of one text, not examples.
 bool IsPlainText(std::string_view path);
 
-// Each path as it is, a directory as the .jsonl, .jsonl.gz, .jsonl.zst and .txt
-// files in it (not below it, hidden ones left out), sorted by their bytes.
+// Each path as it is, a directory as the .jsonl, .jsonl.gz and .jsonl.zst files
+// in it, or where there is none its .txt files (beside examples these are
+// licences and notes). Not below it, hidden ones left out; sorted by bytes.
 // NotFound and InvalidArgument (kData): no such path, nothing in a directory.
 absl::StatusOr<std::vector<std::string>> ExampleFilesIn(
     const std::vector<std::string>& paths);
+
+// White space alone: no example.
+bool IsBlank(std::string_view line);
 
 // "auto" is nullopt. InvalidArgument (kConfig): unknown.
 absl::StatusOr<std::optional<TextSchema>> SchemaNamed(const std::string& name);
@@ -36,8 +40,8 @@ struct ExampleLine {
 };
 // `schema`: what every line must match; set by the first line when empty.
 // `on_line` may refuse (its error gets file:line). `on_bytes` (may be empty) is
-// told now and then how many bytes of the file are read. Lines of white space
-// alone are no examples. Errors as of LineReader and ParseJsonExample, kData.
+// told now and then how many bytes of the file are read. Blank lines are no
+// examples. Errors as of LineReader and ParseJsonExample, kData.
 absl::Status ReadExamples(
     const std::string& path, std::optional<TextSchema>& schema,
     const std::function<absl::Status(const ExampleLine&)>& on_line,

@@ -161,6 +161,32 @@ void AddScripts(Seeds& seeds) {
   }
 }
 
+// Lines of every schema, and files of them.
+void AddLines(Seeds& seeds) {
+  const std::string lines[] = {
+      R"({"messages":[{"role":"user","content":"a"},)"
+      R"({"role":"assistant","content":"\u00e9"}]})",
+      R"({"conversations":[{"from":"system","value":"s"},)"
+      R"({"from":"human","value":"a"},{"from":"gpt","value":"b"}]})",
+      R"({"prompt":"a","completion":" b"})",
+      R"({"prompt":[{"role":"user","content":"a"}],)"
+      R"("completion":[{"role":"assistant","content":"b"}]})",
+      R"({"instruction":"a","input":"b","output":"c"})",
+      R"({"text":"a"})",
+      R"({"question":"a","choices":["b","c"],"answer":"B"})",
+      R"({"prompt":"a","choices":["b","c"],"answer":1})"};
+  std::string all;
+  for (const std::string& line : lines) {
+    seeds["jsonl/seed-line-" + std::to_string(all.size())] = Bytes({0}) + line;
+    all += line + "\n";
+  }
+  seeds["jsonl/seed-file"] = Bytes({1, 0, 7}) + "\xef\xbb\xbf" + all + "\r\n";
+  for (const int kind : {0, 1}) {
+    seeds["jsonl/seed-packed-" + std::to_string(kind)] =
+        Bytes({2, kind, 50, 30, 0, 1, 100}) + all;
+  }
+}
+
 std::string Contents(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -173,6 +199,7 @@ int Run(const std::filesystem::path& directory, bool check) {
   AddMessages(seeds);
   AddVectors(seeds);
   AddScripts(seeds);
+  AddLines(seeds);
   int stale = 0;
   for (const auto& [name, bytes] : seeds) {
     const std::filesystem::path path = directory / name;

@@ -36,8 +36,9 @@ class ExampleFilesTest : public ::testing::Test {
 };
 
 TEST_F(ExampleFilesTest, ADirectoryIsItsFilesOfExamplesInOrder) {
-  for (const char* name : {"b.jsonl", "a.txt", "c.jsonl.gz", "B.jsonl.zst",
-                           "notes.md", ".hidden.jsonl", "model.gguf"}) {
+  for (const char* name :
+       {"b.jsonl", "LICENSE.txt", "c.jsonl.gz", "B.jsonl.zst", "notes.md",
+        ".hidden.jsonl", "model.gguf"}) {
     Write(name, "");
   }
   std::filesystem::create_directory(folder_.File("d.jsonl"));
@@ -45,8 +46,13 @@ TEST_F(ExampleFilesTest, ADirectoryIsItsFilesOfExamplesInOrder) {
   ASSERT_TRUE(files.ok()) << files.status();
   EXPECT_THAT(*files,
               ElementsAre("given.json", folder_.File("B.jsonl.zst"),
-                          folder_.File("a.txt"), folder_.File("b.jsonl"),
-                          folder_.File("c.jsonl.gz")));
+                          folder_.File("b.jsonl"), folder_.File("c.jsonl.gz")));
+}
+
+TEST_F(ExampleFilesTest, ADirectoryWithoutJsonLinesIsItsTexts) {
+  for (const char* name : {"b.txt", "a.txt", "notes.md"}) Write(name, "");
+  EXPECT_THAT(*ExampleFilesIn({folder_.path()}),
+              ElementsAre(folder_.File("a.txt"), folder_.File("b.txt")));
 }
 
 TEST_F(ExampleFilesTest, ADirectoryWithoutExamplesIsRefused) {

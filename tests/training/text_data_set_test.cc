@@ -180,7 +180,7 @@ TEST_F(TextDataSetTest, ATextFileBecomesBlocks) {
 TEST_F(TextDataSetTest, ADirectoryIsOneSetOfOneSchema) {
   const std::string sub = folder_.File("sub");
   std::filesystem::create_directory(sub);
-  std::ofstream(sub + "/b.txt") << "the sea";
+  std::ofstream(sub + "/b.jsonl") << "{\"text\":\"the sea\"}\n";
   std::ofstream(sub + "/a.jsonl") << "{\"text\":\"the land\"}\n";
   const auto data = TextDataSet::Read(sub, *model_, options_);
   ASSERT_TRUE(data.ok()) << data.status();
@@ -189,7 +189,14 @@ TEST_F(TextDataSetTest, ADirectoryIsOneSetOfOneSchema) {
   std::ofstream(sub + "/a.jsonl") << kDog;
   const auto mixed = TextDataSet::Read(sub, *model_, options_);
   EXPECT_EQ(KindOf(mixed.status()), ErrorKind::kData);
-  EXPECT_THAT(std::string(mixed.status().message()), HasSubstr("b.txt"));
+  EXPECT_THAT(std::string(mixed.status().message()), HasSubstr("b.jsonl:1"));
+}
+
+TEST_F(TextDataSetTest, ATextFileIsNoChat) {
+  options_.schema = "messages";
+  std::ofstream(folder_.File("a.txt")) << "the sea";
+  const auto data = TextDataSet::Read(folder_.File("a.txt"), *model_, options_);
+  EXPECT_EQ(KindOf(data.status()), ErrorKind::kData);
 }
 
 TEST_F(TextDataSetTest, BlankLinesAndCarriageReturnsAreNoExamples) {
