@@ -251,14 +251,15 @@ void Conversation::Hear(const std::optional<std::string>& answer) {
 }
 
 std::string Conversation::ToJson() const {
-  nlohmann::json messages = nlohmann::json::array();
+  using Json = nlohmann::ordered_json;
+  Json messages = Json::array();
   if (!system_.empty()) {
     messages.push_back({{"role", "system"}, {"content", system_}});
   }
   for (const ChatMessage& turn : turns_) {
     messages.push_back({{"role", turn.role}, {"content", turn.content}});
   }
-  return nlohmann::json{{"messages", messages}}.dump();
+  return Json{{"messages", messages}}.dump();
 }
 
 absl::Status RunChat(ScoringModel& model, const std::string& system,

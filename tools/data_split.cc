@@ -139,18 +139,19 @@ class Writer {
     return fmt::format("client-{:0{}}.", client, digits);
   }
 
+  // At least one to train on, and unless nothing is to be held out one of that.
+  int64_t HeldOutOf(int64_t all) const {
+    if (options_.holdout <= 0) return 0;
+    return std::clamp<int64_t>(
+        std::llround(options_.holdout * static_cast<double>(all)), 1, all - 1);
+  }
+
   absl::Status WritePart(const std::string& folder, size_t client,
                          std::vector<size_t> members) {
     Random random =
         Random(options_.partition.seed).Split("split/order", client);
     random.Shuffle(members);
-    const auto all = static_cast<int64_t>(members.size());
-    const int64_t held =
-        options_.holdout <= 0
-            ? 0
-            : std::clamp<int64_t>(
-                  std::llround(options_.holdout * static_cast<double>(all)), 1,
-                  all - 1);
+    const int64_t held = HeldOutOf(static_cast<int64_t>(members.size()));
     std::vector<const Line*> lines;
     std::set<size_t> values;
     for (const size_t i : members) {
@@ -158,7 +159,7 @@ class Writer {
       values.insert(lines_.values[i]);
     }
     SplitPart part;
-    part.train_examples = all - held;
+    part.train_examples = static_cast<int64_t>(members.size()) - held;
     part.heldout_examples = held;
     part.values = static_cast<int64_t>(values.size());
     if (values.size() == 1) part.value = lines_.names[*values.begin()];

@@ -52,38 +52,36 @@ std::string PartValue(const SplitPart& part) {
   return part.values == 1 ? part.value : fmt::format("{} values", part.values);
 }
 
-absl::Status Split(const Options& options, const Output& output) {
-  CatchInterrupts();
-  EDGETUNE_ASSIGN_OR_RETURN(const SplitOptions split, Resolve(options));
-  SplitResult result;
-  {
-    EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn(split.files));
-    Progress progress(output, "read", TotalBytes(files),
-                      Progress::Unit::kBytes);
-    EDGETUNE_ASSIGN_OR_RETURN(result, SplitExamples(split, [&](uint64_t bytes) {
-                                progress.Update(bytes);
-                              }));
-  }
+nlohmann::json PartJson(const SplitPart& part, bool by_field) {
+  nlohmann::json json = {{"train", part.train},
+                         {"train_examples", part.train_examples},
+                         {"heldout_examples", part.heldout_examples}};
+  if (!part.heldout.empty()) json["heldout"] = part.heldout;
+  if (by_field) json["value"] = PartValue(part);
+  return json;
+}
+
+absl::Status Tell(const SplitOptions& split, const SplitResult& result,
+                  const Output& output) {
+  const bool by_field = !split.field.empty();
   nlohmann::json parts = nlohmann::json::array();
-  std::vector<std::vector<std::string>> rows = {{"file", "train", "held-out"}};
-  if (!split.field.empty()) rows[0].push_back(split.field);
+  std::vector<std::vector<std::string>> rows;
+  const auto add_row = [&](const std::string& name, const std::string& train,
+                           const std::string& held, const std::string& value) {
+    rows.push_back({name, train, held});
+    if (by_field) rows.back().push_back(value);
+  };
+  add_row("file", "train", "held-out", split.field);
   int64_t train = 0, heldout = 0;
   for (const SplitPart& part : result.parts) {
-    nlohmann::json json = {{"train", part.train},
-                           {"train_examples", part.train_examples},
-                           {"heldout_examples", part.heldout_examples}};
-    if (!part.heldout.empty()) json["heldout"] = part.heldout;
-    if (!split.field.empty()) json["value"] = PartValue(part);
-    parts.push_back(json);
-    rows.push_back({part.train, fmt::format("{}", part.train_examples),
-                    fmt::format("{}", part.heldout_examples)});
-    if (!split.field.empty()) rows.back().push_back(PartValue(part));
+    parts.push_back(PartJson(part, by_field));
+    add_row(part.train, fmt::format("{}", part.train_examples),
+            fmt::format("{}", part.heldout_examples), PartValue(part));
     train += part.train_examples;
     heldout += part.heldout_examples;
   }
-  rows.push_back({fmt::format("total, {}", result.schema),
-                  fmt::format("{}", train), fmt::format("{}", heldout)});
-  if (!split.field.empty()) rows.back().push_back("");
+  add_row("total, " + result.schema, fmt::format("{}", train),
+          fmt::format("{}", heldout), "");
   std::string text = FormatTable(rows, {1, 2});
   if (result.leaked > 0) {
     text += fmt::format(
@@ -97,6 +95,21 @@ absl::Status Split(const Options& options, const Output& output) {
                         {"heldout_examples", heldout},
                         {"heldout_also_in_train", result.leaked}},
                        text);
+}
+
+absl::Status Split(const Options& options, const Output& output) {
+  CatchInterrupts();
+  EDGETUNE_ASSIGN_OR_RETURN(const SplitOptions split, Resolve(options));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn(split.files));
+  SplitResult result;
+  {
+    Progress progress(output, "read", TotalBytes(files),
+                      Progress::Unit::kBytes);
+    EDGETUNE_ASSIGN_OR_RETURN(result, SplitExamples(split, [&](uint64_t bytes) {
+                                progress.Update(bytes);
+                              }));
+  }
+  return Tell(split, result, output);
 }
 
 }  // namespace

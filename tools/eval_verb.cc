@@ -141,6 +141,8 @@ absl::Status Evaluate(const Options& options, const Output& output) {
   text.max_length = std::min(text.max_length, model.file->config().context);
   EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<TextDataSet> data,
                             TextDataSet::Read(options.data, *model.file, text));
+  output.Note(fmt::format("{} examples of the schema {}{}", data->size(),
+                          data->report().schema, RemarksOf(data->report())));
   EDGETUNE_RETURN_IF_ERROR(StartEngine(options.scoring, model));
   nlohmann::json result = {{"data", ReportJson(data->report())}};
   const bool tuned = model.adapter.has_value();

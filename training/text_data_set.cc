@@ -140,6 +140,21 @@ absl::StatusOr<std::unique_ptr<TextDataSet>> TextDataSet::Read(
       ErrorKind::kData);
 }
 
+std::string RemarksOf(const TextDataReport& report) {
+  std::string text;
+  if (report.truncated > 0) {
+    text += fmt::format("; {} cut to the longest length", report.truncated);
+  }
+  if (report.label_less > 0) {
+    text += fmt::format("; {} left out, nothing to learn", report.label_less);
+  }
+  if (report.specials_in_content > 0) {
+    text += fmt::format("; {} special tokens written out, taken as plain text",
+                        report.specials_in_content);
+  }
+  return text;
+}
+
 int64_t TextDataSet::size() const {
   return static_cast<int64_t>(examples_.size());
 }

@@ -26,6 +26,8 @@ struct TextDataReport {
   int64_t specials_in_content = 0;  // "<|im_start|>" and the like, as text
   int64_t labelled_tokens = 0;
 };
+// What of it a user should know about, "; 3 cut, ...", or "".
+std::string RemarksOf(const TextDataReport& report);
 
 // Instruction or plain-text examples of a file or a directory
 // (example_files.h), tokenised in memory. Schemas:

@@ -181,6 +181,17 @@ void AddLines(Seeds& seeds) {
     all += line + "\n";
   }
   seeds["jsonl/seed-file"] = Bytes({1, 0, 7}) + "\xef\xbb\xbf" + all + "\r\n";
+  // {"text":"a"} and LF, by gzip 1.12 and zstd 1.5.4.
+  const std::string gzip(
+      "\x1f\x8b\x08\0\0\0\0\0\x02\x03\xab\x56\x2a\x49\xad\x28\x51\xb2\x52"
+      "\x4a\x54\xaa\xe5\x02\0\x77\x4c\xc2\x38\x0d\0\0\0",
+      33);
+  const std::string zstd(
+      "\x28\xb5\x2f\xfd\x04\x58\x69\0\0\x7b\x22\x74\x65\x78\x74\x22\x3a\x22"
+      "\x61\x22\x7d\x0a\xae\xa9\x71\x8c",
+      26);
+  seeds["jsonl/seed-gzip"] = Bytes({1, 1, 3}) + gzip;
+  seeds["jsonl/seed-zstd"] = Bytes({1, 2, 3}) + zstd;
   for (const int kind : {0, 1}) {
     seeds["jsonl/seed-packed-" + std::to_string(kind)] =
         Bytes({2, kind, 50, 30, 0, 1, 100}) + all;

@@ -4,7 +4,9 @@
 Everything here is made again from the GGUF: the tokenizer by `tokenizers`, the
 ChatML text by hand, the log-probabilities by transformers. Compared are the sum
 for every choice, of the base and with a random adapter, and the counts of right
-answers by each norm. Exit code 1 and a line for what does not hold.
+answers by each norm. Two seeded faults must be seen: the end of the turn in the
+sums, and a tokenizer without its Digits stage. Exit code 1 and a line for what
+does not hold.
 """
 
 import argparse
@@ -38,16 +40,17 @@ QUESTIONS = [
 
 
 class Reference:
-    def __init__(self, path):
+    def __init__(self, path, digits=True, end_of_turn=False):
+        self.end_of_turn = end_of_turn
         field = gguf.GGUFReader(path).get_field
         tokens = field("tokenizer.ggml.tokens").contents()
         merges = [tuple(m.split(" ")) for m in field("tokenizer.ggml.merges").contents()]
         self.special = {t: tokens.index(t) for t in ("<|im_start|>", "<|im_end|>")}
         bpe = models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges)
         self.tokenizer = tokenizers.Tokenizer(bpe)
+        stages = [pre_tokenizers.Digits(individual_digits=True)] if digits else []
         self.tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True),
-             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+            [*stages, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
         self.tokenizer.decoder = decoders.ByteLevel()
 
     def encode(self, text, start):
@@ -70,6 +73,8 @@ class Reference:
         head = "assistant\n"
         last, marks = self.encode(head + choice, len(head))
         ids.append(self.special["<|im_start|>"])
+        if self.end_of_turn:
+            last, marks = last + [self.special["<|im_end|>"]], marks + [True]
         return ids + last, [False] * len(ids) + marks
 
 
@@ -96,6 +101,11 @@ def count_right(all_values, divisors):
     return right
 
 
+def distance(left, right):
+    return max(abs(a - b) for x, y in zip(left, right, strict=True)
+               for a, b in zip(x, y, strict=True))
+
+
 class Comparison:
     def __init__(self):
         self.failed = False
@@ -105,8 +115,7 @@ class Comparison:
         self.failed |= not holds
 
     def scores(self, name, ours, theirs):
-        error = max(abs(a - b) for x, y in zip(ours, theirs, strict=True)
-                    for a, b in zip(x, y, strict=True))
+        error = distance(ours, theirs)
         self.expect(error < 1e-3, f"{name}: sums equal transformers' ({error:.1e} < 1e-3)")
 
     def counts(self, name, accuracy, theirs, divisors):
@@ -129,6 +138,9 @@ def main():
         reference = Reference(args.model)
         model = hf_llama.load_model(args.model)
         base = [sums(reference, model, q) for q in QUESTIONS]
+        wrong = {name: [sums(Reference(args.model, **fault), model, q)[0] for q in QUESTIONS]
+                 for name, fault in (("the end of the turn counted", {"end_of_turn": True}),
+                                     ("no Digits stage", {"digits": False}))}
         model = hf_llama.add_adapter(model, 8, 32, hf_llama.TARGETS)
         hf_llama.set_flat(model, hf_llama.random_adapter(model, 8, seed=5))
         model.save_pretrained(folder / "adapter")
@@ -151,7 +163,10 @@ def main():
         "per_byte": [[len(c.encode()) for c in q["choices"]] for q in QUESTIONS]}
     comparison.counts("base", report["base_accuracy"], base_sums, divisors)
     comparison.counts("tuned", report["accuracy"], tuned, divisors)
-    change = max(abs(a - b) for x, y in zip(base_sums, tuned) for a, b in zip(x, y))
+    for name, values in wrong.items():
+        error = distance([o["base_logprobs"] for o in ours], values)
+        comparison.expect(error > 1e-2, f"seeded fault, {name}, is seen ({error:.2f})")
+    change = distance(base_sums, tuned)
     comparison.expect(change > 0.1, f"the adapter changes the sums (by {change:.2f})")
     sys.exit(1 if comparison.failed else 0)
 

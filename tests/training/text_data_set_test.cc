@@ -228,6 +228,8 @@ TEST_F(TextDataSetTest, AnExampleWhoseAnswerIsCutAwayIsLeftOut) {
            "\",\"completion\":\"x\"}\n" + R"({"prompt":"1","completion":"x"})");
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ((*data)->report().label_less, 1);
+  EXPECT_EQ(RemarksOf((*data)->report()),
+            "; 1 cut to the longest length; 1 left out, nothing to learn");
   EXPECT_EQ((*data)->size(), 1);
 }
 
