@@ -39,7 +39,7 @@ absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
   auto all = TextDataSet::Read(data.train, model, options);
   if (!all.ok()) return Annotate(all.status(), ErrorKind::kData);
   LocalData local;
-  local.truncated = (*all)->report().truncated;
+  local.report = (*all)->report();
   if (!data.heldout.empty()) {
     auto heldout = TextDataSet::Read(data.heldout, model, options);
     if (!heldout.ok()) return Annotate(heldout.status(), ErrorKind::kData);

@@ -16,7 +16,7 @@ namespace edgetune {
 struct LocalData {
   std::unique_ptr<TextDataSet> train;
   std::unique_ptr<TextDataSet> heldout;  // null: nothing to measure on
-  int64_t truncated = 0;                 // of train, cut to max_length
+  TextDataReport report;  // of the training file, before any split
 };
 
 // `[data] name`, or the stem of the training file.

@@ -91,9 +91,10 @@ absl::Status Participation::LoadData() {
       ReadLocalData(workshop_.file->data, plan, workshop_.models->model()));
   cache.key = key;
   LogInfo(fmt::format(
-      "{}: {} training examples ({} cut to {} tokens), {} held out", Name(),
-      cache.data.train->size(), cache.data.truncated, plan.data().max_length(),
-      cache.data.heldout == nullptr ? 0 : cache.data.heldout->size()));
+      "{}: {} training examples ({}), {} held out{}", Name(),
+      cache.data.train->size(), cache.data.report.schema,
+      cache.data.heldout == nullptr ? 0 : cache.data.heldout->size(),
+      RemarksOf(cache.data.report)));
   return absl::OkStatus();
 }
 
@@ -110,9 +111,10 @@ bool Participation::HasUnspent() const {
 absl::Status Participation::Evaluate() {
   if (HasUnspent()) {
     result_ = (*workshop_.unspent)->result;
-    LogInfo(fmt::format("{}: the result of the attempt before has not left "
-                        "this device; it is used again",
-                        Name()));
+    LogInfo(
+        fmt::format("{}: the result of the attempt before has not left "
+                    "this device; it is used again",
+                    Name()));
     return absl::OkStatus();
   }
   SendProgress(v1::Progress::EVALUATING, {});
@@ -155,7 +157,8 @@ absl::Status Participation::Train() {
   if (!assignment_.masking.has_value()) return KeepUpdate(result, seconds);
   // In memory only: what would be on the disk is not masked.
   result_.delta = result.delta;
-  result_.weight = WeightOf(assignment_.plan, workshop_.data->data.train->size());
+  result_.weight =
+      WeightOf(assignment_.plan, workshop_.data->data.train->size());
   *workshop_.unspent = Unspent{UnspentKey(), result_};
   return absl::OkStatus();
 }
@@ -226,7 +229,8 @@ absl::Status Participation::UploadMasked() {
   key.set_size(bytes.size());
   Transfer transfer(workshop_.transport, workshop_.blobs, workshop_.pause);
   EDGETUNE_RETURN_IF_ERROR(transfer.Send(key, bytes));
-  LogInfo(fmt::format("{}: sent {}, masked", Name(), FormatBytes(bytes.size())));
+  LogInfo(
+      fmt::format("{}: sent {}, masked", Name(), FormatBytes(bytes.size())));
   return absl::OkStatus();
 }
 

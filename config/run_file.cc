@@ -28,7 +28,7 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Word("lora.rule", &run.lora.rule, {"fedit", "ffa", "rolora"},
                 {"flora", "fedex"});
   settings.Word("data.schema", &run.data.schema,
-                {"auto", "messages", "prompt", "text"});
+                {"auto", "messages", "sharegpt", "prompt", "alpaca", "text"});
   settings.Whole("data.max_length", &run.data.max_length, 2, 1 << 17);
   settings.Real("data.holdout", &run.data.holdout, 0, 0.5);
   auto& train = run.train;
@@ -88,8 +88,8 @@ void Declare(RunFile& run, int64_t* schema, Settings& settings) {
                  1);
   settings.Word("privacy.mode", &run.privacy.mode, {"off"},
                 {"central", "distributed", "tree"});
-  settings.Planned({"train.memory_budget", "privacy.clip", "privacy.epsilon", "privacy.delta",
-                    "device", "tracking"});
+  settings.Planned({"train.memory_budget", "privacy.clip", "privacy.epsilon",
+                    "privacy.delta", "device", "tracking"});
 }
 
 SettingEntry Outside(std::string key, const std::string& text,

@@ -17,6 +17,8 @@ struct GenerateOptions {
   double temperature = 0;  // 0: greedy
   int64_t top_k = 0;       // 0: all
   double top_p = 1;        // 1: all
+  // Of tokens that stand in the prompt or the answer already; 1: none.
+  double repeat_penalty = 1;
   uint64_t seed = 1;
   std::vector<int32_t> stop_tokens;  // generation ends before these
 };

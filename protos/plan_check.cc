@@ -131,7 +131,7 @@ void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
 
 void CheckData(const v1::DataSpec& data, FieldChecks& check) {
   check.Word("data.schema", data.schema(),
-             {"auto", "messages", "prompt", "text"});
+             {"auto", "messages", "sharegpt", "prompt", "alpaca", "text"});
   check.Whole("data.max_length", data.max_length(), 2, 1 << 17);
   check.Real("data.holdout", data.holdout(), 0, 0.5);
 }

@@ -26,6 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::atomic<bool> interrupted{false};
+std::atomic<bool> ended{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // for the handler
 
 // Everything a new process needs, made before fork: between fork and exec only
@@ -76,7 +77,10 @@ Prepared Prepare(const ChildProcess::Command& command) {
   _exit(127);
 }
 
-void OnInterrupt(int) { interrupted = true; }
+void OnInterrupt(int signal) {
+  if (signal != SIGINT) ended = true;
+  interrupted = true;
+}
 
 }  // namespace
 
@@ -192,5 +196,7 @@ void CatchInterrupts() {
 const std::atomic<bool>& InterruptFlag() { return interrupted; }
 
 bool Interrupted() { return interrupted; }
+
+bool TakeKeyboardInterrupt() { return !ended && interrupted.exchange(false); }
 
 }  // namespace edgetune

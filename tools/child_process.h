@@ -88,6 +88,10 @@ class TemporaryDirectory {
 void CatchInterrupts();
 bool Interrupted();
 const std::atomic<bool>& InterruptFlag();
+// Whether Ctrl-C (SIGINT) came since the last call, and nothing that ends the
+// program: Interrupted() is then false again. For what Ctrl-C only ends a part
+// of.
+bool TakeKeyboardInterrupt();
 
 }  // namespace edgetune
 

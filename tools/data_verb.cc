@@ -54,6 +54,8 @@ absl::Status WordNet(Options options, const Output& output) {
 
 void AddDataVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "data", "Example data");
+  AddDataInspectVerbs(*group, invocation);
+  AddDataSplitVerb(*group, invocation);
   const Output& output = invocation.output;
   auto options = std::make_shared<Options>();
   CLI::App* verb =

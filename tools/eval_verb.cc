@@ -8,9 +8,11 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "tools/child_process.h"
+#include "tools/eval_choices.h"
 #include "tools/progress.h"
 #include "tools/scoring.h"
 #include "tools/verbs.h"
+#include "training/choice_question.h"
 #include "training/text_data_set.h"
 
 namespace edgetune {
@@ -18,7 +20,7 @@ namespace {
 
 struct Options {
   ScoringOptions scoring;
-  std::string data, per_token;
+  std::string data, per_token, per_question;
   TextDataOptions text;
   int64_t max_examples = 0;
 };
@@ -112,14 +114,35 @@ absl::Status Finish(const Options& options, const nlohmann::json& data,
   return absl::OkStatus();
 }
 
+absl::Status EvaluateQuestions(const Options& options, const Output& output) {
+  if (!options.per_token.empty()) {
+    return Annotate(
+        absl::InvalidArgumentError("--per-token is of no use with questions"),
+        ErrorKind::kUsage, "--per-question FILE lists scores");
+  }
+  return EvaluateChoices(
+      options.scoring,
+      {options.data, options.per_question, options.max_examples}, output);
+}
+
 absl::Status Evaluate(const Options& options, const Output& output) {
   CatchInterrupts();
+  if (HoldsChoiceQuestions(options.data)) {
+    return EvaluateQuestions(options, output);
+  }
+  if (!options.per_question.empty()) {
+    return Annotate(absl::InvalidArgumentError(
+                        options.data + ": no questions with \"choices\""),
+                    ErrorKind::kUsage, "--per-token FILE lists tokens");
+  }
   EDGETUNE_ASSIGN_OR_RETURN(ScoringModel model,
                             OpenForScoring(options.scoring));
   TextDataOptions text = options.text;
   text.max_length = std::min(text.max_length, model.file->config().context);
   EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<TextDataSet> data,
                             TextDataSet::Read(options.data, *model.file, text));
+  output.Note(fmt::format("{} examples of the schema {}{}", data->size(),
+                          data->report().schema, RemarksOf(data->report())));
   EDGETUNE_RETURN_IF_ERROR(StartEngine(options.scoring, model));
   nlohmann::json result = {{"data", ReportJson(data->report())}};
   const bool tuned = model.adapter.has_value();
@@ -151,12 +174,17 @@ void AddEvalVerb(CLI::App& app, Invocation& invocation) {
   auto options = std::make_shared<Options>();
   CLI::App* verb =
       AddVerb(app, invocation, "eval",
-              "Perplexity over the labelled tokens, base against tuned",
+              "Perplexity over the labelled tokens, or accuracy on "
+              "multiple-choice questions, base against tuned",
               [options, &output] { return Evaluate(*options, output); });
   AddScoringOptions(*verb, options->scoring);
-  verb->add_option("--data", options->data, "Examples (JSONL)")->required();
+  verb->add_option("--data", options->data,
+                   "Examples, or questions with \"choices\" and \"answer\"")
+      ->required();
   verb->add_option("--per-token", options->per_token,
                    "File for one JSON line a token; - is stdout");
+  verb->add_option("--per-question", options->per_question,
+                   "File for one JSON line of scores a question");
   verb->add_option("--max-examples", options->max_examples, "0: all")
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--max-length", options->text.max_length,

@@ -96,9 +96,11 @@ class LocalRun {
     progress_ = std::make_unique<Progress>(output_, "train", TotalSteps(),
                                            Progress::Unit::kCount);
     output_.Note(fmt::format(
-        "{} examples ({} held out), {}, {} rounds of {} steps",
-        data_.train->size(), data_.heldout ? data_.heldout->size() : 0,
-        trainer_->precision(), rounds.count(), plan().train().steps()));
+        "{} examples of the schema {} ({} held out), {}, {} rounds of {} "
+        "steps{}",
+        data_.train->size(), data_.report.schema,
+        data_.heldout ? data_.heldout->size() : 0, trainer_->precision(),
+        rounds.count(), plan().train().steps(), RemarksOf(data_.report)));
     CatchInterrupts();
     start_ = absl::Now();
     return absl::OkStatus();
@@ -173,16 +175,19 @@ class LocalRun {
       text += fmt::format("held-out perplexity {}: {:.2f}\n", When(i),
                           perplexity_[i]);
     }
-    return output_.Finish({{"adapter", options_.out},
-                           {"adapter_sha256", sha256},
-                           {"perplexity", perplexity_},
-                           {"train_loss", loss_},
-                           {"examples", data_.train->size()},
-                           {"truncated", data_.truncated},
-                           {"precision", trainer_->precision()},
-                           {"rounds", plan().rounds().count()},
-                           {"seconds", seconds}},
-                          text);
+    return output_.Finish(
+        {{"adapter", options_.out},
+         {"adapter_sha256", sha256},
+         {"perplexity", perplexity_},
+         {"train_loss", loss_},
+         {"examples", data_.train->size()},
+         {"truncated", data_.report.truncated},
+         {"label_less", data_.report.label_less},
+         {"specials_in_content", data_.report.specials_in_content},
+         {"precision", trainer_->precision()},
+         {"rounds", plan().rounds().count()},
+         {"seconds", seconds}},
+        text);
   }
 
   const Options& options_;

@@ -35,6 +35,9 @@ CLI::App* AddGroup(CLI::App& parent, const std::string& name,
 
 void AddModelVerbs(CLI::App& app, Invocation& invocation);
 void AddDataVerbs(CLI::App& app, Invocation& invocation);
+// `data`'s own: inspect and stats, split.
+void AddDataInspectVerbs(CLI::App& group, Invocation& invocation);
+void AddDataSplitVerb(CLI::App& group, Invocation& invocation);
 void AddTrainVerb(CLI::App& app, Invocation& invocation);
 void AddEvalVerb(CLI::App& app, Invocation& invocation);
 void AddGenerateVerb(CLI::App& app, Invocation& invocation);

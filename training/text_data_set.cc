@@ -8,119 +8,50 @@
 #include <optional>
 #include <string_view>
 
-#include "base/mapped_file.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "training/json_example.h"
+#include "training/example_encoder.h"
+#include "training/example_files.h"
 
 namespace edgetune {
 namespace {
 
-absl::Status DataError(const std::string& message) {
-  return Annotate(absl::InvalidArgumentError(message), ErrorKind::kData);
-}
-
-absl::StatusOr<std::optional<TextSchema>> SchemaNamed(const std::string& name) {
-  if (name == "auto") return std::nullopt;
-  for (const auto schema :
-       {TextSchema::kMessages, TextSchema::kPrompt, TextSchema::kText}) {
-    if (NameOf(schema) == name) return schema;
+absl::Status CheckLength(const ModelFile& model, int64_t max_length) {
+  if (max_length >= 2 && max_length <= model.config().context) {
+    return absl::OkStatus();
   }
   return Annotate(absl::InvalidArgumentError(fmt::format(
-                      "unknown data schema \"{}\"; known: \"auto\", "
-                      "\"messages\", \"prompt\", \"text\"",
-                      name)),
+                      "max_length must lie between 2 and the model's "
+                      "context of {}, got {}",
+                      model.config().context, max_length)),
                   ErrorKind::kConfig);
 }
 
-int64_t CountSpecials(const Tokenizer& tokenizer, std::string_view text) {
-  const auto ids = tokenizer.Encode(text, /*parse_special=*/true);
-  return std::count_if(ids.begin(), ids.end(),
-                       [&](int32_t id) { return tokenizer.IsControl(id); });
-}
-
-// A token is labelled when its bytes overlap the completion, as in chats.
-LabelledTokens EncodePlain(const Tokenizer& tokenizer,
-                           const JsonExample& example) {
-  LabelledTokens out;
-  const auto add = [&](int32_t id, bool labelled) {
-    out.tokens.push_back(id);
-    out.labelled.push_back(labelled ? 1 : 0);
-  };
-  if (tokenizer.add_bos() && tokenizer.bos() >= 0) add(tokenizer.bos(), false);
-  for (const auto& piece :
-       tokenizer.EncodeWithOffsets(example.prompt + example.completion,
-                                   /*parse_special=*/false)) {
-    add(piece.id, piece.end > example.prompt.size());
-  }
-  // An answer ends; a text may be a part of a longer one.
-  if (example.schema == TextSchema::kPrompt && tokenizer.eos() >= 0) {
-    add(tokenizer.eos(), true);
-  }
-  return out;
-}
-
-absl::StatusOr<LabelledTokens> EncodeChat(const ModelFile& model,
-                                          const JsonExample& example) {
-  const std::span<const ChatMessage> messages(example.messages);
-  EDGETUNE_ASSIGN_OR_RETURN(
-      LabelledTokens out,
-      model.chat_template().Encode(model.tokenizer(), messages,
-                                   /*add_generation_prompt=*/false));
-  if (example.prompt_messages == 0) return out;
-  // Messages end with special tokens, so the prompt's tokens are a prefix.
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const LabelledTokens prompt,
-      model.chat_template().Encode(model.tokenizer(),
-                                   messages.first(example.prompt_messages),
-                                   /*add_generation_prompt=*/false));
-  std::fill_n(out.labelled.begin(),
-              std::min(prompt.tokens.size(), out.labelled.size()), 0);
-  return out;
-}
-
-int64_t PredictedLabels(const LabelledTokens& example) {
-  if (example.labelled.empty()) return 0;
-  return std::count(example.labelled.begin() + 1, example.labelled.end(), 1);
-}
-
-std::vector<std::string_view> Lines(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    lines.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
-  }
-  return lines;
-}
-
-// Turns lines into examples and counts what it meets.
+// Turns files into examples and counts what it meets.
 class Reader {
  public:
   Reader(const ModelFile& model, const TextDataOptions& options,
          std::optional<TextSchema> schema)
       : model_(model), options_(options), schema_(schema) {}
 
-  absl::Status Add(std::string_view line) {
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
-      return absl::OkStatus();
-    }
-    EDGETUNE_ASSIGN_OR_RETURN(const JsonExample parsed,
-                              ParseJsonExample(line, schema_));
-    schema_ = parsed.schema;
-    CountSpecialsOf(parsed);
-    LabelledTokens example;
-    if (parsed.messages.empty()) {
-      example = EncodePlain(model_.tokenizer(), parsed);
-    } else {
-      EDGETUNE_ASSIGN_OR_RETURN(example, EncodeChat(model_, parsed));
-    }
-    Keep(std::move(example));
-    return absl::OkStatus();
+  absl::Status Add(const std::string& file) {
+    if (IsPlainText(file)) return AddText(file);
+    return ReadExamples(
+        file, schema_,
+        [&](const ExampleLine& line) -> absl::Status {
+          ++lines_;
+          report_.specials_in_content +=
+              SpecialsInContent(model_.tokenizer(), line.example);
+          EDGETUNE_ASSIGN_OR_RETURN(LabelledTokens example,
+                                    EncodeExample(model_, line.example));
+          Keep(std::move(example));
+          return absl::OkStatus();
+        },
+        nullptr);
   }
 
   std::vector<LabelledTokens> TakeExamples() { return std::move(examples_); }
+  int64_t lines() const { return lines_; }
   TextDataReport report() const {
     TextDataReport out = report_;
     if (schema_) out.schema = NameOf(*schema_);
@@ -128,12 +59,35 @@ class Reader {
   }
 
  private:
-  void CountSpecialsOf(const JsonExample& parsed) {
+  absl::Status AddText(const std::string& file) {
+    if (schema_.value_or(TextSchema::kText) != TextSchema::kText) {
+      return Annotate(
+          absl::InvalidArgumentError(fmt::format(
+              "{}: plain text, where examples of the schema \"{}\" are wanted",
+              file, NameOf(*schema_))),
+          ErrorKind::kData, "keep .txt files in a directory of their own");
+    }
+    schema_ = TextSchema::kText;
     const Tokenizer& tokenizer = model_.tokenizer();
-    report_.specials_in_content += CountSpecials(tokenizer, parsed.prompt) +
-                                   CountSpecials(tokenizer, parsed.completion);
-    for (const ChatMessage& message : parsed.messages) {
-      report_.specials_in_content += CountSpecials(tokenizer, message.content);
+    TextBlocks blocks(tokenizer, options_.max_length);
+    EDGETUNE_RETURN_IF_ERROR(ReadPlainText(
+        file,
+        [&](std::string_view part) {
+          JsonExample whole;
+          whole.completion = part;
+          report_.specials_in_content += SpecialsInContent(tokenizer, whole);
+          KeepBlocks(blocks.Add(part));
+          return absl::OkStatus();
+        },
+        nullptr));
+    KeepBlocks(blocks.EndText());
+    return absl::OkStatus();
+  }
+
+  void KeepBlocks(std::vector<LabelledTokens> blocks) {
+    for (LabelledTokens& block : blocks) {
+      ++lines_;
+      Keep(std::move(block));
     }
   }
 
@@ -158,6 +112,7 @@ class Reader {
   const TextDataOptions& options_;
   std::optional<TextSchema> schema_;
   std::vector<LabelledTokens> examples_;
+  int64_t lines_ = 0;  // or blocks
   TextDataReport report_;
 };
 
@@ -167,34 +122,37 @@ absl::StatusOr<std::unique_ptr<TextDataSet>> TextDataSet::Read(
     const std::string& path, const ModelFile& model,
     const TextDataOptions& options) {
   EDGETUNE_ASSIGN_OR_RETURN(const auto schema, SchemaNamed(options.schema));
-  if (options.max_length < 2 || options.max_length > model.config().context) {
-    return Annotate(absl::InvalidArgumentError(fmt::format(
-                        "max_length must lie between 2 and the model's "
-                        "context of {}, got {}",
-                        model.config().context, options.max_length)),
-                    ErrorKind::kConfig);
-  }
-  const auto opened = MappedFile::Open(path);
-  if (!opened.ok()) return Annotate(opened.status(), ErrorKind::kData);
-  const auto bytes = (*opened)->bytes();
+  EDGETUNE_RETURN_IF_ERROR(CheckLength(model, options.max_length));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn({path}));
   Reader reader(model, options, schema);
-  int64_t number = 0;
-  for (const std::string_view line :
-       Lines({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) {
-    ++number;
-    const absl::Status added = reader.Add(line);
-    if (!added.ok()) {
-      return Annotate(Prefix(added, fmt::format("{}:{}", path, number)),
-                      ErrorKind::kData);
-    }
+  for (const std::string& file : files) {
+    EDGETUNE_RETURN_IF_ERROR(reader.Add(file));
   }
   auto out = std::make_unique<TextDataSet>();
   out->examples_ = reader.TakeExamples();
   out->report_ = reader.report();
   if (!out->examples_.empty()) return out;
-  return DataError(fmt::format(
-      "{}: no usable example ({} lines, {} of them without a labelled token)",
-      path, number, out->report_.label_less));
+  return Annotate(
+      absl::InvalidArgumentError(fmt::format(
+          "{}: no usable example ({} read, {} of them without a labelled "
+          "token)",
+          path, reader.lines(), out->report_.label_less)),
+      ErrorKind::kData);
+}
+
+std::string RemarksOf(const TextDataReport& report) {
+  std::string text;
+  if (report.truncated > 0) {
+    text += fmt::format("; {} cut to the longest length", report.truncated);
+  }
+  if (report.label_less > 0) {
+    text += fmt::format("; {} left out, nothing to learn", report.label_less);
+  }
+  if (report.specials_in_content > 0) {
+    text += fmt::format("; {} special tokens written out, taken as plain text",
+                        report.specials_in_content);
+  }
+  return text;
 }
 
 int64_t TextDataSet::size() const {

@@ -14,7 +14,7 @@
 namespace edgetune {
 
 struct TextDataOptions {
-  std::string schema = "auto";  // auto | messages | prompt | text
+  std::string schema = "auto";  // or one of json_example.h
   int64_t max_length = 512;     // tokens; longer examples are cut
 };
 
@@ -26,13 +26,19 @@ struct TextDataReport {
   int64_t specials_in_content = 0;  // "<|im_start|>" and the like, as text
   int64_t labelled_tokens = 0;
 };
+// What of it a user should know about, "; 3 cut, ...", or "".
+std::string RemarksOf(const TextDataReport& report);
 
-// Instruction or plain-text examples of one JSONL file, tokenised in memory.
-// Schemas: {"messages":[{"role","content"}]}, {"prompt","completion"},
-// {"text"}; loss on the assistant's tokens, the completion, or all of a text.
+// Instruction or plain-text examples of a file or a directory
+// (example_files.h), tokenised in memory. Schemas:
+// {"messages":[{"role","content"}]}, ShareGPT's
+// {"conversations"}, {"prompt","completion"}, Alpaca's {"instruction","input",
+// "output"}, {"text"}; loss on the assistant's tokens, the completion, or all
+// of a text. All lines of all files have one schema; a .txt file counts as
+// {"text"} and becomes blocks of max_length tokens.
 class TextDataSet final : public ExampleSource {
  public:
-  // InvalidArgument naming file:line (kData); no usable example is
+  // InvalidArgument or DataLoss naming file:line (kData); no usable example is
   // InvalidArgument too.
   static absl::StatusOr<std::unique_ptr<TextDataSet>> Read(
       const std::string& path, const ModelFile& model,

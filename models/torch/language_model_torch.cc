@@ -133,11 +133,14 @@ class TorchLanguageModel final : public LanguageModel {
     KeyValueCache cache = Cache(prompt.size() + limit);
     Random random(options.seed);
     std::vector<float> logits = LogitsAfter(prompt, cache);
+    std::vector<int32_t> seen(prompt.begin(), prompt.end());
     while (true) {
+      PenaliseRepeats(seen, options.repeat_penalty, logits);
       const int32_t token = SampleToken(logits, options, random);
       const auto& stops = options.stop_tokens;
       if (std::find(stops.begin(), stops.end(), token) != stops.end()) break;
       out.push_back(token);
+      seen.push_back(token);
       if (on_token && !on_token(token)) break;
       if (out.size() == limit) break;
       logits = LogitsAfter({&out.back(), 1}, cache);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 #include <vector>
 
 #include "base/status.h"
@@ -17,11 +18,24 @@ absl::Status CheckGenerateOptions(const GenerateOptions& o) {
     wrong = "top_k must not be negative (0 means all)";
   } else if (!(o.top_p > 0 && o.top_p <= 1)) {
     wrong = "top_p must lie above 0 and be at most 1";
+  } else if (!(o.repeat_penalty >= 0.1 && o.repeat_penalty <= 10)) {
+    wrong = "repeat_penalty must lie between 0.1 and 10 (1 means none)";
   } else if (o.max_tokens < 0) {
     wrong = "max_tokens must not be negative";
   }
   if (wrong == nullptr) return absl::OkStatus();
   return Annotate(absl::InvalidArgumentError(wrong), ErrorKind::kUsage);
+}
+
+void PenaliseRepeats(std::span<const int32_t> seen, double penalty,
+                     std::span<float> logits) {
+  if (penalty == 1) return;
+  const std::set<int32_t> once(seen.begin(), seen.end());
+  for (const int32_t id : once) {
+    float& logit = logits[static_cast<size_t>(id)];
+    const double factor = logit > 0 ? 1 / penalty : penalty;
+    logit = static_cast<float>(logit * factor);
+  }
 }
 
 int32_t SampleToken(std::span<const float> logits, const GenerateOptions& o,

@@ -180,6 +180,43 @@ void AddTokenizers(Seeds& seeds) {
   }
 }
 
+// Lines of every schema, and files of them.
+void AddLines(Seeds& seeds) {
+  const std::string lines[] = {
+      R"({"messages":[{"role":"user","content":"a"},)"
+      R"({"role":"assistant","content":"\u00e9"}]})",
+      R"({"conversations":[{"from":"system","value":"s"},)"
+      R"({"from":"human","value":"a"},{"from":"gpt","value":"b"}]})",
+      R"({"prompt":"a","completion":" b"})",
+      R"({"prompt":[{"role":"user","content":"a"}],)"
+      R"("completion":[{"role":"assistant","content":"b"}]})",
+      R"({"instruction":"a","input":"b","output":"c"})",
+      R"({"text":"a"})",
+      R"({"question":"a","choices":["b","c"],"answer":"B"})",
+      R"({"prompt":"a","choices":["b","c"],"answer":1})"};
+  std::string all;
+  for (const std::string& line : lines) {
+    seeds["jsonl/seed-line-" + std::to_string(all.size())] = Bytes({0}) + line;
+    all += line + "\n";
+  }
+  seeds["jsonl/seed-file"] = Bytes({1, 0, 7}) + "\xef\xbb\xbf" + all + "\r\n";
+  // {"text":"a"} and LF, by gzip 1.12 and zstd 1.5.4.
+  const std::string gzip(
+      "\x1f\x8b\x08\0\0\0\0\0\x02\x03\xab\x56\x2a\x49\xad\x28\x51\xb2\x52"
+      "\x4a\x54\xaa\xe5\x02\0\x77\x4c\xc2\x38\x0d\0\0\0",
+      33);
+  const std::string zstd(
+      "\x28\xb5\x2f\xfd\x04\x58\x69\0\0\x7b\x22\x74\x65\x78\x74\x22\x3a\x22"
+      "\x61\x22\x7d\x0a\xae\xa9\x71\x8c",
+      26);
+  seeds["jsonl/seed-gzip"] = Bytes({1, 1, 3}) + gzip;
+  seeds["jsonl/seed-zstd"] = Bytes({1, 2, 3}) + zstd;
+  for (const int kind : {0, 1}) {
+    seeds["jsonl/seed-packed-" + std::to_string(kind)] =
+        Bytes({2, kind, 50, 30, 0, 1, 100}) + all;
+  }
+}
+
 std::string Contents(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -193,6 +230,7 @@ int Run(const std::filesystem::path& directory, bool check) {
   AddVectors(seeds);
   AddScripts(seeds);
   AddTokenizers(seeds);
+  AddLines(seeds);
   int stale = 0;
   for (const auto& [name, bytes] : seeds) {
     const std::filesystem::path path = directory / name;

@@ -26,6 +26,7 @@ DOORS = [
     ("toml++", r"toml\+\+/", r"config/"),
     ("libarchive", r"archive(_entry)?\.h$", r"tools/"),
     ("utf8proc", r"utf8proc\.h$", r"models/io/"),
+    ("zlib", r"zlib\.h$", r"training/"),
 ]
 # Forward declarations (json_fwd.hpp) cost nothing and are free.
 CC_ONLY = re.compile(r"(nlohmann/(?!json_fwd)|spdlog/|fmt/|zstd\.h$)")

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <fstream>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 namespace edgetune {
@@ -57,6 +60,57 @@ TEST(SamplingTest, TopPKeepsTheFewestThatReachIt) {
   EXPECT_THAT(Draw(options, 500), UnorderedElementsAre(Key(1), Key(2)));
 }
 
+// vectors/sampling.json: what transformers leaves of the same logits.
+TEST(SamplingTest, FrequenciesAreThoseThatTransformersStates) {
+  std::ifstream in(EDGETUNE_SOURCE_DIR
+                   "/tests/models_torch/vectors/sampling.json");
+  const auto file = nlohmann::json::parse(in);
+  const std::vector<int32_t> seen = file["seen"];
+  for (const auto& wanted : file["cases"]) {
+    GenerateOptions options;
+    options.temperature = wanted["temperature"];
+    options.top_k = wanted["top_k"];
+    options.top_p = wanted["top_p"];
+    std::vector<float> logits = file["logits"];
+    PenaliseRepeats(seen, wanted["repeat_penalty"], logits);
+    constexpr int kDraws = 40000;
+    Random random(11);
+    std::vector<int> counts(logits.size());
+    for (int i = 0; i < kDraws; ++i) {
+      ++counts[SampleToken(logits, options, random)];
+    }
+    for (size_t id = 0; id < counts.size(); ++id) {
+      const double p = wanted["probabilities"][id];
+      // Five standard deviations, of 972 counts: one in 1,800 runs by chance,
+      // and the seed is fixed. What is cut away never comes.
+      const double sigma = std::sqrt(kDraws * p * (1 - p));
+      EXPECT_NEAR(counts[id], kDraws * p, p == 0 ? 0 : 5 * sigma + 1)
+          << wanted << " token " << id;
+    }
+  }
+}
+
+TEST(SamplingTest, APenaltyOfOneChangesNothing) {
+  std::vector<float> logits = kLogits;
+  PenaliseRepeats(std::vector<int32_t>{0, 1}, 1, logits);
+  EXPECT_EQ(logits, kLogits);
+}
+
+TEST(SamplingTest, TheSameSeedDrawsTheSame) {
+  GenerateOptions options;
+  options.temperature = 1;
+  const auto draw = [&](uint64_t seed) {
+    Random random(seed);
+    std::vector<int32_t> ids;
+    for (int i = 0; i < 50; ++i) {
+      ids.push_back(SampleToken(kLogits, options, random));
+    }
+    return ids;
+  };
+  EXPECT_EQ(draw(3), draw(3));
+  EXPECT_NE(draw(3), draw(4));
+}
+
 TEST(SamplingTest, RefusesOptionsOutOfRange) {
   const auto with = [](double temperature, int64_t top_k, double top_p) {
     GenerateOptions options;
@@ -71,6 +125,11 @@ TEST(SamplingTest, RefusesOptionsOutOfRange) {
   EXPECT_FALSE(with(1, -1, 1));
   EXPECT_FALSE(with(1, 0, 0));
   EXPECT_FALSE(with(1, 0, 1.5));
+  for (const double penalty : {0.0, -1.0, 11.0, std::nan("")}) {
+    GenerateOptions options;
+    options.repeat_penalty = penalty;
+    EXPECT_FALSE(CheckGenerateOptions(options).ok()) << penalty;
+  }
 }
 
 }  // namespace

@@ -8,14 +8,17 @@ half-written.
 import argparse
 import ctypes
 import fcntl
+import gzip
 import json
 import os
 import pathlib
+import pty
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 OPTIONS = None
@@ -288,9 +291,273 @@ class CommandLineTest(unittest.TestCase):
             self.assert_fails(result, 4, str(out.parent), "--out")
         self.assertEqual(list(closed.iterdir()), [])
 
+    # --- looking at data, dealing it out
+
+    def words(self, count, topics=("a", "b", "c")):
+        """Lines with a topic each; the counts of the topics differ."""
+        return [json.dumps({"topic": topics[min(i % 6, len(topics) - 1)],
+                            "messages": [{"role": "user", "content": f"Say {i}"},
+                                         {"role": "assistant", "content": f"{i}"}]})
+                for i in range(count)]
+
+    def json_of(self, *arguments):
+        result = self.edgetune(*arguments, "--format", "json", "--quiet")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)["data"]
+
+    def test_InspectCountsWithAndWithoutAModel(self):
+        data = self.write("data.jsonl", "".join(f"{line}\n" for line in self.words(20)) + CHAT * 2)
+        plain = self.json_of("data", "inspect", data)
+        self.assertEqual((plain["schema"], plain["examples"], plain["messages"],
+                          plain["duplicates"]), ("messages", 22, 44, 1))
+        self.assertNotIn("length", plain)
+        full = self.json_of("data", "inspect", data, "--model", self.model, "--show", 1,
+                            "--max-length", 32)
+        self.assertIn("assistant\n[[0<|im_end|>]]", full["first"][0])
+        length = full["length"]
+        self.assertLessEqual(length["p50"], length["p90"])
+        self.assertLessEqual(length["p99"], length["max"])
+        self.assertEqual(full["truncated"], 22)
+        self.assertEqual(full["label_less"], 22)
+        self.assertGreater(full["label_share"], 0)
+
+    def test_StatsSumsUpFiles(self):
+        lines = self.words(9)
+        one = self.write("one.jsonl", "".join(f"{line}\n" for line in lines[:4]))
+        two = self.folder / "two.jsonl.gz"
+        two.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines[3:]).encode()))
+        data = self.json_of("data", "stats", one, two)
+        self.assertEqual([f["examples"] for f in data["files"]], [4, 6])
+        self.assertEqual(data["total"]["examples"], 10)
+        self.assertEqual(data["total"]["duplicates"], 1)
+        table = self.edgetune("data", "stats", one, two, "--quiet").stdout.splitlines()
+        self.assertEqual(len(table), 4)
+        self.assertIn("total, messages", table[3])
+
+    def test_BadDataIsNamedByEveryDataVerb(self):
+        data = self.write("data.jsonl", CHAT + '{"text":"secret"}\n')
+        out = self.folder / "out"
+        for verb in (("inspect", data), ("stats", data), ("split", data, "--out", out)):
+            result = self.edgetune("data", *verb, "--quiet")
+            self.assert_fails(result, 4, "data.jsonl:2", 'has no "messages"')
+            self.assertNotIn("secret", result.stderr)
+        self.assertFalse(out.exists())
+
+    def read_parts(self, data, key):
+        return [pathlib.Path(p[key]).read_text().splitlines() for p in data["parts"]]
+
+    def test_SplitKeepsEveryLineOnce(self):
+        lines = self.words(50)
+        source = self.write("data.jsonl", "".join(f"{line}\n" for line in lines))
+        for name, extra in (("one", ()), ("iid", ("--clients", 3)),
+                            ("field", ("--by", "field", "--field", "topic")),
+                            ("dirichlet", ("--by", "dirichlet", "--field", "topic",
+                                           "--clients", 2, "--alpha", 1))):
+            data = self.json_of("data", "split", source, "--out", self.folder / name,
+                                "--holdout", 0.2, *extra)
+            parts = self.read_parts(data, "train") + self.read_parts(data, "heldout")
+            self.assertEqual(sorted(sum(parts, [])), sorted(lines), name)
+            self.assertEqual(data["train_examples"] + data["heldout_examples"], 50)
+            self.assertEqual(data["heldout_also_in_train"], 0)
+            files = [p for part in data["parts"] for p in (part["train"], part["heldout"])]
+            self.assertEqual(len(files), len(list((self.folder / name).iterdir())))
+
+    def test_SplitByAFieldKeepsItsValuesTogether(self):
+        source = self.write("data.jsonl", "".join(f"{line}\n" for line in self.words(60)))
+        data = self.json_of("data", "split", source, "--out", self.folder / "out", "--by",
+                            "field", "--field", "topic")
+        self.assertEqual(sorted(p["value"] for p in data["parts"]), ["a", "b", "c"])
+        for part, lines in zip(data["parts"], self.read_parts(data, "train")):
+            self.assertEqual({json.loads(line)["topic"] for line in lines}, {part["value"]})
+
+    def test_SplitIsAFunctionOfTheSeed(self):
+        source = self.write("data.jsonl", "".join(f"{line}\n" for line in self.words(40)))
+        texts = []
+        for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+            out = self.folder / name
+            self.json_of("data", "split", source, "--out", out, "--seed", seed)
+            texts.append((out / "heldout.jsonl").read_text())
+        self.assertEqual(texts[0], texts[1])
+        self.assertNotEqual(texts[0], texts[2])
+
+    def test_SplitTellsWhatIsBothTrainedOnAndHeldOut(self):
+        # The second spells the same content in another way.
+        other = json.dumps(json.loads(CHAT), indent=None, separators=(", ", ":  "))
+        source = self.write("data.jsonl", (CHAT + other + "\n") * 10)
+        result = self.edgetune("data", "split", source, "--out", self.folder / "out", "--quiet")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("2 of 2 held-out examples stand word for word in a train file",
+                      result.stdout)
+
+    def test_SplitNeverOverwrites(self):
+        source = self.write("data.jsonl", CHAT * 10)
+        out = self.folder / "out"
+        out.mkdir()
+        (out / "precious").write_text("x")
+        result = self.edgetune("data", "split", source, "--out", out, "--quiet")
+        self.assert_fails(result, 4, "exists already")
+        self.assertEqual([p.name for p in out.iterdir()], ["precious"])
+
+    def test_SplitThatFailsLeavesNothing(self):
+        before = set(self.folder.iterdir())
+        source = self.write("data.jsonl", "".join(f"{line}\n" for line in self.words(3000)))
+        out = self.folder / "out"
+        for arguments in (("--clients", 3000), ("--by", "field", "--field", "user")):
+            self.assert_fails(self.edgetune("data", "split", source, "--out", out, "--quiet",
+                                            *arguments), 4)
+        result = self.edgetune("data", "split", source, "--out", out, "--quiet", limit=65536)
+        self.assert_fails(result, 1, "train.jsonl")
+        self.assertEqual(set(self.folder.iterdir()), before | {source})
+
+    def test_SplitSaysWhichOptionsBelongTogether(self):
+        source = self.write("data.jsonl", CHAT * 10)
+        for arguments, words in ((("--by", "field"), "--field NAME"),
+                                 (("--by", "dirichlet", "--field", "x"), "--clients N"),
+                                 (("--field", "x"), "--by iid"),
+                                 (("--by", "size"), "--by")):
+            self.assert_fails(self.edgetune("data", "split", source, "--out",
+                                            self.folder / "out", "--quiet", *arguments), 4, words)
+
     def test_AnAdapterOfNothingIsRefused(self):
         self.assert_fails(self.edgetune("adapter", "inspect", self.model, "--model", self.model),
                           4, "tiny.gguf")
+
+    # --- questions
+
+    def evaluate_questions(self, text, *arguments):
+        data = self.write("questions.jsonl", text)
+        return self.edgetune("eval", "--model", self.model, "--data", data, "--quiet",
+                             "--format", "json", *arguments)
+
+    def test_QuestionsAreCountedByThreeNorms(self):
+        out = self.folder / "scores.jsonl"
+        result = self.evaluate_questions(
+            '{"question":"a or b?","choices":["a","bb"],"answer":"A"}\n'
+            '{"prompt":"1 2","choices":[" 3"," 45","6"],"answer":2}\n', "--per-question", out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        data = json.loads(result.stdout)["data"]
+        self.assertEqual(data["questions"], 2)
+        scores = [json.loads(line) for line in out.read_text().splitlines()]
+        self.assertEqual([s["answer"] for s in scores], [0, 2])
+        self.assertEqual(scores[1]["bytes"], [2, 3, 1])
+        for name, divisor in (("sum", None), ("per_token", "tokens"), ("per_byte", "bytes")):
+            right = 0
+            for s in scores:
+                values = [p / (s[divisor][i] if divisor else 1)
+                          for i, p in enumerate(s["logprobs"])]
+                right += values.index(max(values)) == s["answer"]
+            self.assertEqual(data["accuracy"][name]["right"], right)
+            self.assertLessEqual(data["accuracy"][name]["low"], right / 2)
+
+    def test_BadQuestionsAreNamed(self):
+        good = '{"question":"q","choices":["a","b"],"answer":0}\n'
+        for bad, words in (('{"question":"q","choices":["a"],"answer":0}', "2 to 26"),
+                           ('{"question":"q","choices":["a","b"],"answer":2}', "2 choices"),
+                           ('{"question":"q","choices":["a","b"]}', 'no \\"answer\\"'),
+                           ('{"choices":["a","b"],"answer":0}', "has none of"),
+                           ('{"question":"q","choices":["a",""],"answer":0}', "choices[1]")):
+            result = self.evaluate_questions(good + bad + "\n")
+            self.assertEqual(result.returncode, 4, bad)
+            self.assertIn("questions.jsonl:2", result.stdout)
+            self.assertIn(words, result.stdout)
+        long = json.dumps({"question": "x1" * 300, "choices": ["a", "b"], "answer": 0})
+        result = self.evaluate_questions(good + long + "\n")
+        self.assertEqual(result.returncode, 4)
+        self.assertIn("question 2: ", result.stdout)
+
+    # --- answers and chats
+
+    def generate(self, *arguments, stdin=None):
+        return subprocess.run([OPTIONS.edgetune, "generate", "--model", str(self.model),
+                               *map(str, arguments)], input=stdin, capture_output=True,
+                              text=True, timeout=120, check=False)
+
+    def test_APipedPromptIsThePrompt(self):
+        given = self.generate("--prompt", "two\nlines", "--format", "json", "--max-tokens", 5)
+        piped = self.generate("--format", "json", "--max-tokens", 5, stdin="two\nlines\n")
+        self.assertEqual(given.returncode, 0, given.stderr)
+        self.assertEqual(given.stdout, piped.stdout)
+        self.assertRegex(piped.stderr, r"\d+ tokens, [0-9.]+ tokens/s, the first after [0-9.]+ s")
+
+    def test_AnEmptyPipeIsNoPrompt(self):
+        # A chat's message may be empty, a raw text may not.
+        self.assert_fails(self.generate("--raw", stdin=""), 4, "prompt is empty")
+
+    def test_TheSameSeedGivesTheSameText(self):
+        texts = [self.generate("--prompt", "x", "--temperature", 1, "--seed", seed, "--format",
+                               "json", "--repeat-penalty", 1.2).stdout for seed in (5, 5, 6)]
+        self.assertEqual(texts[0], texts[1])
+        self.assertNotEqual(texts[0], texts[2])
+
+    def test_AnAnswerEndsBeforeAStopString(self):
+        whole = json.loads(self.generate("--prompt", "x", "--format", "json", "--max-tokens",
+                                         40).stdout)["data"]["text"]
+        middle = whole[len(whole) // 2]
+        cut = json.loads(self.generate("--prompt", "x", "--format", "json", "--max-tokens", 40,
+                                       "--stop", "never there", "--stop", middle)
+                         .stdout)["data"]["text"]
+        self.assertEqual(cut, whole[:whole.index(middle)])
+        self.assert_fails(self.generate("--prompt", "x", "--stop", ""), 4, "--stop")
+
+    def test_AChatAnswersCommandsAndIsSaved(self):
+        saved = self.folder / "chat.jsonl"
+        result = self.generate("--chat", "--max-tokens", 8, stdin="\n".join(
+            ["/system Be kind", "hello", "again", f"/save {saved}", f"/save {saved}",
+             "/dance", "/reset", f"/save {self.folder}/none", "/quit", "never read"]) + "\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr.count("tokens/s"), 2)
+        for words in ("exists already", "no such command", "nothing was said yet"):
+            self.assertEqual(result.stderr.count(words), 1, words)
+        messages = json.loads(saved.read_text())["messages"]
+        self.assertEqual([m["role"] for m in messages],
+                         ["system", "user", "assistant", "user", "assistant"])
+        self.assertEqual(result.stdout, f'{messages[2]["content"]}\n{messages[4]["content"]}\n')
+
+    def test_AChatForgetsTheOldestTurnsAndSaysSo(self):
+        result = self.generate("--chat", "--max-tokens", 20, stdin="0123456789" * 6 + "\n" +
+                               "0123456789" * 6 + "\n" + "0123456789" * 40 + "\nshort\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("turns are forgotten", result.stderr)
+        self.assertEqual(result.stderr.count("the message is too long"), 1)
+        self.assertEqual(result.stderr.count("tokens/s"), 3)
+
+    def test_AChatRefusesWhatIsNotForIt(self):
+        for arguments in (("--prompt", "x"), ("--raw",), ("--compare",)):
+            self.assert_fails(self.generate("--chat", *arguments, stdin=""), 4, "a chat takes")
+
+    def test_CtrlCEndsAnAnswerAndNotTheChat(self):
+        driver, terminal = pty.openpty()
+        with subprocess.Popen([OPTIONS.edgetune, "generate", "--model", str(self.model),
+                               "--max-tokens", "200", "--temperature", "1"], stdin=terminal,
+                              stdout=terminal, stderr=terminal, start_new_session=True,
+                              preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as chat:
+            os.close(terminal)
+            self.read_until(driver, "> ")
+            os.write(driver, b"half a line\x03")
+            self.read_until(driver, "> ")
+            # It comes while the model answers, or just after: the chat goes on.
+            os.write(driver, b"hello\n")
+            self.read_until(driver, "hello")
+            os.write(driver, b"\x03")
+            self.read_until(driver, "tokens/s")
+            os.write(driver, b"again\n")
+            self.read_until(driver, "tokens/s")
+            os.write(driver, b"\x04")
+            self.read_until(driver, None)
+            self.assertEqual(chat.wait(timeout=60), 0)
+
+    def read_until(self, driver, words):
+        text = ""
+        while words is None or words not in text:
+            try:
+                block = os.read(driver, 4096)
+            except OSError:  # the other end is closed
+                block = b""
+            if not block:
+                self.assertIsNone(words, text)
+                break
+            text += block.decode(errors="replace")
+        return text
 
     # --- run files
 

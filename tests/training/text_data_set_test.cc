@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -13,6 +14,7 @@
 #include "base/status.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
+#include "tests/training/packed.h"
 
 namespace edgetune {
 namespace {
@@ -45,6 +47,10 @@ class TextDataSetTest : public ::testing::Test {
       if (example.labelled[i]) ids.push_back(example.tokens[i]);
     }
     return model_->tokenizer().Decode(ids, /*keep_special=*/true);
+  }
+
+  std::string Whole(const LabelledTokens& example) {
+    return model_->tokenizer().Decode(example.tokens, /*keep_special=*/true);
   }
 
   void ExpectRefusal(const std::string& text, const std::string& message) {
@@ -92,6 +98,107 @@ TEST_F(TextDataSetTest, TextIsLabelledWhole) {
             static_cast<int64_t>((*data)->Get(0).tokens.size()) - 1);
 }
 
+TEST_F(TextDataSetTest, AlpacaBecomesAChatOfTwoTurns) {
+  const auto data =
+      Read(R"({"instruction":"Add","input":"1 2","output":"3","text":"all"})"
+           "\n"
+           R"({"instruction":"Hi","input":"","output":"Ho"})"
+           "\n"
+           R"({"instruction":"Hi","output":"Ho"})");
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ((*data)->report().schema, "alpaca");
+  EXPECT_EQ(Labelled((*data)->Get(0)), "3<|im_end|>");
+  EXPECT_THAT(Whole((*data)->Get(0)),
+              HasSubstr("<|im_start|>user\nAdd\n\n1 2<|im_end|>\n"));
+  EXPECT_EQ((*data)->Get(1).tokens, (*data)->Get(2).tokens);
+}
+
+TEST_F(TextDataSetTest, ShareGptIsAChatWithOtherWords) {
+  const auto theirs = Read(
+      R"({"id":"1","conversations":[{"from":"system","value":"s"},)"
+      R"({"from":"human","value":"dog"},{"from":"gpt","value":"an animal"}]})");
+  ASSERT_TRUE(theirs.ok()) << theirs.status();
+  const auto ours = Read(R"({"messages":[{"role":"system","content":"s"},)"
+                         R"({"role":"user","content":"dog"},)"
+                         R"({"role":"assistant","content":"an animal"}]})");
+  EXPECT_EQ((*theirs)->report().schema, "sharegpt");
+  EXPECT_EQ((*theirs)->Get(0).tokens, (*ours)->Get(0).tokens);
+  EXPECT_EQ((*theirs)->Get(0).labelled, (*ours)->Get(0).labelled);
+}
+
+TEST_F(TextDataSetTest, OtherRolesOfShareGptAreRefusedByName) {
+  const auto with = [](const std::string& from) {
+    return R"({"conversations":[{"from":")" + from + R"(","value":"x"}]})";
+  };
+  ExpectRefusal(with("function_call"),
+                "conversations[0]: from must be system, human or gpt, got "
+                "function_call");
+  ExpectRefusal(with("user"), "got user");
+  // A word that nobody knows may be anything, a name for instance.
+  ExpectRefusal(with("Ada"), "from must be system, human or gpt");
+  EXPECT_THAT(std::string(Read(with("Ada")).status().message()),
+              ::testing::Not(HasSubstr("Ada")));
+}
+
+TEST_F(TextDataSetTest, AKeyThatAppearsTwiceIsRefusedAndNotNamed) {
+  for (const char* line :
+       {R"({"text":"a","text":"b"})", R"({"text":"a","m":{"q":1,"q":2}})"}) {
+    ExpectRefusal(line, ":1: a key appears twice in one object");
+  }
+}
+
+TEST_F(TextDataSetTest, NestingWithoutEndIsRefused) {
+  ExpectRefusal(std::string(1 << 20, '['), ":1: nested deeper than 16");
+}
+
+TEST_F(TextDataSetTest, PackedFilesAreReadAsPlainOnes) {
+  const std::string text = std::string(kDog) + "\n" + kDog + "\n";
+  std::ofstream(folder_.File("a.jsonl.gz"), std::ios::binary)
+      << testing::Gzip(text);
+  std::ofstream(folder_.File("a.jsonl.zst"), std::ios::binary)
+      << testing::Zstd(text);
+  for (const char* name : {"a.jsonl.gz", "a.jsonl.zst"}) {
+    const auto data = TextDataSet::Read(folder_.File(name), *model_, options_);
+    ASSERT_TRUE(data.ok()) << data.status();
+    EXPECT_EQ((*data)->size(), 2);
+    EXPECT_EQ(Labelled((*data)->Get(1)), "an animal<|im_end|>");
+  }
+}
+
+TEST_F(TextDataSetTest, ATextFileBecomesBlocks) {
+  options_.max_length = 4;
+  std::ofstream(folder_.File("a.txt")) << "01234567\r\n8";
+  const auto data = TextDataSet::Read(folder_.File("a.txt"), *model_, options_);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ((*data)->report().schema, "text");
+  ASSERT_EQ((*data)->size(), 3);
+  EXPECT_EQ(Whole((*data)->Get(1)), "4567");
+  EXPECT_EQ(Whole((*data)->Get(2)), "\n8");
+  EXPECT_EQ((*data)->report().truncated, 0);
+}
+
+TEST_F(TextDataSetTest, ADirectoryIsOneSetOfOneSchema) {
+  const std::string sub = folder_.File("sub");
+  std::filesystem::create_directory(sub);
+  std::ofstream(sub + "/b.jsonl") << "{\"text\":\"the sea\"}\n";
+  std::ofstream(sub + "/a.jsonl") << "{\"text\":\"the land\"}\n";
+  const auto data = TextDataSet::Read(sub, *model_, options_);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(Whole((*data)->Get(0)), "the land");
+  EXPECT_EQ(Whole((*data)->Get(1)), "the sea");
+  std::ofstream(sub + "/a.jsonl") << kDog;
+  const auto mixed = TextDataSet::Read(sub, *model_, options_);
+  EXPECT_EQ(KindOf(mixed.status()), ErrorKind::kData);
+  EXPECT_THAT(std::string(mixed.status().message()), HasSubstr("b.jsonl:1"));
+}
+
+TEST_F(TextDataSetTest, ATextFileIsNoChat) {
+  options_.schema = "messages";
+  std::ofstream(folder_.File("a.txt")) << "the sea";
+  const auto data = TextDataSet::Read(folder_.File("a.txt"), *model_, options_);
+  EXPECT_EQ(KindOf(data.status()), ErrorKind::kData);
+}
+
 TEST_F(TextDataSetTest, BlankLinesAndCarriageReturnsAreNoExamples) {
   const auto data = Read("\n{\"text\":\"abc\"}\r\n  \n{\"text\":\"def\"}\n\n");
   ASSERT_TRUE(data.ok()) << data.status();
@@ -121,6 +228,8 @@ TEST_F(TextDataSetTest, AnExampleWhoseAnswerIsCutAwayIsLeftOut) {
            "\",\"completion\":\"x\"}\n" + R"({"prompt":"1","completion":"x"})");
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ((*data)->report().label_less, 1);
+  EXPECT_EQ(RemarksOf((*data)->report()),
+            "; 1 cut to the longest length; 1 left out, nothing to learn");
   EXPECT_EQ((*data)->size(), 1);
 }
 
@@ -131,11 +240,11 @@ TEST_F(TextDataSetTest, RefusesALengthBeyondTheContext) {
 
 TEST_F(TextDataSetTest, NamesTheLineThatIsWrong) {
   const std::string good = "{\"text\":\"abc\"}\n";
-  ExpectRefusal(good + "{\"text\":", "data_set.jsonl:2: not valid JSON");
+  ExpectRefusal(good + "{\"text\":", "data_set.jsonl:2: not JSON at byte 9");
   ExpectRefusal(good + "[1]", ":2: not a JSON object but array");
   ExpectRefusal(good + good + "{\"txt\":\"abc\"}", ":3: has no \"text\"");
   ExpectRefusal("{\"text\":7}", ":1: \"text\" must be a string, got number");
-  ExpectRefusal("{\"text\":\"\xff\"}", ":1: not valid JSON");
+  ExpectRefusal("{\"text\":\"\xff\"}", ":1: not UTF-8 (byte 10");
   ExpectRefusal("{}", ":1: has none of \"messages\"");
 }
 
