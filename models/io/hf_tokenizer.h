@@ -24,8 +24,9 @@ absl::StatusOr<TokenizerData> ReadHfTokenizer(const std::string& directory);
 
 // The bytes of tokenizer.json and tokenizer_config.json, by file name, which
 // `tokenizers` and transformers load and which encode as Tokenizer::Make(data)
-// with parse_special. An empty template is left out. InvalidArgument: `pre`
-// unknown, token types missing.
+// with parse_special. An empty template is left out; so is the name of a
+// special token that is a normal one (config.json has its id). InvalidArgument:
+// `pre` unknown, token types missing, a token that is not UTF-8.
 absl::StatusOr<std::map<std::string, std::string>> HfTokenizerFiles(
     const TokenizerData& data, const std::string& chat_template_source);
 

@@ -116,7 +116,7 @@ class ConfigApplier {
       const bool special = data_.types[id] == kControl;
       const bool same = key == std::to_string(id) &&
                         Flag(entry, "special", special) == special &&
-                        Flag(entry, "normalized", false) ==
+                        Flag(entry, "normalized", !special) ==
                             std::binary_search(late.begin(), late.end(), id) &&
                         !Flag(entry, "lstrip", false) &&
                         !Flag(entry, "rstrip", false) &&

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "models/io/byte_alphabet.h"
 #include "models/io/hf_stages.h"
+#include "models/io/nfc.h"
 #include "models/io/strict_json.h"
 #include "models/io/utf8.h"
 
@@ -223,10 +224,25 @@ absl::Status FillTokens(const json& root, Collector* collected,
   return vocabulary.Finish();
 }
 
+// The library normalises such a token as it does the text.
+absl::Status CheckNormalised(const TokenizerData& data) {
+  for (const int32_t id : data.after_normalizing) {
+    const std::string& token = data.tokens[id];
+    if (!data.nfc || NfcText(token).text() == token) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("added token {}, sought in normalised text, is not NFC, "
+                    "which is not supported",
+                    Shown(token)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status FillStages(const json& root, TokenizerData* data) {
   EDGETUNE_ASSIGN_OR_RETURN(data->pre,
                             PreOfStages(Member(root, "pre_tokenizer")));
   EDGETUNE_ASSIGN_OR_RETURN(data->nfc, IsNfc(Member(root, "normalizer")));
+  EDGETUNE_RETURN_IF_ERROR(CheckNormalised(*data));
+  EDGETUNE_RETURN_IF_ERROR(CheckDecoder(Member(root, "decoder")));
   EDGETUNE_ASSIGN_OR_RETURN(auto leading,
                             LeadingId(Member(root, "post_processor")));
   data->add_bos = leading.has_value();

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "models/io/hf_stages.h"
 #include "models/io/hf_tokenizer.h"
+#include "models/io/utf8.h"
 
 namespace edgetune {
 namespace {
@@ -20,6 +21,15 @@ constexpr int32_t kUnknown = 2, kControl = 3, kUser = 4;
 
 bool IsAdded(int32_t type) {
   return type == kUnknown || type == kControl || type == kUser;
+}
+
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Char c = DecodeUtf8(text);
+    if (c.code < 0) return false;
+    text.remove_prefix(c.length);
+  }
+  return true;
 }
 
 ordered_json AddedTokens(const TokenizerData& data) {
@@ -118,7 +128,8 @@ ordered_json TokenizerConfig(const TokenizerData& data,
                                                    {"unk_token", data.unknown},
                                                    {"pad_token", data.padding}};
   for (const auto& [name, id] : names) {
-    if (id >= 0) out[name] = data.tokens[id];
+    // transformers would make a special token of any other.
+    if (id >= 0 && IsAdded(data.types[id])) out[name] = data.tokens[id];
   }
   if (!chat_template.empty()) out["chat_template"] = chat_template;
   return out;
@@ -132,6 +143,11 @@ absl::Status Check(const TokenizerData& data) {
   if (data.types.size() != data.tokens.size()) {
     return absl::InvalidArgumentError(fmt::format(
         "{} token types for {} tokens", data.types.size(), data.tokens.size()));
+  }
+  for (size_t id = 0; id < data.tokens.size(); ++id) {
+    if (IsUtf8(data.tokens[id])) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("token {} is not UTF-8, as JSON must be", id));
   }
   const auto size = static_cast<int64_t>(data.tokens.size());
   for (int32_t id : {data.bos, data.eos, data.unknown, data.padding}) {

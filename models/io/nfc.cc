@@ -3,9 +3,8 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "models/io/utf8.h"
 
@@ -15,9 +14,9 @@ namespace {
 // The lead byte of U+0300, below which nothing changes.
 constexpr uint8_t kFirstCandidate = 0xCC;
 
-struct Free {
-  void operator()(utf8proc_uint8_t* p) const { std::free(p); }
-};
+constexpr auto kForm =
+    static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+constexpr utf8proc_ssize_t kMaxDecomposition = 32;  // far above Unicode's 4
 
 // The end of the run that begins at `at`: ASCII characters and ill-formed bytes
 // neither join what is before them nor move.
@@ -38,16 +37,49 @@ bool MayChange(std::string_view run) {
   });
 }
 
+int CombiningClass(int32_t code) {
+  return utf8proc_get_property(code)->combining_class;
+}
+
+// The canonical decomposition, in canonical order. Sorted here: the library's
+// own order takes quadratic time in the length of a run of marks. Empty where
+// `run` is not UTF-8.
+std::vector<int32_t> Decomposed(std::string_view run) {
+  std::vector<int32_t> codes;
+  while (!run.empty()) {
+    const Utf8Char c = DecodeUtf8(run);
+    if (c.code < 0) return {};
+    std::array<utf8proc_int32_t, kMaxDecomposition> parts;
+    const auto count = utf8proc_decompose_char(c.code, parts.data(),
+                                               parts.size(), kForm, nullptr);
+    if (count < 0 || count > kMaxDecomposition) return {};
+    codes.insert(codes.end(), parts.begin(), parts.begin() + count);
+    run.remove_prefix(c.length);
+  }
+  const auto is_mark = [](int32_t code) { return CombiningClass(code) > 0; };
+  for (auto at = codes.begin(); at != codes.end();) {
+    const auto begin = std::find_if(at, codes.end(), is_mark);
+    at = std::find_if_not(begin, codes.end(), is_mark);
+    std::stable_sort(begin, at, [](int32_t a, int32_t b) {
+      return CombiningClass(a) < CombiningClass(b);
+    });
+  }
+  return codes;
+}
+
 // `run` itself where it is not UTF-8.
 std::string Normalised(std::string_view run) {
-  utf8proc_uint8_t* raw_out = nullptr;
-  const auto size = utf8proc_map(
-      reinterpret_cast<const utf8proc_uint8_t*>(run.data()),
-      static_cast<utf8proc_ssize_t>(run.size()), &raw_out,
-      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-  const std::unique_ptr<utf8proc_uint8_t, Free> out(raw_out);
-  if (size < 0) return std::string(run);
-  return {reinterpret_cast<const char*>(out.get()), static_cast<size_t>(size)};
+  std::vector<int32_t> codes = Decomposed(run);
+  const auto count = utf8proc_normalize_utf32(
+      codes.data(), static_cast<utf8proc_ssize_t>(codes.size()), kForm);
+  if (count <= 0) return std::string(run);
+  std::string out;
+  for (auto i = 0; i < count; ++i) {
+    std::array<utf8proc_uint8_t, 4> bytes;
+    const auto size = utf8proc_encode_char(codes[i], bytes.data());
+    out.append(bytes.begin(), bytes.begin() + size);
+  }
+  return out;
 }
 
 }  // namespace

@@ -11,9 +11,11 @@
 #include <string_view>
 #include <utility>
 
+#include "models/io/hf_tokenizer.h"
 #include "privacy/identity/roster.h"
 #include "tests/fuzz/documents.h"
 #include "tests/fuzz/scene.h"
+#include "tests/fuzz/tokenizers.h"
 #include "tests/privacy_secagg/receipt_maker.h"
 
 namespace edgetune::fuzz {
@@ -161,6 +163,23 @@ void AddScripts(Seeds& seeds) {
   }
 }
 
+void AddTokenizers(Seeds& seeds) {
+  constexpr std::string_view kTexts[] = {
+      "The cat's 12 caf\xC3\xA9s\n\n  we'LL <tool>",
+      "e\xCC\x81\xE1\x84\x80\xE1\x85\xA1",
+      "<|im_start|>user\r\n\xC2\x85x\xE2\x80\xA8", "a\x04\xFF\xF0\x9F\x99\x82"};
+  for (size_t kind = 0; kind < kPreTokenizers.size(); ++kind) {
+    const std::string pre = kPreTokenizers[kind];
+    const auto files =
+        HfTokenizerFiles(TinyTokenizer(pre.c_str()), "{{ chat }}").value();
+    seeds["tokenizer_json/seed-" + pre] =
+        files.at("tokenizer.json") + '\0' + files.at("tokenizer_config.json") +
+        '\0' + R"({"eos_token_id": [0, 1]})" + '\0' + R"({"pad_token_id": 0})";
+    seeds["tokenizer_text/seed-" + pre] =
+        static_cast<char>(kind + 4 * (kind % 2)) + std::string(kTexts[kind]);
+  }
+}
+
 std::string Contents(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -173,6 +192,7 @@ int Run(const std::filesystem::path& directory, bool check) {
   AddMessages(seeds);
   AddVectors(seeds);
   AddScripts(seeds);
+  AddTokenizers(seeds);
   int stale = 0;
   for (const auto& [name, bytes] : seeds) {
     const std::filesystem::path path = directory / name;

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "base/units.h"
+#include "models/io/byte_alphabet.h"
 #include "models/io/model_file.h"
 #include "models/io/pre_tokenizer.h"
+#include "models/io/utf8.h"
 #include "tests/models_io/vector_file.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
@@ -104,6 +106,73 @@ TEST(TokenizerTest, DecodeUndoesEncodeForAnyBytes) {
   EXPECT_EQ(at, text.size());
 }
 
+// A token for each of these characters' bytes and nothing else.
+TokenizerData Letters(std::string_view letters) {
+  TokenizerData data;
+  data.pre = "qwen2";
+  for (const char byte : letters) {
+    const auto token = kByteAlphabet.Utf8Of(static_cast<uint8_t>(byte));
+    data.tokens.push_back(token);
+    data.types.push_back(1);
+  }
+  return data;
+}
+
+TEST(TokenizerTest, NfcComposesAndKeepsTheOffsetsOfTheRawText) {
+  TokenizerData data = Letters("xe\xC3\xA9\xCC\x81");
+  const std::string raw = "xe\xCC\x81x";
+  EXPECT_THAT((*Tokenizer::Make(data))->Encode(raw, false),
+              ElementsAre(0, 1, 4, 5, 0));
+  data.nfc = true;
+  const auto tokenizer = std::move(Tokenizer::Make(data)).value();
+  const auto pieces = tokenizer->EncodeWithOffsets(raw, false);
+  ASSERT_EQ(pieces.size(), 4u);
+  EXPECT_THAT(tokenizer->Encode(raw, false), ElementsAre(0, 2, 3, 0));
+  EXPECT_EQ(pieces[1].begin, 1u);
+  EXPECT_EQ(pieces[2].end, 4u);
+  EXPECT_EQ(pieces[3].begin, 4u);
+}
+
+TEST(TokenizerTest, ManyMarksTakeNoQuadraticTime) {
+  TokenizerData data = Letters("e\xCC\x81\x96");
+  data.nfc = true;
+  std::string raw = "e";
+  for (int i = 0; i < 1 << 18; ++i) raw += "\xCC\x81\xCC\x96";
+  const auto ids = (*Tokenizer::Make(data))->Encode(raw, false);
+  // One of them joins the letter, which has no token then.
+  ASSERT_EQ(ids.size(), (1u << 20) - 2);
+  EXPECT_EQ(ids[1], 3);  // marks below the letter come first
+  EXPECT_EQ(ids.back(), 2);
+}
+
+TEST(TokenizerTest, NfcLeavesBytesThatAreNoText) {
+  TokenizerData data = Letters("\xFF\xC3\xA9\xCC");
+  data.nfc = true;
+  const std::string raw = "\xFF\xC3\xA9\xCC\xFF";
+  EXPECT_THAT((*Tokenizer::Make(data))->Encode(raw, false),
+              ElementsAre(0, 1, 2, 3, 0));
+}
+
+TEST(TokenizerTest, AddedTokensAreSoughtBeforeOrAfterNormalising) {
+  TokenizerData data = Letters("e\xCC\x81");
+  data.nfc = true;
+  data.tokens.push_back("\xC3\xA9");
+  data.types.push_back(4);
+  EXPECT_THAT((*Tokenizer::Make(data))->Encode("e\xCC\x81", false),
+              ElementsAre());  // the composed bytes have no tokens
+  data.after_normalizing = {3};
+  EXPECT_THAT((*Tokenizer::Make(data))->Encode("e\xCC\x81", false),
+              ElementsAre(3));
+}
+
+TEST(TokenizerTest, TheLongestOfSeveralAddedTokensWins) {
+  TokenizerData data = SmallData();
+  data.tokens.push_back("<tool>s");
+  data.types.push_back(4);
+  EXPECT_THAT((*Tokenizer::Make(data))->Encode("<tool>sa<tool>", false),
+              ElementsAre(9, 1, 7));
+}
+
 TEST(TokenizerTest, LongPieceTakesNoQuadraticTime) {
   const auto model = Tiny();
   std::string text;
@@ -156,6 +225,34 @@ TEST(Utf8StreamTest, HoldsBackAnIncompleteCharacter) {
   EXPECT_EQ(stream.Push("\xF0\x9F"), "");
   EXPECT_EQ(stream.Finish(), "\xEF\xBF\xBD");
   EXPECT_EQ(stream.Finish(), "");
+}
+
+TEST(Utf8StreamTest, GivesAnEmojiInAnyTwoPartsOnce) {
+  const std::string emoji = "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x92\xBB";
+  for (size_t cut = 0; cut <= emoji.size(); ++cut) {
+    Utf8Stream stream;
+    std::string out = stream.Push(emoji.substr(0, cut));
+    out += stream.Push(emoji.substr(cut));
+    EXPECT_EQ(out + stream.Finish(), emoji) << cut;
+  }
+}
+
+TEST(Utf8StreamTest, AnyBytesInAnyPartsGiveTheSameValidText) {
+  std::string bytes;
+  for (int i = 0; i < 4000; ++i) {
+    bytes.push_back(static_cast<char>(i * 167 ^ i >> 3));
+  }
+  Utf8Stream whole, parts;
+  const std::string wanted = whole.Push(bytes) + whole.Finish();
+  std::string got;
+  for (const char byte : bytes) got += parts.Push({&byte, 1});
+  got += parts.Finish();
+  EXPECT_EQ(got, wanted);
+  for (std::string_view rest = got; !rest.empty();) {
+    const Utf8Char c = DecodeUtf8(rest);
+    ASSERT_GE(c.code, 0);
+    rest.remove_prefix(c.length);
+  }
 }
 
 TEST(Utf8StreamTest, ReplacesInvalidBytesAtOnce) {
