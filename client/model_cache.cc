@@ -1,13 +1,18 @@
 #include "client/model_cache.h"
 
+#include <filesystem>
 #include <utility>
 
+#include "base/atomic_directory.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "client/train_plan.h"
 
 namespace edgetune {
 namespace {
+
+namespace fs = std::filesystem;
 
 std::string KeyOf(const v1::TaskPlan& plan) {
   return plan.model().digest() + plan.model().precision();
@@ -51,6 +56,30 @@ absl::StatusOr<uint64_t> ModelCache::FetchBase(const v1::TaskPlan& plan,
   return moved;
 }
 
+absl::StatusOr<std::string> ModelCache::PathOf(
+    const v1::ModelSpec& model) const {
+  EDGETUNE_ASSIGN_OR_RETURN(const Digest first,
+                            DigestFromBytes(model.parts(0).sha256()));
+  if (model.parts_size() == 1) return store_->PathOf(first);
+  // Beside the blobs' folder, and named by what it holds.
+  const fs::path store = fs::path(store_->PathOf(first)).parent_path();
+  const fs::path folder = store.parent_path() / "models";
+  EDGETUNE_RETURN_IF_ERROR(MakeDirectories(folder.string()));
+  const std::string path = (folder / ToHex(model.digest())).string();
+  std::error_code error;
+  if (fs::exists(path, error)) return path;
+  EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(path));
+  for (const v1::FilePart& part : model.parts()) {
+    EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
+                              DigestFromBytes(part.sha256()));
+    fs::create_symlink(fs::absolute(store_->PathOf(digest)),
+                       out->PathOf(part.name()), error);
+    if (error) return ErrnoStatus(error.value(), "cannot create", path);
+  }
+  EDGETUNE_RETURN_IF_ERROR(out->Commit());
+  return path;
+}
+
 absl::Status ModelCache::Load(const v1::TaskPlan& plan) {
   const std::string key = KeyOf(plan);
   if (trainer_ != nullptr && key == key_) {
@@ -60,9 +89,8 @@ absl::Status ModelCache::Load(const v1::TaskPlan& plan) {
   // The old one goes first: two bases rarely fit a device's memory.
   trainer_.reset();
   model_.reset();
-  EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
-                            DigestFromBytes(plan.model().parts(0).sha256()));
-  EDGETUNE_ASSIGN_OR_RETURN(model_, ModelFile::Open(store_->PathOf(digest)));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string path, PathOf(plan.model()));
+  EDGETUNE_ASSIGN_OR_RETURN(model_, ModelFile::Open(path));
   EDGETUNE_RETURN_IF_ERROR(CheckLayout(plan, model_->config()));
   EDGETUNE_ASSIGN_OR_RETURN(
       trainer_, engine_->MakeTrainer(model_, EngineOptionsOf(plan, threads_)));

@@ -50,6 +50,9 @@ class ModelCache {
   // A base that rotted on disk is fetched again: training on it would send the
   // update of another model.
   absl::Status DropIfDamaged(const Digest& digest);
+  // What ModelFile::Open takes: the blob of a lone GGUF, or a directory of
+  // links to the blobs of its files.
+  absl::StatusOr<std::string> PathOf(const v1::ModelSpec& model) const;
 
   BlobStore* const store_;
   const OpenEngine open_engine_;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kMaxPayload = 1 << 20;
 constexpr uint64_t kMaxRounds = 10000;
+constexpr int kMostParts = 1000;
 constexpr uint64_t kMaxAttempts = 1000;
 constexpr uint64_t kMaxCoordinates = uint64_t{1} << 31;
 constexpr uint64_t kSecondMs = 1000;
@@ -52,17 +53,55 @@ void CheckHeader(const v1::DocumentHeader& header, FieldChecks& check) {
       fmt::format("more than header.issued_ms = {}", header.issued_ms()));
 }
 
+// A device makes files of these names.
+bool IsDirectoryFile(std::string_view name) {
+  constexpr std::string_view kTexts[] = {
+      "chat_template.jinja",    "config.json",
+      "generation_config.json", "tokenizer.json",
+      "tokenizer_config.json",  "model.safetensors.index.json"};
+  if (std::find(std::begin(kTexts), std::end(kTexts), name) !=
+      std::end(kTexts)) {
+    return true;
+  }
+  const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+  return plain && !name.starts_with('.') && name.size() <= 100 &&
+         name.ends_with(".safetensors");
+}
+
+// One GGUF, or the files of a Hugging Face directory in the order of names.
+void CheckParts(const v1::ModelSpec& model, FieldChecks& check) {
+  const auto& parts = model.parts();
+  const auto has = [&](std::string_view name) {
+    return std::any_of(parts.begin(), parts.end(),
+                       [&](const auto& part) { return part.name() == name; });
+  };
+  check.Require(
+      parts.size() == 1 || (has("config.json") && has("tokenizer.json") &&
+                            parts.size() <= kMostParts),
+      "model.parts", fmt::format("a list of {} files", parts.size()),
+      "exactly one file, or config.json, tokenizer.json and weights");
+  for (int i = 0; i < parts.size(); ++i) {
+    const std::string at = fmt::format("model.parts[{}]", i);
+    if (parts.size() == 1) {
+      check.Word(at + ".name", parts[i].name(), {"model.gguf"});
+    } else {
+      check.Require(IsDirectoryFile(parts[i].name()) &&
+                        (i == 0 || parts[i - 1].name() < parts[i].name()),
+                    at + ".name", "a name out of order or not known",
+                    "files of a model, in the order of their names");
+    }
+    check.Whole(at + ".size", parts[i].size(), 1, uint64_t{1} << 40);
+    check.Digest(at + ".sha256", parts[i].sha256());
+  }
+}
+
 void CheckModel(const v1::ModelSpec& model, FieldChecks& check) {
   check.Label("model.name", model.name(), 100);
   check.Digest("model.digest", model.digest());
-  check.Require(model.parts_size() == 1, "model.parts",
-                fmt::format("a list of {} files", model.parts_size()),
-                "exactly one file");
-  for (const v1::FilePart& part : model.parts()) {
-    check.Word("model.parts[0].name", part.name(), {"model.gguf"});
-    check.Whole("model.parts[0].size", part.size(), 1, uint64_t{1} << 40);
-    check.Digest("model.parts[0].sha256", part.sha256());
-  }
+  CheckParts(model, check);
   check.Word("model.precision", model.precision(), {"auto", "fp32", "bf16"},
              {"int8", "4bit"});
 }

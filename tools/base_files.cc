@@ -59,6 +59,17 @@ absl::StatusOr<v1::FilePart> PartOf(const BaseFile& file) {
   return part;
 }
 
+std::string BaseSha256(const v1::ModelSpec& model) {
+  return ToHex(model.parts_size() == 1 ? model.parts(0).sha256()
+                                       : model.digest());
+}
+
+uint64_t BaseBytes(const v1::ModelSpec& model) {
+  uint64_t out = 0;
+  for (const v1::FilePart& part : model.parts()) out += part.size();
+  return out;
+}
+
 std::string BaseDigest(const std::vector<v1::FilePart>& parts) {
   return Sha256Bytes(CanonicalBaseEncoding(parts));
 }

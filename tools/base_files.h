@@ -31,6 +31,11 @@ absl::StatusOr<std::vector<v1::FilePart>> BasePartsOf(const std::string& path);
 // Name, size and SHA-256.
 absl::StatusOr<v1::FilePart> PartOf(const BaseFile& file);
 
+// What people compare, in hexadecimal: of a lone file its own SHA-256, of a
+// directory the base digest.
+std::string BaseSha256(const v1::ModelSpec& model);
+uint64_t BaseBytes(const v1::ModelSpec& model);
+
 // 32 bytes: SHA-256 of the parts' canonical encoding, in any order.
 std::string BaseDigest(const std::vector<v1::FilePart>& parts);
 

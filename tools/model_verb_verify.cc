@@ -59,6 +59,7 @@ absl::Status CheckTensor(const ModelFile& model, const TensorInfo& tensor,
     const int64_t end = std::min(tensor.rows(), row + step);
     values.resize(static_cast<size_t>((end - row) * tensor.columns()));
     EDGETUNE_RETURN_IF_ERROR(model.ReadRows(tensor.name, row, end, values));
+    model.Release(tensor.name);
     const auto bad =
         std::find_if(values.begin(), values.end(),
                      [](float value) { return !std::isfinite(value); });
@@ -69,7 +70,6 @@ absl::Status CheckTensor(const ModelFile& model, const TensorInfo& tensor,
     }
     done(end - row);
   }
-  model.Release(tensor.name);
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 #include "privacy/identity/envelope.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
+#include "tools/base_files.h"
 #include "tools/progress.h"
 
 namespace edgetune {
@@ -36,16 +37,29 @@ absl::StatusOr<SigningKey> ReadReleaseKey(const std::string& path) {
 
 absl::Status PutBase(OperatorSession& session, const PreparedRun& run,
                      const Output& output) {
-  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
-                            MappedFile::Open(run.model_path));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const Digest digest,
-      DigestFromBytes(run.built.plan.model().parts(0).sha256()));
-  Progress progress(output, "send base model", file->bytes().size(),
+  const v1::ModelSpec& model = run.built.plan.model();
+  EDGETUNE_ASSIGN_OR_RETURN(const std::vector<BaseFile> files,
+                            BaseFilesOf(run.model_path));
+  if (files.size() != static_cast<size_t>(model.parts_size())) {
+    return absl::AbortedError(fmt::format(
+        "files of the base model {} came or went just now", run.model_path));
+  }
+  Progress progress(output, "send base model", BaseBytes(model),
                     Progress::Unit::kBytes);
-  return session.client->PutPart(
-      digest, file->bytes(),
-      [&](uint64_t done, uint64_t) { progress.Update(done); });
+  uint64_t before = 0;
+  // The files that the plan was made of a moment ago, in its order.
+  for (int i = 0; i < model.parts_size(); ++i) {
+    EDGETUNE_ASSIGN_OR_RETURN(
+        std::unique_ptr<MappedFile> file,
+        MappedFile::Open(files[static_cast<size_t>(i)].path));
+    EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
+                              DigestFromBytes(model.parts(i).sha256()));
+    EDGETUNE_RETURN_IF_ERROR(session.client->PutPart(
+        digest, file->bytes(),
+        [&](uint64_t done, uint64_t) { progress.Update(before + done); }));
+    before += model.parts(i).size();
+  }
+  return absl::OkStatus();
 }
 
 std::span<const uint8_t> AsBytes(const std::string& text) {
@@ -163,7 +177,7 @@ absl::Status WriteRunAdapter(const std::string& directory,
       {"version", fmt::format("{}", card.version())},
       {"updates", fmt::format("{}", card.updates())},
       {"adapter_sha256", ToHex(card.adapter_digest())},
-      {"base_sha256", ToHex(status.plan().model().parts(0).sha256())}};
+      {"base_sha256", BaseSha256(status.plan().model())}};
   EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(
       directory, downloaded.adapter, status.plan().model().name(), provenance));
   const absl::Status written = WriteFileAtomically(

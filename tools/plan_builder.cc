@@ -1,7 +1,5 @@
 #include "tools/plan_builder.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -22,15 +20,6 @@ constexpr size_t kLongestName = 100;
 absl::StatusOr<v1::ModelSpec> MakeModelSpec(const PlanRequest& request) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::vector<v1::FilePart> parts,
                             BasePartsOf(request.model_path));
-  if (parts.size() > 1) {
-    return Annotate(absl::InvalidArgumentError(fmt::format(
-                        "the base model {} is a directory of {} files, a plan "
-                        "names one file",
-                        request.model_path, parts.size())),
-                    ErrorKind::kModel,
-                    "write it as one file and name that: edgetune model export "
-                    "... --to gguf --out base.gguf");
-  }
   v1::ModelSpec spec;
   spec.set_name(ModelDisplayName(request.run.model.base));
   spec.set_precision(request.run.model.precision);

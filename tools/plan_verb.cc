@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "protos/masking.h"
 #include "protos/plan_check.h"
+#include "tools/base_files.h"
 #include "tools/masking_text.h"
 #include "tools/plan_builder.h"
 #include "tools/verbs.h"
@@ -64,9 +65,8 @@ std::string PlanText(const PreparedRun& run,
       "  rounds   {} of {} clients ({} asked, {} needed), {} steps of {} "
       "examples each\n"
       "  privacy  {}\n",
-      plan.name(), plan.model().name(),
-      FormatBytes(plan.model().parts(0).size()), plan.lora().rank(),
-      run.built.initial.values.size(),
+      plan.name(), plan.model().name(), FormatBytes(BaseBytes(plan.model())),
+      plan.lora().rank(), run.built.initial.values.size(),
       FormatBytes(run.built.initial_blob.size()), SizesText(updates),
       plan.lora().rule(), rounds.count(), rounds.cohort(), CohortAsked(rounds),
       rounds.quorum(), plan.train().steps(), plan.train().batch(),
@@ -84,23 +84,22 @@ absl::Status Check(const Options& options, const Output& output) {
   const v1::RoundsSpec& rounds = plan.rounds();
   EDGETUNE_ASSIGN_OR_RETURN(const std::vector<uint64_t> updates,
                             UpdateSizes(plan));
-  const nlohmann::json data = {
-      {"accepted", true},
-      {"name", plan.name()},
-      {"base_sha256", ToHex(plan.model().parts(0).sha256())},
-      {"base_bytes", plan.model().parts(0).size()},
-      {"coordinates", run.built.initial.values.size()},
-      {"adapter_bytes", run.built.initial_blob.size()},
-      {"rule", plan.lora().rule()},
-      {"update_bytes", updates},
-      {"rounds", rounds.count()},
-      {"cohort", rounds.cohort()},
-      {"asked", CohortAsked(rounds)},
-      {"quorum", rounds.quorum()},
-      {"steps", plan.train().steps()},
-      {"batch", plan.train().batch()},
-      {"masked", plan.secagg().enabled()},
-      {"masking", MaskingJson(plan)}};
+  const nlohmann::json data = {{"accepted", true},
+                               {"name", plan.name()},
+                               {"base_sha256", BaseSha256(plan.model())},
+                               {"base_bytes", BaseBytes(plan.model())},
+                               {"coordinates", run.built.initial.values.size()},
+                               {"adapter_bytes", run.built.initial_blob.size()},
+                               {"rule", plan.lora().rule()},
+                               {"update_bytes", updates},
+                               {"rounds", rounds.count()},
+                               {"cohort", rounds.cohort()},
+                               {"asked", CohortAsked(rounds)},
+                               {"quorum", rounds.quorum()},
+                               {"steps", plan.train().steps()},
+                               {"batch", plan.train().batch()},
+                               {"masked", plan.secagg().enabled()},
+                               {"masking", MaskingJson(plan)}};
   return output.Finish(data, PlanText(run, updates));
 }
 

@@ -14,6 +14,7 @@
 #include "client/train_plan.h"
 #include "privacy/crypto/hash.h"
 #include "protos/plan_check.h"
+#include "tools/base_files.h"
 #include "tools/child_process.h"
 #include "tools/plan_builder.h"
 #include "tools/progress.h"
@@ -165,7 +166,7 @@ class LocalRun {
         {"made_by", "edgetune train " EDGETUNE_VERSION},
         {"run", plan().name()},
         {"rounds", fmt::format("{}", plan().rounds().count())},
-        {"base_sha256", ToHex(plan().model().parts(0).sha256())},
+        {"base_sha256", BaseSha256(plan().model())},
         {"adapter_sha256", sha256},
         {"examples", fmt::format("{}", data_.train->size())}};
     EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(

@@ -98,6 +98,27 @@ void SetGeneral(const ModelDescription& model, const TensorEncoder& encoder,
   if (quantised) writer->Set("general.quantization_version", uint32_t{2});
 }
 
+// Bytes of the tensors' data, all declared in the order they are streamed in.
+uint64_t DeclareTensors(const std::vector<PlannedTensor>& tensors,
+                        std::span<const float> divisors, GgufWriter* writer) {
+  if (!divisors.empty()) {
+    writer->DeclareTensor(kRopeFreqsTensor,
+                          {static_cast<int64_t>(divisors.size())},
+                          BlockType::kF32);
+  }
+  uint64_t total = 0;
+  for (const PlannedTensor& planned : tensors) {
+    writer->DeclareTensor(planned.tensor.gguf, planned.tensor.shape,
+                          planned.type);
+    total += planned.bytes;
+  }
+  return total;
+}
+
+absl::Status Pad(uint64_t size, AtomicFile* file) {
+  return file->Append(std::string(GgufPadding(size), '\0'));
+}
+
 }  // namespace
 
 absl::Status WriteGgufModel(const std::string& path,
@@ -106,37 +127,26 @@ absl::Status WriteGgufModel(const std::string& path,
                             const TensorEncoder& encoder,
                             const WriteOptions& options) {
   EDGETUNE_ASSIGN_OR_RETURN(auto tensors, PlanTensors(model, source, encoder));
-  const std::vector<float>& divisors = model.config.rope_divisors;
+  EDGETUNE_RETURN_IF_ERROR(CheckTokenizer(model.tokenizer));
+  const std::span<const float> divisors = model.config.rope_divisors;
   GgufWriter writer;
   SetGeneral(model, encoder, tensors, &writer);
   SetConfig(model.config, &writer);
   SetTokenizer(model, &writer);
-  if (!divisors.empty()) {
-    writer.DeclareTensor(kRopeFreqsTensor,
-                         {static_cast<int64_t>(divisors.size())},
-                         BlockType::kF32);
-  }
-  uint64_t total = 0;
-  for (const PlannedTensor& planned : tensors) {
-    writer.DeclareTensor(planned.tensor.gguf, planned.tensor.shape,
-                         planned.type);
-    total += planned.bytes;
-  }
+  const uint64_t total = DeclareTensors(tensors, divisors, &writer);
   EDGETUNE_ASSIGN_OR_RETURN(std::string header, writer.SerialiseHeader());
   EDGETUNE_ASSIGN_OR_RETURN(auto file, AtomicFile::Create(path));
   EDGETUNE_RETURN_IF_ERROR(file->Append(header));
-  const std::span<const float> d = divisors;
-  EDGETUNE_RETURN_IF_ERROR(file->Append(
-      {reinterpret_cast<const uint8_t*>(d.data()), d.size_bytes()}));
   EDGETUNE_RETURN_IF_ERROR(
-      file->Append(std::string(GgufPadding(d.size_bytes()), '\0')));
+      file->Append({reinterpret_cast<const uint8_t*>(divisors.data()),
+                    divisors.size_bytes()}));
+  EDGETUNE_RETURN_IF_ERROR(Pad(divisors.size_bytes(), file.get()));
   TensorStream stream(source, encoder, options, total);
   for (const PlannedTensor& planned : tensors) {
-    EDGETUNE_RETURN_IF_ERROR(stream.Append(
-        planned, planned.tensor.permuted ? model.config.head_dim : 0,
-        file.get()));
-    EDGETUNE_RETURN_IF_ERROR(
-        file->Append(std::string(GgufPadding(planned.bytes), '\0')));
+    const int64_t permuted =
+        planned.tensor.permuted ? model.config.head_dim : 0;
+    EDGETUNE_RETURN_IF_ERROR(stream.Append(planned, permuted, file.get()));
+    EDGETUNE_RETURN_IF_ERROR(Pad(planned.bytes, file.get()));
   }
   return file->Commit();
 }

@@ -26,7 +26,7 @@ constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr uint64_t kMaxConfig = 1 << 20;
 
-bool Exists(const std::string& directory, const char* name) {
+bool Exists(const std::string& directory, const std::string& name) {
   std::error_code ignored;
   return fs::exists(directory + "/" + name, ignored);
 }
@@ -49,6 +49,11 @@ class Shards {
     if (Exists(directory_, kSingleFile)) return AddFile(kSingleFile);
     if (!Exists(directory_, kIndexFile)) return NoWeights();
     EDGETUNE_RETURN_IF_ERROR(ReadIndex());
+    for (const auto& [tensor, file] : map_) {
+      if (Exists(directory_, file)) continue;
+      return absl::InvalidArgumentError(
+          fmt::format("{} is missing, {} names it", file, kIndexFile));
+    }
     for (const auto& [tensor, file] : map_) {
       if (files_.count(file) > 0) continue;
       EDGETUNE_RETURN_IF_ERROR(AddFile(file));
@@ -118,12 +123,7 @@ class Shards {
 
   absl::Status AddFile(const std::string& name) {
     auto file = SafetensorsFile::Open(directory_ + "/" + name);
-    if (!file.ok()) {
-      const bool missing = absl::IsNotFound(file.status());
-      return missing ? absl::InvalidArgumentError(fmt::format(
-                           "{} is missing, {} names it", name, kIndexFile))
-                     : Prefix(file.status(), name);
-    }
+    if (!file.ok()) return Prefix(file.status(), name);
     for (const SafeTensor& tensor : (*file)->tensors()) {
       EDGETUNE_RETURN_IF_ERROR(AddTensor(name, tensor));
     }

@@ -212,4 +212,11 @@ absl::StatusOr<std::optional<int32_t>> LeadingId(const json& post_processor) {
   return id;
 }
 
+absl::Status CheckDecoder(const json& decoder) {
+  for (const json* stage : Flatten(decoder, "decoders")) {
+    if (TypeOf(*stage) != "ByteLevel") return Refuse("decoder", *stage);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace edgetune

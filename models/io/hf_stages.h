@@ -27,6 +27,9 @@ absl::StatusOr<bool> IsNfc(const nlohmann::json& normalizer);
 absl::StatusOr<std::optional<int32_t>> LeadingId(
     const nlohmann::json& post_processor);
 
+// "decoder": that of bytes, or null, which is taken for it.
+absl::Status CheckDecoder(const nlohmann::json& decoder);
+
 // Member `key`, or null where `object` is no object or has none.
 const nlohmann::json& Member(const nlohmann::json& object,
                              std::string_view key);

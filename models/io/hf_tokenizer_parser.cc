@@ -242,6 +242,7 @@ absl::Status FillStages(const json& root, TokenizerData* data) {
                             PreOfStages(Member(root, "pre_tokenizer")));
   EDGETUNE_ASSIGN_OR_RETURN(data->nfc, IsNfc(Member(root, "normalizer")));
   EDGETUNE_RETURN_IF_ERROR(CheckNormalised(*data));
+  EDGETUNE_RETURN_IF_ERROR(CheckDecoder(Member(root, "decoder")));
   EDGETUNE_ASSIGN_OR_RETURN(auto leading,
                             LeadingId(Member(root, "post_processor")));
   data->add_bos = leading.has_value();

@@ -91,6 +91,7 @@ absl::Status TensorStream::Append(const PlannedTensor& planned,
     const int64_t end = std::min(rows, begin + step);
     values.resize(static_cast<size_t>((end - begin) * columns));
     EDGETUNE_RETURN_IF_ERROR(source_.ReadRows(tensor.name, begin, end, values));
+    source_.Release(tensor.name);
     if (head_dim > 0) values = Permuted(values, head_dim);
     encoded.clear();
     if (auto status = encoder_.Encode(planned.type, values, &encoded);
@@ -102,7 +103,6 @@ absl::Status TensorStream::Append(const PlannedTensor& planned,
     if (!options_.progress) continue;
     EDGETUNE_RETURN_IF_ERROR(options_.progress(done_, total_));
   }
-  source_.Release(tensor.name);
   return absl::OkStatus();
 }
 

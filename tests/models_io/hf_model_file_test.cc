@@ -24,10 +24,10 @@ using ::testing::HasSubstr;
 
 class HfModelFileTest : public ::testing::Test {
  protected:
-  HfModelFileTest() : directory_(scratch_.File("tiny")) {
-    EXPECT_TRUE(testing::WriteTinyHfModel(directory_).ok());
+  static std::string Written(const std::string& directory) {
+    EXPECT_TRUE(testing::WriteTinyHfModel(directory).ok());
+    return directory;
   }
-
   std::string File(const std::string& name) const {
     return directory_ + "/" + name;
   }
@@ -78,7 +78,7 @@ class HfModelFileTest : public ::testing::Test {
   static constexpr char kNorm[] = "model.norm.weight";
 
   const testing::ScratchDirectory scratch_;
-  const std::string directory_;
+  const std::string directory_ = Written(scratch_.File("tiny"));
   const std::string config_ = *ReadFile(directory_ + "/config.json");
 };
 

@@ -125,6 +125,13 @@ TEST(HfTokenizerTest, TakesSpecialIdsFromWhereTheyAreGiven) {
   EXPECT_EQ(data->padding, -1);
 }
 
+TEST(HfTokenizerTest, TakesAMaximalLengthAboveAnyInteger) {
+  const auto data = ParseHfTokenizer(
+      Written().dump(),
+      {R"({"model_max_length": 1000000000000000019884624838656})", "", ""});
+  EXPECT_TRUE(data.ok()) << data.status();
+}
+
 void ExpectRefused(const absl::StatusOr<TokenizerData>& data,
                    const std::string& message,
                    absl::StatusCode code = absl::StatusCode::kInvalidArgument) {
@@ -190,6 +197,7 @@ TEST(HfTokenizerTest, RefusesStagesByName) {
                       {"invert", false}};
   ExpectRefused(With("/pre_tokenizer/pretokenizers/0", split), "d+");
   ExpectRefused(With("/normalizer", {{"type", "Lowercase"}}), "Lowercase");
+  ExpectRefused(With("/decoder", {{"type", "WordPiece"}}), "WordPiece");
   ExpectRefused(With("/post_processor", {{"type", "BertProcessing"}}),
                 "BertProcessing");
   const json end = {{"type", "TemplateProcessing"},

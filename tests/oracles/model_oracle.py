@@ -101,9 +101,9 @@ def make_model(kind, vocab):
     for name, parameter in model.named_parameters():
         mean = 1.0 if "norm" in name else 0.0
         # Large enough that attention looks at some places and not at others.
-        width = {1: 0.3}.get(parameter.dim(), 2.0 * parameter.shape[-1] ** -0.5)
+        width = {1: 0.3}.get(parameter.dim(), 1.5 * parameter.shape[-1] ** -0.5)
         if "embed" in name:
-            width = 0.5
+            width = 0.3
         with torch.no_grad():
             parameter.normal_(mean, width, generator=generator)
     return model.float().eval()
@@ -310,7 +310,7 @@ class Case:
         if self.kind == "qwen2":
             faults["permutation in qwen2"] = reorder(permute, (".weight", ".bias"))
             faults["a lost bias"] = (lambda name, data: 0 * data
-                                     if name == "blk.1.attn_k.bias" else None)
+                                     if name == "blk.0.attn_q.bias" else None)
             faults["another lost bias"] = (lambda name, data: 0 * data
                                            if name == "blk.0.attn_v.bias" else None)
         else:
@@ -381,6 +381,7 @@ def main():
     parser.add_argument("--kinds", nargs="+", default=["llama", "llama3", "qwen2"])
     options = parser.parse_args()
     torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         oracle = Oracle(options, folder)
         for kind in options.kinds:

@@ -71,6 +71,40 @@ TEST(PlanCheckTest, CountsCharactersOfTheNameAndNotBytes) {
   EXPECT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
 }
 
+// The base as a directory of these files.
+void SetParts(v1::TaskPlan& plan, std::vector<std::string> names) {
+  const v1::FilePart one = plan.model().parts(0);
+  plan.mutable_model()->clear_parts();
+  for (const std::string& name : names) {
+    v1::FilePart* part = plan.mutable_model()->add_parts();
+    *part = one;
+    part->set_name(name);
+  }
+}
+
+TEST(PlanCheckTest, ABaseMayBeADirectory) {
+  v1::TaskPlan plan = ValidPlan();
+  SetParts(plan, {"config.json", "model-00001-of-00002.safetensors",
+                  "model-00002-of-00002.safetensors",
+                  "model.safetensors.index.json", "tokenizer.json"});
+  EXPECT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
+  const auto refused = [](const char* field, std::vector<std::string> names) {
+    return Refusal{field, [names](auto& p) { SetParts(p, names); }};
+  };
+  ExpectAllRefused(
+      {refused("model.parts", {"config.json", "model.safetensors"}),
+       refused("model.parts[0].name",
+               {"../config.json", "config.json", "tokenizer.json"}),
+       refused("model.parts[1].name",
+               {"config.json", "a/b.safetensors", "tokenizer.json"}),
+       refused("model.parts[2].name",
+               {"config.json", "tokenizer.json", "model.safetensors"}),
+       refused("model.parts[1].name",
+               {"config.json", "config.json", "tokenizer.json"}),
+       refused("model.parts[1].name",
+               {"config.json", "pytorch_model.bin", "tokenizer.json"})});
+}
+
 TEST(PlanCheckTest, RefusesBadModels) {
   ExpectAllRefused({
       {"model.name", [](auto& p) { p.mutable_model()->clear_name(); }},
