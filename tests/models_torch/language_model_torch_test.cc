@@ -87,6 +87,29 @@ TEST_P(TorchLanguageModelTest, GreedyTokensAreTheHighestLogitsOfTheText) {
   EXPECT_THAT(*tokens, ElementsAreArray(text.end() - 6, text.end()));
 }
 
+// Keskar et al., written again: what stands in the text already is divided, or
+// multiplied where it is negative.
+TEST_P(TorchLanguageModelTest, ThePenaltyFallsOnThePromptAndTheAnswer) {
+  GenerateOptions options;
+  options.max_tokens = 8;
+  options.repeat_penalty = 1.8;
+  const auto tokens = model_->Generate(Prompt(), options, {});
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  std::vector<int32_t> text = Prompt();
+  for (size_t i = 0; i < 8; ++i) {
+    std::vector<float> logits = *model_->NextLogits(text);
+    std::vector<bool> done(logits.size());
+    for (const int32_t id : text) {
+      if (done[id]) continue;
+      done[id] = true;
+      logits[id] = logits[id] < 0 ? logits[id] * 1.8f : logits[id] / 1.8f;
+    }
+    const auto highest = std::max_element(logits.begin(), logits.end());
+    text.push_back(static_cast<int32_t>(highest - logits.begin()));
+  }
+  EXPECT_THAT(*tokens, ElementsAreArray(text.end() - 8, text.end()));
+}
+
 TEST_P(TorchLanguageModelTest, GenerationEndsBeforeAStopToken) {
   GenerateOptions options;
   options.max_tokens = 4;

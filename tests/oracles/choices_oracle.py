@@ -34,7 +34,7 @@ QUESTIONS = [
                   {"role": "user", "content": "Now say no."}],
      "choices": ["yes", "no", "\n no"], "answer": 1},
     {"prompt": "Water is a compound of hydrogen and",
-     "choices": [" oxygen.", " gold.", " 12 other metals."], "answer": "a"},
+     "choices": [" oxygen.", " gold.", "  12 other metals."], "answer": "a"},
     {"prompt": "Caf\u00e9 ol\u00e9: the", "choices": ["re is", " coffee \u2615"], "answer": 1},
 ]
 
