@@ -136,7 +136,7 @@ class ConfigReader {
   // Features that would change the result, or the tensors.
   absl::Status RefuseVariants() {
     for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window",
-                            "quantization_config"}) {
+                            "quantization_config", "rope_interleaved"}) {
       const json* value = Find(root_, key);
       if (value != nullptr && *value != false) {
         return Refused(key, *value, "false");

@@ -158,6 +158,7 @@ TEST_F(HfModelFileTest, RefusesByNameWhatItDoesNotKnow) {
       {"mlp_bias", true, "mlp_bias"},
       {"quantization_config", {{"bits", 4}}, "quantization_config"},
       {"use_sliding_window", true, "use_sliding_window"},
+      {"rope_interleaved", true, "rope_interleaved"},
       {"layer_types", {"sliding_attention"}, "sliding_attention"},
       {"partial_rotary_factor", 0.5, "partial_rotary_factor"},
       {"rope_scaling", {{"type", "yarn"}, {"factor", 2.0}}, "\"yarn\""},
