@@ -1,21 +1,18 @@
 #ifndef EDGETUNE_MODELS_IO_HF_TOKENIZER_CONFIG_H_
 #define EDGETUNE_MODELS_IO_HF_TOKENIZER_CONFIG_H_
 
-#include <string>
 #include <string_view>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "absl/status/status.h"
 #include "models/io/tokenizer.h"
 
 namespace edgetune {
 
-// The parts of files beside tokenizer.json; null where there is none.
+// Texts of the files beside tokenizer.json; empty where there is none.
 struct HfTokenizerConfigs {
-  std::string_view tokenizer_config;   // text of tokenizer_config.json or ""
-  std::string_view config;             // of config.json or ""
-  std::string_view generation_config;  // of generation_config.json or ""
+  std::string_view tokenizer_config;   // tokenizer_config.json
+  std::string_view config;             // config.json
+  std::string_view generation_config;  // generation_config.json
 };
 
 // Fills the special ids of `data`, whose tokens, types, `bos` (where it is put

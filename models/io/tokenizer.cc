@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <limits>
+#include <optional>
 
 #include "absl/container/flat_hash_map.h"
 #include "base/status.h"

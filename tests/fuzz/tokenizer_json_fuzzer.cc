@@ -2,6 +2,7 @@
 // same. Input: the texts of tokenizer.json, tokenizer_config.json, config.json
 // and generation_config.json, a zero byte between them.
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>

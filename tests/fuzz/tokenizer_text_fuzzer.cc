@@ -2,6 +2,7 @@
 // and whether special tokens are parsed, then the text.
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
