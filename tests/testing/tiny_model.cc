@@ -1,16 +1,15 @@
 #include "tests/testing/tiny_model.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <string_view>
 #include <vector>
 
 #include "base/random.h"
 #include "base/status.h"
 #include "models/io/model_writer.h"
+#include "models/io/quantise.h"
 
 namespace edgetune::testing {
 namespace {
@@ -21,54 +20,6 @@ constexpr const char* kMerges[] = {
     "i t", "a n", "Ġ f",  "e s",  "e d",   "Ġ p", "Ġo f", "Ġa nd", "Ġ b",
     "a l", "l e", "Ġ in", "Ġ Ġ",  "Ġ d",   "a r", "o u",  "Ġt o",  "u s",
     "o m", "Ġ m", "l y",  "Ġ is", "s t"};
-
-// Round to nearest even by way of double's exact arithmetic; the values met
-// here are far from overflow.
-uint16_t HalfBits(float value) {
-  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
-  const double magnitude = std::fabs(static_cast<double>(value));
-  if (magnitude < 0x1p-14) {
-    return sign | static_cast<uint16_t>(std::nearbyint(magnitude * 0x1p24));
-  }
-  int exponent;
-  const double fraction = std::frexp(magnitude, &exponent);  // in [0.5, 1)
-  const auto mantissa = static_cast<int>(std::nearbyint(fraction * 2048));
-  return sign |
-         static_cast<uint16_t>(((exponent + 14) << 10) + mantissa - 1024);
-}
-
-void AppendHalf(std::string* out, float value) {
-  const uint16_t bits = HalfBits(value);
-  out->push_back(static_cast<char>(bits & 0xff));
-  out->push_back(static_cast<char>(bits >> 8));
-}
-
-void AppendQ8_0(std::span<const float> block, std::string* out) {
-  float largest = 0;
-  for (float x : block) largest = std::max(largest, std::fabs(x));
-  const float d = largest / 127;
-  const float inverse = d == 0 ? 0 : 1 / d;
-  AppendHalf(out, d);
-  for (float x : block) {
-    out->push_back(static_cast<char>(std::lround(x * inverse)));
-  }
-}
-
-void AppendQ4_1(std::span<const float> block, std::string* out) {
-  const auto [low, high] = std::minmax_element(block.begin(), block.end());
-  const float minimum = *low;
-  const float d = (*high - minimum) / 15;
-  const float inverse = d == 0 ? 0 : 1 / d;
-  AppendHalf(out, d);
-  AppendHalf(out, minimum);
-  auto quantum = [&](float x) {
-    return std::min(15, static_cast<int>((x - minimum) * inverse + 0.5f));
-  };
-  for (size_t j = 0; j < 16; ++j) {
-    out->push_back(
-        static_cast<char>(quantum(block[j]) | quantum(block[j + 16]) << 4));
-  }
-}
 
 std::string Utf8Of(int code) {
   if (code < 0x80) return std::string(1, static_cast<char>(code));
@@ -156,7 +107,11 @@ class WeightMaker {
     Random random = random_.Split(name);
     std::vector<float> values(static_cast<size_t>(shape[0] * shape[1]));
     for (float& x : values) x = static_cast<float>(random.Normal() * deviation);
-    writer_->AddTensor(name, std::move(shape), type, Quantise(type, values));
+    const BlockShape block = BlockShapeOf(type);
+    std::string bytes(values.size() / block.elements * block.bytes, 0);
+    Quantise(type, values,
+             {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()});
+    writer_->AddTensor(name, std::move(shape), type, std::move(bytes));
   }
   void AddVector(const std::string& name, int64_t size, double mean) {
     Random random = random_.Split(name);
@@ -196,22 +151,6 @@ void AddLayer(const TinyModelOptions& o, int64_t layer, WeightMaker* maker) {
 }
 
 }  // namespace
-
-std::string Quantise(BlockType type, std::span<const float> values) {
-  if (type == BlockType::kF32) {
-    return std::string(reinterpret_cast<const char*>(values.data()),
-                       values.size_bytes());
-  }
-  EDGETUNE_CHECK(type == BlockType::kQ8_0 || type == BlockType::kQ4_1);
-  EDGETUNE_CHECK(values.size() % 32 == 0);
-  std::string out;
-  for (size_t i = 0; i < values.size(); i += 32) {
-    const auto block = values.subspan(i, 32);
-    type == BlockType::kQ8_0 ? AppendQ8_0(block, &out)
-                             : AppendQ4_1(block, &out);
-  }
-  return out;
-}
 
 GgufWriter MakeTinyModel(const TinyModelOptions& options) {
   GgufWriter writer;

@@ -30,7 +30,7 @@ struct TinyModelOptions {
   double rope_theta = 10000;
   std::vector<float> rope_divisors;  // of hidden/heads/2 frequencies, or none
   bool tied = true;
-  BlockType linear_type = BlockType::kF32;     // F32, Q8_0 or Q4_1
+  BlockType linear_type = BlockType::kF32;     // F32 or a quantised type
   BlockType embedding_type = BlockType::kF32;  // likewise; head too
   uint64_t seed = 1;
 };
@@ -44,9 +44,6 @@ absl::Status WriteTinyModel(const std::string& path,
 // The same as a Hugging Face directory, which must not be there yet.
 absl::Status WriteTinyHfModel(const std::string& directory,
                               const TinyModelOptions& options = {});
-
-// The plain quantisers of formats design section 3, for F32, Q8_0 and Q4_1.
-std::string Quantise(BlockType type, std::span<const float> values);
 
 }  // namespace edgetune::testing
 
