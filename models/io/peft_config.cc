@@ -147,7 +147,9 @@ absl::StatusOr<PeftConfig> ReadPeftConfig(std::string_view text) {
                     "numbers",
                     kPeftConfigFile, rank.dump(), alpha.dump()));
   }
-  PeftConfig read{.rank = rank.get<int64_t>(), .alpha = alpha.get<double>()};
+  PeftConfig read;
+  read.rank = rank.get<int64_t>();
+  read.alpha = alpha.get<double>();
   read.rank_stabilised = config.value("use_rslora", json(false)) == true;
   // Read again, because the order of patterns counts.
   const ordered_json ordered = ordered_json::parse(text);

@@ -7,16 +7,21 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "models/io/gguf.h"
 #include "models/io/hf_tokenizer.h"
+#include "models/io/safetensors.h"
 #include "privacy/identity/roster.h"
 #include "tests/fuzz/documents.h"
 #include "tests/fuzz/scene.h"
 #include "tests/fuzz/tokenizers.h"
 #include "tests/privacy_secagg/receipt_maker.h"
+#include "tests/testing/tiny_model.h"
 
 namespace edgetune::fuzz {
 namespace {
@@ -180,6 +185,53 @@ void AddTokenizers(Seeds& seeds) {
   }
 }
 
+// The smallest model and adapter, and what a directory says about a model.
+void AddModels(Seeds& seeds) {
+  const edgetune::testing::TinyModelOptions tiny = {
+      .hidden = 8,
+      .ffn = 8,
+      .layers = 1,
+      .heads = 1,
+      .kv_heads = 1,
+      .linear_type = BlockType::kF16,
+      .embedding_type = BlockType::kF16};
+  seeds["gguf/seed-model"] =
+      edgetune::testing::MakeTinyModel(tiny).Serialise().value();
+  GgufWriter adapter;
+  adapter.Set("general.architecture", "llama");
+  adapter.Set("general.type", "adapter");
+  adapter.Set("adapter.type", "lora");
+  adapter.Set("adapter.lora.alpha", 4.0f);
+  const std::vector<float> factor(16, 0.5f);
+  adapter.AddTensor("blk.0.attn_q.weight.lora_a", {2, 8}, factor);
+  adapter.AddTensor("blk.0.attn_q.weight.lora_b", {8, 2}, factor);
+  seeds["gguf/seed-adapter"] = adapter.Serialise().value();
+  const std::span<const uint8_t> data(
+      reinterpret_cast<const uint8_t*>(factor.data()), 32);
+  const SafeTensor tensors[] = {{"a.weight", "F32", {2, 4}, data},
+                                {"b", "BF16", {16}, data},
+                                {"empty", "F16", {0, 3}, {}}};
+  seeds["safetensors/seed"] = SerialiseSafetensors(tensors).value();
+  const std::string sizes =
+      R"("hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,)"
+      R"("num_attention_heads":2,"num_key_value_heads":1,"vocab_size":300,)"
+      R"("max_position_embeddings":256,"rms_norm_eps":1e-05,"hidden_act":"silu",)";
+  seeds["model_config/seed-llama"] =
+      Bytes({0}) + R"({"architectures":["LlamaForCausalLM"],)" + sizes +
+      R"("rope_theta":5e5,"rope_scaling":{"rope_type":"llama3","factor":8.0,)"
+      R"("low_freq_factor":1.0,"high_freq_factor":4.0,)"
+      R"("original_max_position_embeddings":64},"eos_token_id":[1,2]})";
+  seeds["model_config/seed-qwen2"] =
+      Bytes({0}) + R"({"architectures":["Qwen2ForCausalLM"],)" + sizes +
+      R"("rope_parameters":{"rope_theta":1e6,"rope_type":"default"},)"
+      R"("tie_word_embeddings":true,"bos_token_id":0})";
+  seeds["model_config/seed-peft"] =
+      Bytes({1}) +
+      R"({"peft_type":"LORA","r":8,"lora_alpha":16,"use_rslora":true,)"
+      R"("target_modules":["q_proj"],"rank_pattern":{"^model.layers.0.q":2},)"
+      R"("alpha_pattern":{"q_proj":32}})";
+}
+
 // Lines of every schema, and files of them.
 void AddLines(Seeds& seeds) {
   const std::string lines[] = {
@@ -231,6 +283,7 @@ int Run(const std::filesystem::path& directory, bool check) {
   AddScripts(seeds);
   AddTokenizers(seeds);
   AddLines(seeds);
+  AddModels(seeds);
   int stale = 0;
   for (const auto& [name, bytes] : seeds) {
     const std::filesystem::path path = directory / name;
