@@ -75,16 +75,16 @@ void ReadNibbles(const uint8_t* qs, float scale, float offset, float* y) {
   }
 }
 
-// As above with a fifth bit from qh; `centre` is subtracted before scaling.
-void ReadFiveBits(const uint8_t* in, int centre, float scale, float offset,
-                  float* y) {
+// As above with a fifth bit from qh; `value` makes a float of 0..31.
+template <typename Value>
+void ReadFiveBits(const uint8_t* in, Value value, float* y) {
   const uint32_t qh = Load<uint32_t>(in);
   const uint8_t* qs = in + 4;
   for (int j = 0; j < 16; ++j) {
     const int low = (qs[j] & 15) | static_cast<int>((qh >> j & 1) << 4);
     const int high = (qs[j] >> 4) | static_cast<int>((qh >> (j + 16) & 1) << 4);
-    y[j] = static_cast<float>(low - centre) * scale + offset;
-    y[j + 16] = static_cast<float>(high - centre) * scale + offset;
+    y[j] = value(low);
+    y[j + 16] = value(high);
   }
 }
 
@@ -101,11 +101,16 @@ void ReadQ4_1(const uint8_t* in, float* y) {
 }
 
 void ReadQ5_0(const uint8_t* in, float* y) {
-  ReadFiveBits(in + 2, 16, LoadHalf(in), 0, y);
+  const float d = LoadHalf(in);
+  // No sum: with a negative d the middle value is -0.
+  ReadFiveBits(
+      in + 2, [d](int q) { return static_cast<float>(q - 16) * d; }, y);
 }
 
 void ReadQ5_1(const uint8_t* in, float* y) {
-  ReadFiveBits(in + 4, 0, LoadHalf(in), LoadHalf(in + 2), y);
+  const float d = LoadHalf(in), m = LoadHalf(in + 2);
+  ReadFiveBits(
+      in + 4, [d, m](int q) { return static_cast<float>(q) * d + m; }, y);
 }
 
 void ReadQ8_0(const uint8_t* in, float* y) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -90,6 +91,24 @@ TEST(BlockTypesTest, ScalesQ4KInTheOrderOfSubBlocks) {
   Dequantise(BlockType::kQ4_K, bytes, y);
   EXPECT_EQ((std::vector<float>{y[0], y[32], y[64], y[96]}),
             (std::vector<float>{1, 2, 3, 4}));
+}
+
+// d * 0, and nothing is added to it.
+TEST(BlockTypesTest, KeepsTheSignOfZero) {
+  for (const BlockType type : {BlockType::kQ4_0, BlockType::kQ5_0}) {
+    std::vector<uint8_t> bytes(BlockShapeOf(type).bytes);
+    bytes[1] = 0xbc;  // d = -1
+    if (type == BlockType::kQ4_0) {
+      std::fill(bytes.begin() + 2, bytes.end(), 0x88);
+    } else {
+      std::fill_n(bytes.begin() + 2, 4, 0xff);  // the fifth bits
+    }
+    std::vector<float> y(32);
+    Dequantise(type, bytes, y);
+    for (const float value : y) {
+      EXPECT_TRUE(value == 0 && std::signbit(value));
+    }
+  }
 }
 
 TEST(BlockTypesTest, RefusesOtherTypesByNameOrNumber) {

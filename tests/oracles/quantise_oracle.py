@@ -8,8 +8,8 @@ it. Then
   every tensor has the same type, shape and bytes in both (so the two files have
   the same perplexity, exactly)
   llama.cpp loads ours and gives the same probabilities as for its own
-  de-quantised by the `gguf` package and by `edgetune`, our blocks have the same
-  perplexity (1e-3): both read what was written
+  `edgetune model export --type f32` de-quantises every block to the very floats
+  that the `gguf` package makes of it, in all eight types of blocks
   a file of another mix, and one with a single flipped bit, FAIL the comparison
 
 Exit code 1 and a line for each comparison that does not hold.
@@ -32,7 +32,10 @@ from gguf_f32 import write_f32
 # Our name and the number of llama.cpp's file type.
 MIXES = {"q8_0": 7, "q4_0": 2, "q4_1": 3, "q5_0": 8, "q5_1": 9, "q4_k_s": 14,
          "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18}
-TEXT = "The capital of France is Paris, a city on the river Seine."
+DEQUANTISED = {"q4_0", "q4_1", "q5_0", "q5_1", "q4_k_m", "q5_k_m"}
+LOADED = {"q4_0", "q4_k_m"}
+# SmolLM2's tokens of "The capital of France is Paris."
+IDS = [504, 3575, 282, 4649, 314, 7042, 30]
 
 
 class Parameters(ctypes.Structure):
@@ -81,6 +84,7 @@ class Oracle:
     def __init__(self, options, folder):
         self.options, self.folder, self.failures = options, pathlib.Path(folder), []
         self.llama_cpp = LlamaCpp(options.node_modules)
+        self.types = set()
 
     def expect(self, holds, what):
         print(("ok      " if holds else "FAILED  ") + what, flush=True)
@@ -91,36 +95,27 @@ class Oracle:
         return subprocess.run([self.options.edgetune, *map(str, arguments)], check=True,
                               capture_output=True, text=True).stdout
 
-    def log_probs(self, model):
-        """Of every token of TEXT from the second on, by `edgetune eval`."""
-        data, out = self.folder / "text.jsonl", self.folder / "per-token.jsonl"
-        data.write_text(json.dumps({"text": TEXT}) + "\n")
-        self.edgetune("eval", "--model", model, "--precision", "fp32", "--data", data,
-                      "--per-token", out, "--format", "json")
-        rows = [json.loads(line) for line in out.read_text().splitlines()]
-        self.ids = [row["id"] for row in rows]
-        return np.array([row["logprob"] for row in rows[1:]])
-
-    def llama_log_probs(self, model):
+    def probabilities(self, model):
+        """Probabilities of IDS, each after those before it."""
         script = pathlib.Path(__file__).with_name("llama_cpp_probabilities.mjs")
         result = subprocess.run([self.options.node, str(script), str(model)],
-                                input=json.dumps([self.ids]), check=True, text=True,
+                                input=json.dumps([IDS]), check=True, text=True,
                                 stdout=subprocess.PIPE)
         return np.array(json.loads(result.stdout)[0])
 
-    def dequantised(self, path):
-        """The same model in F32, its blocks read by the gguf package."""
-        out = self.folder / "dequantised.gguf"
-        reader = gguf.GGUFReader(self.f32)
-        blocks = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
-        out.write_bytes(self.f32.read_bytes())
-        target = gguf.GGUFReader(out, "r+")
-        for tensor in target.tensors:
-            block = blocks[tensor.name]
-            values = gguf.quants.dequantize(block.data, block.tensor_type)
-            tensor.data[:] = values.reshape(tensor.data.shape)
-        del target, reader
-        return out
+    def check_blocks(self, mix, ours):
+        """Every value of the model, read by us and by the gguf package."""
+        out = self.folder / "floats.gguf"
+        out.unlink(missing_ok=True)
+        self.edgetune("model", "export", ours, "--to", "gguf", "--type", "f32", "--out", out)
+        floats = {tensor.name: tensor.data for tensor in gguf.GGUFReader(out).tensors}
+        wrong = []
+        for tensor in gguf.GGUFReader(ours).tensors:
+            self.types.add(tensor.tensor_type.name)
+            values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+            if values.astype("<f4").tobytes() != floats[tensor.name].tobytes():
+                wrong.append(tensor.name)
+        self.expect(not wrong, f"{mix}: every value is what the gguf package reads {wrong[:3] or ''}")
 
     def check_mix(self, mix, file_type):
         ours, theirs = self.folder / "ours.gguf", self.folder / "theirs.gguf"
@@ -139,21 +134,21 @@ class Oracle:
         made = {}
         for mix, file_type in MIXES.items():
             ours, theirs, made[mix], reference = self.check_mix(mix, file_type)
-            if mix in ("q4_0", "q4_k_m"):
-                self.check_readers(mix, ours, theirs)
+            if mix in DEQUANTISED:
+                self.check_blocks(mix, ours)
+            if mix in LOADED:
+                self.check_llama_cpp(mix, ours, theirs)
+        self.expect(self.types == {"F32", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K",
+                                   "Q6_K"}, f"blocks of {', '.join(sorted(self.types))} were read")
         self.expect(differing(made["q4_k_s"], made["q4_k_m"]), "another mix is seen")
         name, (kind, shape, data) = next(iter(reference.items()))
         flipped = reference | {name: (kind, shape, bytes([data[0] ^ 1]) + data[1:])}
         self.expect(differing(reference, flipped) == [name], "a flipped bit is seen")
 
-    def check_readers(self, mix, ours, theirs):
-        here = self.log_probs(ours)
-        package = self.log_probs(self.dequantised(ours))
-        off = np.abs(here - package).max()
-        self.expect(off < 1e-3, f"{mix}: the gguf package reads our blocks as we do ({off:.1e})")
-        mine, reference = self.llama_log_probs(ours), self.llama_log_probs(theirs)
+    def check_llama_cpp(self, mix, ours, theirs):
+        mine, reference = self.probabilities(ours), self.probabilities(theirs)
         off = np.abs(mine - reference).max()
-        self.expect(off < 1e-6, f"{mix}: llama.cpp loads ours like its own ({off:.1e})")
+        self.expect(off == 0, f"{mix}: llama.cpp loads ours like its own ({off:.1e})")
 
 
 def main():

@@ -167,7 +167,22 @@ class CommandLineTest(unittest.TestCase):
         self.model = self.exported("hf", "again/hf")
         self.assertEqual(first.read_bytes(), self.exported("gguf", "second.gguf").read_bytes())
         self.assert_fails(self.edgetune("model", "export", first, "--to", "hf", "--out", directory),
-                          1, "is there already")
+                          4, "exists already")
+
+    def test_ModelGetsSmaller(self):
+        out = self.folder / "small.gguf"
+        result = self.edgetune("model", "quantize", self.model, "--to", "q8_0", "--out", out,
+                               "--format", "json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(json.loads(result.stdout)["data"]["bytes"], out.stat().st_size)
+        self.assertLess(out.stat().st_size, pathlib.Path(self.model).stat().st_size)
+        inspected = self.edgetune("model", "inspect", out, "--format", "json")
+        self.assertIn("Q8_0", json.loads(inspected.stdout)["data"]["tensor_types"])
+        self.assert_fails(self.edgetune("model", "quantize", self.model, "--to", "q8_0", "--out", out),
+                          4, "exists already")
+        self.assert_fails(self.edgetune("model", "quantize", self.model, "--to", "q9", "--out",
+                                        self.folder / "none"), 4, "no quantisation is called q9")
+        self.assertFalse((self.folder / "none").exists())
 
     def test_ExportLeavesNothingHalfWritten(self):
         for form in ("hf", "gguf"):
