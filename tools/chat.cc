@@ -53,14 +53,15 @@ class LineInput {
         buffer_.erase(0, end + 1);
         return Event::kLine;
       }
+      if (!WaitForInput(0)) {
+        if (!TakeKeyboardInterrupt()) return Event::kEnd;
+        buffer_.clear();
+        return Event::kInterrupted;
+      }
       std::array<char, 4096> block;
       const ssize_t got = read(0, block.data(), block.size());
       if (got > 0 && buffer_.size() <= kMaxMessage) {
         buffer_.append(block.data(), static_cast<size_t>(got));
-      } else if (got < 0 && errno == EINTR) {
-        if (!TakeKeyboardInterrupt()) return Event::kEnd;
-        buffer_.clear();
-        return Event::kInterrupted;
       } else if (got <= 0) {
         *line = std::exchange(buffer_, "");
         return line->empty() ? Event::kEnd : Event::kLine;

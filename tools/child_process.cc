@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -27,6 +29,8 @@ namespace fs = std::filesystem;
 
 std::atomic<bool> interrupted{false};
 std::atomic<bool> ended{false};
+// Readable after an interrupt; one that comes just before a wait ends it.
+int interrupt_event = -1;
 static_assert(std::atomic<bool>::is_always_lock_free);  // for the handler
 
 // Everything a new process needs, made before fork: between fork and exec only
@@ -80,6 +84,15 @@ Prepared Prepare(const ChildProcess::Command& command) {
 void OnInterrupt(int signal) {
   if (signal != SIGINT) ended = true;
   interrupted = true;
+  const int before = errno;
+  const uint64_t one = 1;
+  [[maybe_unused]] auto ignored = write(interrupt_event, &one, sizeof one);
+  errno = before;
+}
+
+void ForgetInterruptEvent() {
+  uint64_t count;
+  [[maybe_unused]] auto ignored = read(interrupt_event, &count, sizeof count);
 }
 
 }  // namespace
@@ -186,6 +199,9 @@ TemporaryDirectory::~TemporaryDirectory() {
 }
 
 void CatchInterrupts() {
+  if (interrupt_event < 0) {
+    interrupt_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  }
   struct sigaction action {};
   action.sa_handler = OnInterrupt;
   sigaction(SIGINT, &action, nullptr);
@@ -197,6 +213,20 @@ const std::atomic<bool>& InterruptFlag() { return interrupted; }
 
 bool Interrupted() { return interrupted; }
 
-bool TakeKeyboardInterrupt() { return !ended && interrupted.exchange(false); }
+bool TakeKeyboardInterrupt() {
+  ForgetInterruptEvent();
+  return !ended && interrupted.exchange(false);
+}
+
+bool WaitForInput(int descriptor) {
+  pollfd waited[] = {{descriptor, POLLIN, 0}, {interrupt_event, POLLIN, 0}};
+  while (!interrupted) {
+    const int ready = poll(waited, 2, -1);
+    if (ready < 0 && errno != EINTR) return true;  // reading will say why
+    if (ready > 0 && waited[1].revents == 0) return true;
+    ForgetInterruptEvent();
+  }
+  return false;
+}
 
 }  // namespace edgetune

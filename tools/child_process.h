@@ -92,6 +92,9 @@ const std::atomic<bool>& InterruptFlag();
 // program: Interrupted() is then false again. For what Ctrl-C only ends a part
 // of.
 bool TakeKeyboardInterrupt();
+// Returns when there is something to read, or the end, at `descriptor`; false:
+// an interrupt came first, also one that came before the call.
+bool WaitForInput(int descriptor);
 
 }  // namespace edgetune
 

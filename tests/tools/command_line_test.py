@@ -14,6 +14,7 @@ import os
 import pathlib
 import pty
 import resource
+import select
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,22 @@ import unittest
 OPTIONS = None
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # <linux/prctl.h>, <linux/capability.h>
 CHAT = '{"messages":[{"role":"user","content":"Say a"},{"role":"assistant","content":"a"}]}\n'
+
+
+class Screen:
+    """What a program has written to its terminal."""
+
+    def __init__(self, driver):
+        self.driver, self.new = driver, ""
+
+    def wait_for(self, words):
+        """Until `words` are on the screen after those of the last call; "" stands
+        for anything new."""
+        while not self.new or words not in self.new:
+            if not select.select([self.driver], [], [], 60)[0]:
+                raise AssertionError(f"{words!r} did not come, but {self.new!r}")
+            self.new += os.read(self.driver, 4096).decode(errors="replace")
+        self.new = self.new.partition(words)[2] if words else self.new
 
 
 class CommandLineTest(unittest.TestCase):
@@ -549,32 +566,22 @@ class CommandLineTest(unittest.TestCase):
                               stdout=terminal, stderr=terminal, start_new_session=True,
                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as chat:
             os.close(terminal)
-            self.read_until(driver, "> ")
+            screen = Screen(driver)
+            screen.wait_for("> ")
             os.write(driver, b"half a line\x03")
-            self.read_until(driver, "> ")
-            # It comes while the model answers, or just after: the chat goes on.
+            screen.wait_for("> ")
+            # The terminal forgets lines that are unread when Ctrl-C comes: not
+            # before the answer has begun. It may be over: the chat goes on.
             os.write(driver, b"hello\n")
-            self.read_until(driver, "hello")
+            screen.wait_for("hello\r\n")
+            screen.wait_for("")
             os.write(driver, b"\x03")
-            self.read_until(driver, "tokens/s")
+            screen.wait_for("tokens/s")
             os.write(driver, b"again\n")
-            self.read_until(driver, "tokens/s")
+            screen.wait_for("tokens/s")
             os.write(driver, b"\x04")
-            self.read_until(driver, None)
             self.assertEqual(chat.wait(timeout=60), 0)
-
-    def read_until(self, driver, words):
-        text = ""
-        while words is None or words not in text:
-            try:
-                block = os.read(driver, 4096)
-            except OSError:  # the other end is closed
-                block = b""
-            if not block:
-                self.assertIsNone(words, text)
-                break
-            text += block.decode(errors="replace")
-        return text
+        os.close(driver)
 
     # --- run files
 
