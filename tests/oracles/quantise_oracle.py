@@ -32,7 +32,8 @@ from gguf_f32 import write_f32
 # Our name and the number of llama.cpp's file type.
 MIXES = {"q8_0": 7, "q4_0": 2, "q4_1": 3, "q5_0": 8, "q5_1": 9, "q4_k_s": 14,
          "q4_k_m": 15, "q5_k_s": 16, "q5_k_m": 17, "q6_k": 18}
-DEQUANTISED = {"q4_0", "q4_1", "q5_0", "q5_1", "q4_k_m", "q5_k_m"}
+# Between them they hold blocks of every type.
+DEQUANTISED = {"q4_0", "q4_1", "q4_k_m", "q5_k_m"}
 LOADED = {"q4_0", "q4_k_m"}
 # SmolLM2's tokens of "The capital of France is Paris."
 IDS = [504, 3575, 282, 4649, 314, 7042, 30]
