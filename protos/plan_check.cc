@@ -321,24 +321,6 @@ absl::StatusOr<Document> ParseDocument(std::string_view payload,
   return document;
 }
 
-void AppendBigEndian(uint64_t value, int bytes, std::string& out) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
-    out.push_back(static_cast<char>(value >> shift));
-  }
-}
-
-void AppendPrefixed(const std::string& text, std::string& out) {
-  AppendBigEndian(text.size(), 4, out);
-  out += text;
-}
-
-absl::Status CheckTrainingRound(const v1::TaskPlan& plan, uint32_t round) {
-  if (round < plan.rounds().count()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("round {} has no update: the plan has {} training rounds",
-                  round, plan.rounds().count()));
-}
-
 }  // namespace
 
 absl::Status CheckPlan(const v1::TaskPlan& plan) {
@@ -425,86 +407,6 @@ absl::StatusOr<v1::SpentOverride> ParseOverride(std::string_view payload) {
   check.Whole("extra", document.extra(), 1, 100);
   EDGETUNE_RETURN_IF_ERROR(check.status());
   return document;
-}
-
-absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
-  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
-  for (const v1::LayoutTensor& tensor : plan.lora().layout()) {
-    tensors.emplace_back(
-        tensor.name(),
-        std::vector<int64_t>(tensor.shape().begin(), tensor.shape().end()));
-  }
-  auto layout = ParameterLayout::Make(std::move(tensors));
-  if (!layout.ok()) {
-    return Prefix(layout.status(), "plan: field lora.layout");
-  }
-  return layout;
-}
-
-Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round) {
-  const std::string& rule = plan.lora().rule();
-  if (rule == "ffa") return Factors::kB;
-  if (rule == "rolora") return round % 2 == 0 ? Factors::kB : Factors::kA;
-  return Factors::kBoth;
-}
-
-absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
-                                             uint32_t round) {
-  EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
-  return LayoutOf(adapter, UpdateFactors(plan, round));
-}
-
-absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
-    const v1::TaskPlan& plan, uint32_t round) {
-  EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
-  return RangesOf(adapter, UpdateFactors(plan, round));
-}
-
-std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
-  std::vector<std::string> notes;
-  const auto shape = MaskedShapeOf(plan, 0, v1::RoundManifest::TRAIN);
-  if (!shape.ok()) return notes;
-  // A client with few examples sends small integers: its weight is its share
-  // of the cap.
-  const double step = 1 / shape->ScaleOf(shape->bound);
-  if (plan.rounds().weights() == "examples" && shape->bits < 32) {
-    notes.push_back(fmt::format(
-        "masked updates move in steps of {:.1e} times weight_cap {:.0f} over "
-        "a client's examples; a weight_cap near what clients hold keeps them "
-        "precise",
-        step, plan.rounds().weight_cap()));
-  }
-  for (const MaskedShape::Lane& lane : shape->lanes) {
-    const double lane_step = 1 / shape->ScaleOf(lane.bound);
-    if (lane.use != LaneUse::kNll || lane_step <= 1) continue;
-    notes.push_back(fmt::format(
-        "held-out losses are summed in steps of {:.0f} nats a client: more "
-        "bits or fewer eval_examples make perplexity precise",
-        lane_step));
-  }
-  return notes;
-}
-
-uint32_t CohortAsked(const v1::RoundsSpec& rounds) {
-  return static_cast<uint32_t>(
-      std::llround(rounds.cohort() * rounds.over_select()));
-}
-
-std::string CanonicalBaseEncoding(std::vector<v1::FilePart> parts) {
-  std::sort(parts.begin(), parts.end(),
-            [](const v1::FilePart& a, const v1::FilePart& b) {
-              return a.name() < b.name();
-            });
-  std::string out;
-  AppendBigEndian(parts.size(), 4, out);
-  for (const v1::FilePart& part : parts) {
-    AppendPrefixed(part.name(), out);
-    AppendBigEndian(part.size(), 8, out);
-    AppendPrefixed(part.sha256(), out);
-  }
-  return out;
 }
 
 }  // namespace edgetune
