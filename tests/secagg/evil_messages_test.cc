@@ -357,7 +357,9 @@ TEST_P(OversizeTest, A23EndsItsOwnStreamAndNobodyElses) {
   EXPECT_EQ(world.WaitReceipt().survivors(), 4u);
   world.ExpectAdapterIsMeanOf({0, 1, 3, 4});
   for (const uint32_t honest : {0, 1, 3, 4}) {
-    EXPECT_TRUE(world.device(honest).down().ok());
+    // An attempt to connect that failed before, on a busy machine, is nothing.
+    EXPECT_EQ(world.device(honest).ended_streams(), 0u)
+        << world.device(honest).down();
   }
 }
 

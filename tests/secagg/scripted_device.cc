@@ -49,6 +49,10 @@ void ScriptedDevice::Stop() {
 }
 
 void ScriptedDevice::OnUp() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    up_ = true;
+  }
   Push([this] { SayHello(); });
 }
 void ScriptedDevice::OnMessage(const v1::ServerMessage& message) {
@@ -57,6 +61,7 @@ void ScriptedDevice::OnMessage(const v1::ServerMessage& message) {
 void ScriptedDevice::OnDown(const absl::Status& status) {
   std::lock_guard<std::mutex> lock(mu_);
   down_ = status;
+  if (std::exchange(up_, false)) ++ended_streams_;
   changed_.notify_all();
 }
 
@@ -254,6 +259,10 @@ v1::Outcome ScriptedDevice::OutcomeAt(size_t index) {
 absl::Status ScriptedDevice::down() {
   std::lock_guard<std::mutex> lock(mu_);
   return down_.value_or(absl::OkStatus());
+}
+size_t ScriptedDevice::ended_streams() {
+  std::lock_guard<std::mutex> lock(mu_);
+  return ended_streams_;
 }
 secagg::RingVector ScriptedDevice::InputOf(uint32_t round) {
   std::lock_guard<std::mutex> lock(mu_);

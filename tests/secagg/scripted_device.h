@@ -55,7 +55,10 @@ class ScriptedDevice final : private Transport::Listener {
   bool WaitOutcomes(size_t count);
   bool WaitDown();
   v1::Outcome OutcomeAt(size_t index);
+  // Why its newest stream, or the last attempt to open one, ended.
   absl::Status down();
+  // How many streams ended that the coordinator had accepted.
+  size_t ended_streams();
   // The vector of the newest session was sent (and perhaps taken).
   bool WaitUpload();
   v1::UploadKey upload_key();
@@ -104,6 +107,8 @@ class ScriptedDevice final : private Transport::Listener {
   std::optional<v1::UploadKey> upload_key_;
   std::vector<v1::Outcome> outcomes_;
   std::optional<absl::Status> down_;
+  bool up_ = false;
+  size_t ended_streams_ = 0;
 };
 
 }  // namespace edgetune::testing
