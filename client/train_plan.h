@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "base/parameters.h"
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 #include "protos/edgetune/v1/plan.pb.h"
 #include "training/engine_loader.h"
 #include "training/text_data_set.h"

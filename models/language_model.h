@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 
 namespace edgetune {
 

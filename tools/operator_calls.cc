@@ -13,7 +13,7 @@
 #include "privacy/identity/envelope.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
-#include "tools/base_files.h"
+#include "tools/model/base_files.h"
 #include "tools/progress.h"
 
 namespace edgetune {

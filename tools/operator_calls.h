@@ -12,8 +12,8 @@
 #include "absl/status/statusor.h"
 #include "client/grpc/operator_client.h"
 #include "privacy/identity/kit.h"
+#include "tools/federation/plan_builder.h"
 #include "tools/output.h"
-#include "tools/plan_builder.h"
 
 namespace edgetune {
 

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "base/factors.h"
 #include "base/parameters.h"
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 #include "training/example_source.h"
 
 namespace edgetune {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "models/io/tokenizer.h"
+#include "models/io/tokenizer/tokenizer.h"
 
 namespace edgetune {
 

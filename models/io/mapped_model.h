@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "models/io/block_types.h"
 #include "models/io/model_file.h"
 #include "models/io/model_writer.h"
+#include "models/io/quantise/block_types.h"
 
 namespace edgetune {
 

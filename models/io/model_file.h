@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "models/io/chat_template.h"
 #include "models/io/tensor_source.h"
-#include "models/io/tokenizer.h"
+#include "models/io/tokenizer/tokenizer.h"
 
 namespace edgetune {
 

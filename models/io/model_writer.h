@@ -16,8 +16,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "models/io/block_types.h"
 #include "models/io/model_file.h"
+#include "models/io/quantise/block_types.h"
 #include "models/io/tensor_source.h"
 
 namespace edgetune {

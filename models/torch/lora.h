@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/factors.h"
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 #include "models/io/model_file.h"
 
 namespace edgetune {

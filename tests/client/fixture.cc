@@ -9,7 +9,7 @@
 #include "base/parameters.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 #include "privacy/crypto/hash.h"
 #include "protos/masking.h"
 #include "protos/plan_check.h"
@@ -169,8 +169,10 @@ class FakeTrainer final : public Trainer {
 }  // namespace
 
 TestKeys MakeTestKeys() {
-  TestKeys keys{Get(SigningKey::Generate()), Get(SigningKey::Generate()),
-                Get(SigningKey::Generate()), {}};
+  TestKeys keys{Get(SigningKey::Generate()),
+                Get(SigningKey::Generate()),
+                Get(SigningKey::Generate()),
+                {}};
   keys.trusted.release = {keys.release.public_key()};
   keys.trusted.round = {keys.round.public_key()};
   keys.trusted.roster = {keys.authority.public_key()};

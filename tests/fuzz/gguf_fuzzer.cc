@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "models/io/adapter_file.h"
-#include "models/io/gguf.h"
+#include "models/io/adapter/adapter_file.h"
+#include "models/io/gguf/gguf.h"
 #include "models/io/model_file.h"
 #include "tests/fuzz/target.h"
 

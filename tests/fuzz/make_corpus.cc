@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "models/io/gguf.h"
-#include "models/io/hf_tokenizer.h"
-#include "models/io/safetensors.h"
+#include "models/io/gguf/gguf.h"
+#include "models/io/hf/safetensors.h"
+#include "models/io/tokenizer/hf_tokenizer.h"
 #include "privacy/identity/roster.h"
 #include "tests/fuzz/documents.h"
 #include "tests/fuzz/scene.h"

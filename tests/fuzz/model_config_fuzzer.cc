@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "models/io/hf_config.h"
-#include "models/io/peft_config.h"
+#include "models/io/adapter/peft_config.h"
+#include "models/io/hf/hf_config.h"
 #include "tests/fuzz/target.h"
 
 namespace edgetune::fuzz {

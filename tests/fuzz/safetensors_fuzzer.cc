@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "models/io/safetensors.h"
+#include "models/io/hf/safetensors.h"
 #include "tests/fuzz/target.h"
 
 namespace edgetune::fuzz {

@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "models/io/hf_tokenizer.h"
-#include "models/io/hf_tokenizer_parser.h"
+#include "models/io/tokenizer/hf_tokenizer.h"
+#include "models/io/tokenizer/hf_tokenizer_parser.h"
 #include "tests/fuzz/target.h"
 
 namespace edgetune::fuzz {

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "models/io/tokenizer.h"
-#include "models/io/utf8.h"
+#include "models/io/tokenizer/tokenizer.h"
+#include "models/io/tokenizer/utf8.h"
 #include "tests/fuzz/target.h"
 #include "tests/fuzz/tokenizers.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "models/io/byte_alphabet.h"
+#include "models/io/tokenizer/byte_alphabet.h"
 
 namespace edgetune::fuzz {
 namespace {

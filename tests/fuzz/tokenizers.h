@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "models/io/tokenizer.h"
+#include "models/io/tokenizer/tokenizer.h"
 
 namespace edgetune::fuzz {
 

@@ -1,4 +1,4 @@
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include "base/atomic_file.h"
 #include "base/random.h"
 #include "base/status.h"
-#include "models/io/gguf.h"
-#include "models/io/safetensors.h"
+#include "models/io/gguf/gguf.h"
+#include "models/io/hf/safetensors.h"
 #include "tests/testing/scratch_directory.h"
 
 namespace edgetune {

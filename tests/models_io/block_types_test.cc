@@ -1,4 +1,4 @@
-#include "models/io/block_types.h"
+#include "models/io/quantise/block_types.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "models/io/gguf.h"
+#include "models/io/gguf/gguf.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -9,8 +9,8 @@
 
 #include "base/atomic_file.h"
 #include "base/status.h"
+#include "models/io/hf/safetensors.h"
 #include "models/io/model_file.h"
-#include "models/io/safetensors.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
 

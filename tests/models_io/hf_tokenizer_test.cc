@@ -1,4 +1,4 @@
-#include "models/io/hf_tokenizer.h"
+#include "models/io/tokenizer/hf_tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
-#include "models/io/byte_alphabet.h"
-#include "models/io/hf_tokenizer_parser.h"
+#include "models/io/tokenizer/byte_alphabet.h"
+#include "models/io/tokenizer/hf_tokenizer_parser.h"
 #include "tests/testing/scratch_directory.h"
 
 namespace edgetune {

@@ -1,4 +1,4 @@
-#include "models/io/merged_model.h"
+#include "models/io/adapter/merged_model.h"
 
 #include <gtest/gtest.h>
 

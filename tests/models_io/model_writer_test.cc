@@ -9,7 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/status.h"
-#include "models/io/gguf.h"
+#include "models/io/gguf/gguf.h"
 #include "models/io/model_tensors.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"

@@ -1,4 +1,4 @@
-#include "models/io/quantise.h"
+#include "models/io/quantise/quantise.h"
 
 #include <gtest/gtest.h>
 

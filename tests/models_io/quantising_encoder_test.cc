@@ -1,4 +1,4 @@
-#include "models/io/quantising_encoder.h"
+#include "models/io/quantise/quantising_encoder.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "models/io/safetensors.h"
+#include "models/io/hf/safetensors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -15,9 +15,9 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "base/units.h"
-#include "models/io/hf_tokenizer.h"
 #include "models/io/model_file.h"
-#include "models/io/tokenizer.h"
+#include "models/io/tokenizer/hf_tokenizer.h"
+#include "models/io/tokenizer/tokenizer.h"
 
 namespace edgetune {
 namespace {

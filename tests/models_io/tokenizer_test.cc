@@ -1,13 +1,13 @@
-#include "models/io/tokenizer.h"
+#include "models/io/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/units.h"
-#include "models/io/byte_alphabet.h"
 #include "models/io/model_file.h"
-#include "models/io/pre_tokenizer.h"
-#include "models/io/utf8.h"
+#include "models/io/tokenizer/byte_alphabet.h"
+#include "models/io/tokenizer/pre_tokenizer.h"
+#include "models/io/tokenizer/utf8.h"
 #include "tests/models_io/vector_file.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"

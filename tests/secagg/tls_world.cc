@@ -8,7 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "client/status_file.h"
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 #include "protos/plan_check.h"
 
 namespace edgetune::testing {

@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "models/io/model_writer.h"
-#include "models/io/quantise.h"
+#include "models/io/quantise/quantise.h"
 
 namespace edgetune::testing {
 namespace {

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "models/io/block_types.h"
-#include "models/io/gguf.h"
+#include "models/io/gguf/gguf.h"
+#include "models/io/quantise/block_types.h"
 
 namespace edgetune::testing {
 

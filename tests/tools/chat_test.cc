@@ -1,4 +1,4 @@
-#include "tools/chat.h"
+#include "tools/local/chat.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "base/atomic_file.h"
-#include "tools/demo_fleet.h"
+#include "tools/federation/demo_fleet.h"
 
 namespace edgetune {
 namespace {

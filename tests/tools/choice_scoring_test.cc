@@ -1,4 +1,4 @@
-#include "tools/choice_scoring.h"
+#include "tools/local/choice_scoring.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "tools/masking_text.h"
+#include "tools/federation/masking_text.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -16,7 +16,7 @@
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
 #include "tests/testing/scratch_directory.h"
-#include "tools/receipts.h"
+#include "tools/federation/receipts.h"
 
 namespace edgetune {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "base/atomic_file.h"
 #include "base/status.h"
+#include "tools/federation/run_report.h"
 #include "tools/progress.h"
-#include "tools/run_report.h"
 
 namespace edgetune {
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/partition.h"
+#include "tools/data/partition.h"
 
 #include <gtest/gtest.h>
 

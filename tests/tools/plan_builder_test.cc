@@ -1,4 +1,4 @@
-#include "tools/plan_builder.h"
+#include "tools/federation/plan_builder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

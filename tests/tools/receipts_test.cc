@@ -1,6 +1,6 @@
 // A run's receipts as a chain: each right by itself, some in the wrong place.
 
-#include "tools/receipts.h"
+#include "tools/federation/receipts.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

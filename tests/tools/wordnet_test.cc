@@ -1,4 +1,4 @@
-#include "tools/wordnet.h"
+#include "tools/data/wordnet.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "models/io/adapter_file.h"
+#include "models/io/adapter/adapter_file.h"
 #include "models/io/model_file.h"
 #include "training/example_source.h"
 #include "training/trainer.h"

@@ -1,0 +1,236 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "absl/time/clock.h"
+#include "aggregation/aggregator.h"
+#include "aggregation/server_optimizer.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "client/local_data.h"
+#include "client/train_plan.h"
+#include "privacy/crypto/hash.h"
+#include "protos/plan_check.h"
+#include "tools/child_process.h"
+#include "tools/federation/plan_builder.h"
+#include "tools/model/base_files.h"
+#include "tools/progress.h"
+#include "tools/verbs.h"
+#include "training/engine_loader.h"
+
+namespace edgetune {
+namespace {
+
+std::string When(size_t version) {
+  return version == 0 ? "of the base model"
+                      : fmt::format("after round {}", version);
+}
+
+absl::Status InterruptedError() {
+  return Annotate(absl::CancelledError("interrupted: nothing was written"),
+                  ErrorKind::kFailed);
+}
+
+struct Options {
+  std::string run_file, data, heldout, out;
+  std::vector<std::string> sets;
+  int64_t threads = 0;
+};
+
+// One machine as a cohort of one: the same plan, segments, seeds, mean and
+// server step as a run with a single client (decisions 12).
+class LocalRun {
+ public:
+  LocalRun(const Options& options, const Output& output, PreparedRun run)
+      : options_(options), output_(output), run_(std::move(run)) {}
+
+  absl::Status Execute() {
+    EDGETUNE_RETURN_IF_ERROR(Open());
+    const uint32_t rounds = plan().rounds().count();
+    for (uint32_t round = 0; round < rounds; ++round) {
+      EDGETUNE_RETURN_IF_ERROR(Evaluate(round));
+      EDGETUNE_RETURN_IF_ERROR(Train(round));
+    }
+    EDGETUNE_RETURN_IF_ERROR(Evaluate(rounds));
+    return Write();
+  }
+
+ private:
+  const v1::TaskPlan& plan() const { return run_.built.plan; }
+  uint64_t TotalSteps() const {
+    return uint64_t{plan().rounds().count()} * plan().train().steps();
+  }
+
+  absl::Status Open() {
+    // Found out before, not after, hours of work.
+    std::error_code error;
+    if (std::filesystem::exists(options_.out, error)) {
+      return Annotate(
+          absl::AlreadyExistsError(options_.out + " exists already"),
+          ErrorKind::kUsage, "name a new directory with --out");
+    }
+    EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(options_.out));
+    adapter_ = run_.built.initial;
+    files_.train = options_.data;
+    files_.heldout = options_.heldout;
+    EDGETUNE_RETURN_IF_ERROR(CheckDataFiles(files_));
+    EDGETUNE_ASSIGN_OR_RETURN(data_,
+                              ReadLocalData(files_, plan(), *run_.model));
+    const v1::RoundsSpec& rounds = plan().rounds();
+    ServerOptimizerOptions step;
+    if (rounds.server_optimizer() == "adam") {
+      step.kind = ServerOptimizerOptions::Kind::kAdam;
+    }
+    step.lr = rounds.server_lr();
+    step.beta1 = rounds.server_beta1();
+    step.beta2 = rounds.server_beta2();
+    step.epsilon = rounds.server_epsilon();
+    EDGETUNE_ASSIGN_OR_RETURN(
+        optimizer_, MakeServerOptimizer(step, adapter_.values.size(), ""));
+    EDGETUNE_ASSIGN_OR_RETURN(Engine * engine, LoadTorchEngine());
+    EDGETUNE_ASSIGN_OR_RETURN(
+        trainer_, engine->MakeTrainer(
+                      run_.model, EngineOptionsOf(plan(), options_.threads)));
+    progress_ = std::make_unique<Progress>(output_, "train", TotalSteps(),
+                                           Progress::Unit::kCount);
+    output_.Note(fmt::format(
+        "{} examples of the schema {} ({} held out), {}, {} rounds of {} "
+        "steps{}",
+        data_.train->size(), data_.report.schema,
+        data_.heldout ? data_.heldout->size() : 0, trainer_->precision(),
+        rounds.count(), plan().train().steps(), RemarksOf(data_.report)));
+    CatchInterrupts();
+    start_ = absl::Now();
+    return absl::OkStatus();
+  }
+
+  absl::Status Evaluate(uint32_t version) {
+    if (data_.heldout == nullptr || plan().rounds().eval_examples() == 0) {
+      return absl::OkStatus();
+    }
+    const auto measured =
+        trainer_->Evaluate(adapter_, *data_.heldout,
+                           plan().rounds().eval_examples(), InterruptFlag());
+    if (absl::IsCancelled(measured.status())) return InterruptedError();
+    EDGETUNE_RETURN_IF_ERROR(measured.status());
+    perplexity_.push_back(std::exp(measured->nll_sum / measured->tokens));
+    output_.Note(fmt::format("held-out perplexity {}: {:.2f}", When(version),
+                             perplexity_.back()));
+    return absl::OkStatus();
+  }
+
+  absl::Status Train(uint32_t round) {
+    const TrainConfig config = TrainConfigOf(plan(), round, DataName(files_));
+    TrainerState state;
+    auto on_progress = [&](const TrainProgress& at) {
+      progress_->Update(
+          uint64_t{round} * plan().train().steps() + at.step,
+          fmt::format("round {} of {}, loss {:.3f}, {:.0f} tokens/s", round + 1,
+                      config.rounds, at.loss, at.tokens_a_second));
+    };
+    EDGETUNE_ASSIGN_OR_RETURN(
+        TrainResult result,
+        trainer_->Train(adapter_, *data_.train, config, state, InterruptFlag(),
+                        on_progress));
+    if (result.stopped) return InterruptedError();
+    loss_ = result.last_loss;
+    return Step(round, result.delta);
+  }
+
+  absl::Status Step(uint32_t round, const ParameterVector& delta) {
+    const v1::RoundsSpec& rounds = plan().rounds();
+    WeightedMeanOptions options;
+    options.coordinates = delta.size();
+    options.bound = rounds.clear_bound();
+    const bool equal = rounds.weights() == "equal";
+    options.weight_cap = equal ? 1 : rounds.weight_cap();
+    options.max_updates = CohortAsked(rounds);
+    EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<Aggregator> mean,
+                              MakeWeightedMean(options));
+    EDGETUNE_RETURN_IF_ERROR(mean->Accumulate(
+        delta, equal ? 1 : WeightOf(plan(), data_.train->size())));
+    EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, mean->Finish());
+    EDGETUNE_ASSIGN_OR_RETURN(const auto ranges, UpdateRanges(plan(), round));
+    return optimizer_->Step(result.mean, ranges, adapter_.values);
+  }
+
+  absl::Status Write() {
+    progress_.reset();
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start_);
+    const std::string sha256 =
+        ToHex(Sha256Bytes(SerializeParameters(adapter_.values)));
+    const Provenance provenance = {
+        {"made_by", "edgetune train " EDGETUNE_VERSION},
+        {"run", plan().name()},
+        {"rounds", fmt::format("{}", plan().rounds().count())},
+        {"base_sha256", BaseSha256(plan().model())},
+        {"adapter_sha256", sha256},
+        {"examples", fmt::format("{}", data_.train->size())}};
+    EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(
+        options_.out, adapter_, plan().model().name(), provenance));
+    std::string text = fmt::format("adapter {}\n", options_.out);
+    for (size_t i = 0; i < perplexity_.size(); ++i) {
+      text += fmt::format("held-out perplexity {}: {:.2f}\n", When(i),
+                          perplexity_[i]);
+    }
+    return output_.Finish(
+        {{"adapter", options_.out},
+         {"adapter_sha256", sha256},
+         {"perplexity", perplexity_},
+         {"train_loss", loss_},
+         {"examples", data_.train->size()},
+         {"truncated", data_.report.truncated},
+         {"label_less", data_.report.label_less},
+         {"specials_in_content", data_.report.specials_in_content},
+         {"precision", trainer_->precision()},
+         {"rounds", plan().rounds().count()},
+         {"seconds", seconds}},
+        text);
+  }
+
+  const Options& options_;
+  const Output& output_;
+  PreparedRun run_;
+  ClientFile::Data files_;
+  LocalData data_;
+  std::unique_ptr<ServerOptimizer> optimizer_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<Progress> progress_;
+  Adapter adapter_;
+  std::vector<double> perplexity_;
+  double loss_ = 0;
+  absl::Time start_;
+};
+
+absl::Status Train(const Options& options, const Output& output) {
+  EDGETUNE_ASSIGN_OR_RETURN(PreparedRun run,
+                            PrepareRun(options.run_file, options.sets, ""));
+  return LocalRun(options, output, std::move(run)).Execute();
+}
+
+}  // namespace
+
+void AddTrainVerb(CLI::App& app, Invocation& invocation) {
+  const Output& output = invocation.output;
+  auto options = std::make_shared<Options>();
+  CLI::App* verb =
+      AddVerb(app, invocation, "train",
+              "Execute a run file on this machine alone, as a cohort of one",
+              [options, &output] { return Train(*options, output); });
+  verb->add_option("run_file", options->run_file, "Run file (TOML)")
+      ->required();
+  verb->add_option("--data", options->data, "Training examples (JSONL)")
+      ->required();
+  verb->add_option("--heldout", options->heldout,
+                   "Held-out examples (default: a share of the others)");
+  verb->add_option("--out", options->out, "Directory for the PEFT adapter")
+      ->required();
+  verb->add_option("--set", options->sets, "Override a key: train.lr=1e-4");
+  verb->add_option("--threads", options->threads, "0: all cores")
+      ->check(CLI::NonNegativeNumber);
+}
+
+}  // namespace edgetune
