@@ -20,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import termios
+import tty
+import unicodedata
 import unittest
 
 OPTIONS = None
@@ -41,6 +43,19 @@ class Screen:
                 raise AssertionError(f"{words!r} did not come, but {self.new!r}")
             self.new += os.read(self.driver, 4096).decode(errors="replace")
         self.new = self.new.partition(words)[2] if words else self.new
+
+
+def shown_on_a_terminal(text):
+    """What base/terminal_text.h makes of it, by Unicode's own categories: Cc are
+    the control characters, and these classes of Cf turn the order of writing."""
+    turning = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
+    def shown(char):
+        if char in "\n\t" or (unicodedata.category(char) != "Cc" and
+                              unicodedata.bidirectional(char) not in turning):
+            return char
+        return f"\\x{ord(char):02x}" if char < "\x80" else f"\\u{ord(char):04x}"
+    return "".join(map(shown, text))
 
 
 class CommandLineTest(unittest.TestCase):
@@ -582,6 +597,75 @@ class CommandLineTest(unittest.TestCase):
             os.write(driver, b"\x04")
             self.assertEqual(chat.wait(timeout=60), 0)
         os.close(driver)
+
+    # --- text of others on a terminal
+
+    HOSTILE = "\x1b]0;owned\x07\r\x9b2J\u202eemag"
+
+    def assert_shown(self, text):
+        """HOSTILE stands there for the eyes."""
+        self.assertIn(r"\x1b]0;owned\x07\x0d\u009b2J\u202eemag", text)
+        self.assertEqual(text, shown_on_a_terminal(text))
+
+    def generate_on_a_terminal(self, *arguments):
+        """The bytes that reach a terminal's screen as stdout."""
+        driver, terminal = pty.openpty()
+        tty.setraw(terminal)  # the terminal itself changes nothing
+        with subprocess.Popen([OPTIONS.edgetune, "generate", "--model", str(self.model),
+                               *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=terminal,
+                              stderr=subprocess.DEVNULL) as program:
+            os.close(terminal)
+            screen = b""
+            try:
+                while block := os.read(driver, 4096):
+                    screen += block
+            except OSError:  # EIO: the program has closed it
+                pass
+            self.assertEqual(program.wait(timeout=60), 0)
+        os.close(driver)
+        return screen
+
+    def test_AnAnswerIsSafeOnATerminalAndExactInAPipe(self):
+        arguments = ("--prompt", "x", "--temperature", 1, "--max-tokens", 60, "--seed", 3)
+        exact = json.loads(self.generate(*arguments, "--format", "json").stdout)["data"]["text"]
+        self.assertNotEqual(exact, shown_on_a_terminal(exact), "the seed gives nothing to escape")
+        piped = subprocess.run([OPTIONS.edgetune, "generate", "--model", self.model,
+                                *map(str, arguments)], capture_output=True, check=True).stdout
+        self.assertEqual(piped.decode(), exact + "\n")
+        screen = self.generate_on_a_terminal(*arguments)
+        self.assertEqual(screen.decode(), shown_on_a_terminal(exact) + "\n")
+
+    def test_AChatIsSafeOnATerminalAndExactInAPipe(self):
+        arguments = ["--chat", "--temperature", 1, "--max-tokens", 60, "--seed", 3]
+        saved = self.folder / "chat.jsonl"
+        piped = subprocess.run([OPTIONS.edgetune, "generate", "--model", self.model,
+                                *map(str, arguments)], capture_output=True, check=True,
+                               input=f"x\n/save {saved}\n".encode()).stdout
+        exact = json.loads(saved.read_text())["messages"][1]["content"]
+        self.assertNotEqual(exact, shown_on_a_terminal(exact), "the seed gives nothing to escape")
+        self.assertEqual(piped.decode(), exact + "\n")
+
+    def test_ExamplesAreShownSafely(self):
+        data = self.write("data.jsonl", json.dumps({"text": "a" + self.HOSTILE}) + "\n")
+        arguments = ("data", "inspect", data, "--show", 1)
+        self.assert_shown(self.edgetune(*arguments).stdout)
+        self.assertIn(self.HOSTILE, self.json_of(*arguments)["first"][0])
+
+    def test_NamesInAModelAreShownSafelyAndStayOnTheirLine(self):
+        name = (self.HOSTILE + "\nSHA-256  0").encode()
+        content = self.model.read_bytes()
+        old = len(b"tiny").to_bytes(8, "little") + b"tiny"
+        self.assertEqual(content.count(old), 1)
+        # 32 bytes more leave the tensors aligned.
+        name += b"." * (len(b"tiny") + 32 - len(name))
+        self.model.write_bytes(content.replace(old, len(name).to_bytes(8, "little") + name))
+        shown = self.edgetune("model", "inspect", self.model).stdout
+        self.assert_shown(shown)
+        self.assertEqual(sum(line.startswith("SHA-256") for line in shown.splitlines()), 1)
+        self.assertEqual(self.json_of("model", "inspect", self.model)["name"], name.decode())
+
+    def test_ErrorsAreShownSafely(self):
+        self.assert_shown(self.edgetune("model", "inspect", "no" + self.HOSTILE).stderr)
 
     # --- run files
 
