@@ -119,6 +119,13 @@ void PaintStderr(std::string_view sequences) {
   (void)!std::fwrite(sequences.data(), 1, sequences.size(), stderr);
 }
 
+absl::Status CheckAbsent(const std::string& path, const std::string& hint) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return absl::OkStatus();
+  return Annotate(absl::AlreadyExistsError(path + " exists already"),
+                  ErrorKind::kUsage, hint);
+}
+
 absl::Status CheckWritableParent(const std::string& path) {
   std::filesystem::path target = std::filesystem::path(path).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
@@ -130,6 +137,11 @@ absl::Status CheckWritableParent(const std::string& path) {
   if (access(parent.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
   return Annotate(ErrnoStatus(errno, "cannot write in", parent),
                   ErrorKind::kUsage, kHint);
+}
+
+absl::Status CheckNew(const std::string& path) {
+  EDGETUNE_RETURN_IF_ERROR(CheckAbsent(path));
+  return CheckWritableParent(path);
 }
 
 bool IsTerminal(int fd) { return isatty(fd) == 1; }

@@ -45,9 +45,15 @@ absl::Status WriteAnswer(std::string_view text);
 void WriteStderr(std::string_view text);
 // To stderr as it is: for control sequences of our own.
 void PaintStderr(std::string_view sequences);
-// Makes the parent of `path` and sees that it can be written in, so that an
-// unusable --out is found before the work, not after. kUsage.
+// An unusable --out is found before the work, not after; all kUsage. Nothing
+// may be at `path` yet (AlreadyExists);
+absl::Status CheckAbsent(const std::string& path, const std::string& hint =
+                                                      "name something new with "
+                                                      "--out");
+// its parent is made, and can be written in;
 absl::Status CheckWritableParent(const std::string& path);
+// both.
+absl::Status CheckNew(const std::string& path);
 
 // Whether this stream (1, 2) is a terminal; its width (80 when unknown).
 bool IsTerminal(int fd);

@@ -472,6 +472,21 @@ class CommandLineTest(unittest.TestCase):
         self.assert_fails(self.edgetune("adapter", "inspect", self.model, "--model", self.model),
                           4, "tiny.gguf")
 
+    def test_WhatIsThereIsNeverOverwritten(self):
+        there = self.write("there", "mine")
+        base = ("--model", self.model)
+        for verb in (("adapter", "export", "nowhere", *base, "--to", "gguf"),
+                     ("adapter", "export", "nowhere", *base, "--to", "peft"),
+                     ("adapter", "import", "nowhere", *base),
+                     ("model", "export", self.model, "--to", "hf"),
+                     ("train", self.run_file(), "--data", "nowhere.jsonl"),
+                     ("run", "download", "0badcafe", "--kit", "nowhere"),
+                     ("data", "split", self.write("data.jsonl", CHAT * 4))):
+            with self.subTest(verb=verb):
+                self.assert_fails(self.edgetune(*verb, "--out", there), 4,
+                                  "there exists already", "name something new with --out")
+        self.assertEqual(there.read_text(), "mine")
+
     # --- questions
 
     def evaluate_questions(self, text, *arguments):

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -139,10 +138,7 @@ class Chat {
   absl::Status Save(const std::string& path) {
     if (path.empty()) return Unusable("/save wants a file");
     if (conversation_.turns() == 0) return Unusable("nothing was said yet");
-    std::error_code error;
-    if (std::filesystem::exists(path, error)) {
-      return Unusable(path + " exists already");
-    }
+    EDGETUNE_RETURN_IF_ERROR(CheckAbsent(path, "name another file"));
     EDGETUNE_RETURN_IF_ERROR(
         WriteFileAtomically(path, conversation_.ToJson() + "\n"));
     output_.Note("wrote " + path);
