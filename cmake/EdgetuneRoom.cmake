@@ -18,6 +18,14 @@ function(edgetune_room NAME)
   endif()
 endfunction()
 
+# edgetune_opens_engine(TARGET): this program opens the engine's library on
+# demand. They are built together, and never linked. Nothing without LibTorch.
+function(edgetune_opens_engine TARGET)
+  if(EDGETUNE_TORCH)
+    add_dependencies(${TARGET} edgetune_torch)
+  endif()
+endfunction()
+
 # edgetune_test(NAME SOURCES a_test.cc ... DEPS ... [LABELS unit] [WHOLE])
 # One program a room of tests; every case becomes a CTest test NAME.Suite.Case.
 # WHOLE registers the program as one CTest test (for slow process starts).
