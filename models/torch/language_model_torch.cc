@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "models/torch/exception_guard.h"
+#include "models/torch/kept_prefix.h"
 #include "models/torch/llama.h"
 #include "models/torch/lora.h"
 #include "models/torch/sampling.h"
@@ -17,8 +18,8 @@
 namespace edgetune {
 namespace {
 
-// Tokens a forward pass: bounds the memory of long prompts.
-constexpr size_t kChunk = 256;
+// Tokens a forward pass where all are scored: bounds the memory of long texts.
+constexpr size_t kScoredChunk = 256;
 
 class TorchLanguageModel final : public LanguageModel {
  public:
@@ -28,6 +29,8 @@ class TorchLanguageModel final : public LanguageModel {
 
   absl::Status SetAdapter(const Adapter* adapter) override {
     return CatchExceptions([&]() -> absl::Status {
+      kept_.Drop();
+      cache_ = {};
       if (adapter == nullptr) {
         lora_.reset();
         return absl::OkStatus();
@@ -44,10 +47,11 @@ class TorchLanguageModel final : public LanguageModel {
     return CatchExceptions([&]() -> absl::StatusOr<std::vector<float>> {
       EDGETUNE_RETURN_IF_ERROR(Check(ids));
       at::set_num_threads(threads_);
-      KeyValueCache cache = Cache(ids.size());
+      KeyValueCache cache;
+      llama_->Reserve(static_cast<int64_t>(ids.size()), cache);
       std::vector<float> scores;
-      for (size_t begin = 0; begin + 1 < ids.size(); begin += kChunk) {
-        const size_t n = std::min(kChunk, ids.size() - 1 - begin);
+      for (size_t begin = 0; begin + 1 < ids.size(); begin += kScoredChunk) {
+        const size_t n = std::min(kScoredChunk, ids.size() - 1 - begin);
         const at::Tensor hidden =
             llama_->HiddenNext(ids.subspan(begin, n), Lora(), cache);
         const auto next = ids.subspan(begin + 1, n);
@@ -67,8 +71,7 @@ class TorchLanguageModel final : public LanguageModel {
     return CatchExceptions([&]() -> absl::StatusOr<std::vector<float>> {
       EDGETUNE_RETURN_IF_ERROR(Check(ids));
       at::set_num_threads(threads_);
-      KeyValueCache cache = Cache(ids.size());
-      return LogitsAfter(ids, cache);
+      return LogitsAfterPrompt(ids, ids.size());
     });
   }
 
@@ -85,10 +88,6 @@ class TorchLanguageModel final : public LanguageModel {
 
  private:
   const LoraFactors* Lora() const { return lora_ ? &*lora_ : nullptr; }
-
-  KeyValueCache Cache(size_t capacity) const {
-    return llama_->MakeCache(static_cast<int64_t>(capacity));
-  }
 
   absl::Status Check(std::span<const int32_t> ids) const {
     const ModelConfig& c = file_->config();
@@ -108,13 +107,24 @@ class TorchLanguageModel final : public LanguageModel {
     return absl::OkStatus();
   }
 
+  // The logits [V] after a text, of which only what the cache does not hold yet
+  // is fed; the cache then takes `capacity` positions.
+  std::vector<float> LogitsAfterPrompt(std::span<const int32_t> ids,
+                                       size_t capacity) {
+    const size_t reused = kept_.Reuse(ids);
+    cache_.length = static_cast<int64_t>(reused);
+    llama_->Reserve(static_cast<int64_t>(capacity), cache_);
+    std::vector<float> logits = LogitsAfter(ids.subspan(reused));
+    kept_.Keep(ids);
+    return logits;
+  }
+
   // Feeds `ids` and returns the logits [V] after the last.
-  std::vector<float> LogitsAfter(std::span<const int32_t> ids,
-                                 KeyValueCache& cache) const {
+  std::vector<float> LogitsAfter(std::span<const int32_t> ids) {
     at::Tensor hidden;  // [n,D]
-    for (size_t begin = 0; begin < ids.size(); begin += kChunk) {
-      const size_t n = std::min(kChunk, ids.size() - begin);
-      hidden = llama_->HiddenNext(ids.subspan(begin, n), Lora(), cache);
+    for (size_t begin = 0; begin < ids.size(); begin += kPromptChunk) {
+      const size_t n = std::min(kPromptChunk, ids.size() - begin);
+      hidden = llama_->HiddenNext(ids.subspan(begin, n), Lora(), cache_);
     }
     const at::Tensor logits =
         llama_->Logits(hidden.narrow(0, hidden.size(0) - 1, 1));  // [1,V]
@@ -122,17 +132,17 @@ class TorchLanguageModel final : public LanguageModel {
     return {data, data + logits.numel()};
   }
 
-  std::vector<int32_t> Continue(
-      std::span<const int32_t> prompt, const GenerateOptions& options,
-      const std::function<bool(int32_t)>& on_token) const {
+  std::vector<int32_t> Continue(std::span<const int32_t> prompt,
+                                const GenerateOptions& options,
+                                const std::function<bool(int32_t)>& on_token) {
     const int64_t room =
         file_->config().context - static_cast<int64_t>(prompt.size());
     const auto limit = static_cast<size_t>(std::min(options.max_tokens, room));
     std::vector<int32_t> out;
     if (limit == 0) return out;
-    KeyValueCache cache = Cache(prompt.size() + limit);
     Random random(options.seed);
-    std::vector<float> logits = LogitsAfter(prompt, cache);
+    std::vector<float> logits =
+        LogitsAfterPrompt(prompt, prompt.size() + limit);
     std::vector<int32_t> seen(prompt.begin(), prompt.end());
     while (true) {
       PenaliseRepeats(seen, options.repeat_penalty, logits);
@@ -143,7 +153,7 @@ class TorchLanguageModel final : public LanguageModel {
       seen.push_back(token);
       if (on_token && !on_token(token)) break;
       if (out.size() == limit) break;
-      logits = LogitsAfter({&out.back(), 1}, cache);
+      logits = LogitsAfter({&out.back(), 1});
     }
     return out;
   }
@@ -152,6 +162,8 @@ class TorchLanguageModel final : public LanguageModel {
   const std::unique_ptr<const Llama> llama_;
   const int threads_;
   std::optional<LoraFactors> lora_;
+  KeyValueCache cache_;  // of the last prompt, and what was generated after it
+  KeptPrefix kept_;      // positions of cache_ that hold for the next
 };
 
 }  // namespace

@@ -18,7 +18,8 @@
 
 namespace edgetune {
 
-// Keys and values of one sequence so far. Made by Llama::MakeCache.
+// Keys and values of one sequence so far. Begins empty; Llama::Reserve makes
+// room.
 struct KeyValueCache {
   int64_t length = 0;                    // positions filled
   std::vector<at::Tensor> keys, values;  // one a layer, [K,capacity,d] float32
@@ -48,7 +49,9 @@ class Llama {
                     const LoraFactors* lora) const;
 
   // The same for the next tokens of one sequence, without gradient: [S,D].
-  KeyValueCache MakeCache(int64_t capacity) const;
+  // Reserve first: the cache then takes `capacity` positions or more, and keeps
+  // those that are filled.
+  void Reserve(int64_t capacity, KeyValueCache& cache) const;
   at::Tensor HiddenNext(std::span<const int32_t> ids, const LoraFactors* lora,
                         KeyValueCache& cache) const;
 

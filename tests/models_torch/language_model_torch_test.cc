@@ -35,10 +35,17 @@ class TorchLanguageModelTest : public ::testing::TestWithParam<const char*> {
     auto given = ReadVectorCase(kData + GetParam(), file_->config());
     ASSERT_TRUE(given.ok()) << given.status();
     given_ = std::move(*given);
+    model_ = Fresh();
+    ASSERT_NE(model_, nullptr);
+  }
+
+  // A model that was asked nothing yet, with the adapter.
+  std::unique_ptr<LanguageModel> Fresh() {
     auto model = MakeTorchLanguageModel(file_, {/*bf16=*/false, 1});
-    ASSERT_TRUE(model.ok()) << model.status();
-    model_ = std::move(*model);
-    ASSERT_TRUE(model_->SetAdapter(&given_.adapter).ok());
+    EXPECT_TRUE(model.ok()) << model.status();
+    if (!model.ok()) return nullptr;
+    EXPECT_TRUE((*model)->SetAdapter(&given_.adapter).ok());
+    return std::move(*model);
   }
 
   const std::vector<int32_t>& Prompt() { return given_.examples.Get(0).tokens; }
@@ -138,6 +145,75 @@ TEST_P(TorchLanguageModelTest, SamplingIsAFunctionOfTheSeed) {
   ASSERT_TRUE(first.ok() && again.ok() && other.ok());
   EXPECT_EQ(*first, *again);
   EXPECT_NE(*first, *other);
+}
+
+// Prompts of a chat, and what breaks one: longer and longer, again, shorter,
+// one token changed, all of it another.
+std::vector<std::vector<int32_t>> PromptsOfAChat() {
+  std::vector<int32_t> text(230);
+  for (size_t i = 0; i < text.size(); ++i) {
+    text[i] = static_cast<int32_t>(3 + i * i % 97);
+  }
+  const auto first = [](std::vector<int32_t> ids, size_t n) {
+    ids.resize(n);
+    return ids;
+  };
+  std::vector<int32_t> edited = text, other = text;
+  edited[100] = 200;
+  other[0] = 200;
+  return {first(text, 70),
+          first(text, 128),
+          first(text, 200),
+          text,
+          text,
+          first(text, 66),
+          first(text, 5),
+          text,
+          edited,
+          text,
+          other,
+          first(text, 128)};
+}
+
+// Bit for bit: what was asked before must not be seen in an answer.
+TEST_P(TorchLanguageModelTest, WhatIsUsedAgainChangesNoResult) {
+  GenerateOptions options;
+  options.temperature = 1.5;
+  options.max_tokens = 12;
+  for (const std::vector<int32_t>& prompt : PromptsOfAChat()) {
+    const auto fresh = Fresh();
+    EXPECT_EQ(*model_->Generate(prompt, options, {}),
+              *fresh->Generate(prompt, options, {}));
+    EXPECT_EQ(*model_->NextLogits(prompt), *Fresh()->NextLogits(prompt));
+  }
+}
+
+TEST_P(TorchLanguageModelTest, NothingOfAnotherAdapterIsUsedAgain) {
+  const std::vector<int32_t> prompt = PromptsOfAChat()[2];
+  const auto tuned = model_->NextLogits(prompt);
+  ASSERT_TRUE(model_->SetAdapter(nullptr).ok());
+  const auto base = model_->NextLogits(prompt);
+  ASSERT_TRUE(model_->SetAdapter(&given_.adapter).ok());
+  const auto again = model_->NextLogits(prompt);
+  EXPECT_EQ(*tuned, *again);
+  const auto fresh = Fresh();
+  EXPECT_EQ(*tuned, *fresh->NextLogits(prompt));
+  ASSERT_TRUE(fresh->SetAdapter(nullptr).ok());
+  EXPECT_EQ(*base, *fresh->NextLogits(prompt));
+}
+
+TEST_P(TorchLanguageModelTest, AnAnswerThatWasStoppedIsNotKept) {
+  const std::vector<int32_t> prompt = PromptsOfAChat()[1];
+  GenerateOptions options;
+  options.temperature = 1.5;
+  options.max_tokens = 100;
+  int seen = 0;
+  const auto cut =
+      model_->Generate(prompt, options, [&](int32_t) { return ++seen < 70; });
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  std::vector<int32_t> next = prompt;
+  next.insert(next.end(), cut->begin(), cut->end());
+  EXPECT_EQ(*model_->NextLogits(next), *Fresh()->NextLogits(next));
 }
 
 TEST_P(TorchLanguageModelTest, GenerationEndsWithTheContext) {
