@@ -15,14 +15,7 @@ into a llama.cpp GGUF and back into a PEFT directory. Then, for the same texts:
 Exit code 1 and a line for each comparison that does not hold.
 """
 
-import argparse
-import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
-import tempfile
 import warnings
 
 import gguf
@@ -32,6 +25,7 @@ import safetensors.numpy
 import torch
 
 import hf_llama
+import oracle
 from gguf_f32 import write_f32
 
 TEXTS = [
@@ -47,48 +41,19 @@ ALPHA = 32
 QK_TARGETS, QK_ALPHA = ["q_proj", "k_proj"], 192
 
 
-class Oracle:
-    def __init__(self, options, folder):
-        self.options = options
-        self.folder = pathlib.Path(folder)
-        self.failures = []
+class AdapterOracle(oracle.Oracle):
+    @staticmethod
+    def add_options(parser):
+        parser.add_argument("--targets", nargs="+", default=hf_llama.TARGETS)
 
-    def edgetune(self, *arguments):
-        return subprocess.run([self.options.edgetune, *map(str, arguments)], check=True,
-                              capture_output=True, text=True).stdout
+    # --- log p(token | before), one array a text
 
-    def expect(self, holds, what):
-        print(("ok      " if holds else "FAILED  ") + what)
-        if not holds:
-            self.failures.append(what)
-
-    # --- three sources of log p(token | before), one array a text
-
-    def ours(self, adapter):
-        """From eval --per-token: every token of a {"text"} line is labelled."""
-        data = self.folder / "texts.jsonl"
-        data.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-        out = self.folder / "per-token.jsonl"
-        extra = ["--adapter", adapter] if adapter else []
-        self.edgetune("eval", "--model", self.options.model, "--precision", "fp32", *extra,
-                      "--data", data, "--per-token", out, "--format", "json")
-        examples = {}
-        for line in out.read_text().splitlines():
-            row = json.loads(line)
-            examples.setdefault(row["example"], []).append(row)
-        self.ids = [[row["id"] for row in rows] for rows in examples.values()]
-        return [np.array([row["logprob"] for row in rows[1:]]) for rows in examples.values()]
+    def with_adapter(self, adapter):
+        self.ids, values = self.ours(TEXTS, adapter)
+        return values
 
     def from_peft(self, model):
         return [hf_llama.log_probs(model, ids).numpy() for ids in self.ids]
-
-    def from_llama_cpp(self, model, adapter):
-        """Probabilities of each token after its prefix, from its second on."""
-        script = pathlib.Path(__file__).with_name("llama_cpp_probabilities.mjs")
-        result = subprocess.run([self.options.node, str(script), str(model), "--lora", str(adapter)],
-                                input=json.dumps(self.ids), check=True, text=True,
-                                stdout=subprocess.PIPE)
-        return [np.array(row) for row in json.loads(result.stdout)]
 
     # --- adapters
 
@@ -129,18 +94,21 @@ class Oracle:
 
     # --- the comparisons
 
-    def run(self, targets):
+    def run(self):
+        torch.manual_seed(1)
+        # PEFT lists every tensor of the deliberately wrong export.
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")
         base = hf_llama.load_model(str(self.options.model))
         self.heads = base.config.num_attention_heads
         self.kv_heads = base.config.num_key_value_heads
-        plain = self.ours(None)
-        made = self.make_adapter(base, targets, ALPHA)
+        plain = self.with_adapter(None)
+        made = self.make_adapter(base, self.options.targets, ALPHA)
         exported = {form: self.export(made, form) for form in ("gguf", "peft")}
-        tuned = self.ours(made)
+        tuned = self.with_adapter(made)
         self.compare_peft(base, plain, tuned, exported["peft"])
         self.compare_llama_cpp(plain, tuned, exported["gguf"])
         self.compare_quantised(base)
-        self.expect(all(np.array_equal(a, b) for a, b in zip(tuned, self.ours(exported["gguf"]))),
+        self.expect(all(np.array_equal(a, b) for a, b in zip(tuned, self.with_adapter(exported["gguf"]))),
                     "our GGUF export read by us gives the same numbers, bit for bit")
 
     def peft_with(self, base, directory):
@@ -170,9 +138,9 @@ class Oracle:
         self.expect(change > 0.1, f"llama.cpp: the adapter changes probabilities (by {change:.3f})")
         f32 = self.folder / "f32.gguf"
         write_f32(self.options.model, f32)
-        error = distance(ours, self.from_llama_cpp(f32, exported))
+        error = distance(ours, self.in_llama_cpp(f32, self.ids, exported))
         self.expect(error < 1e-3, f"llama.cpp: with adapter equal to ours, F32 base ({error:.1e})")
-        wrong = distance(ours, self.from_llama_cpp(f32, self.without_permutation(exported)))
+        wrong = distance(ours, self.in_llama_cpp(f32, self.ids, self.without_permutation(exported)))
         self.expect(wrong > 1e-2, f"llama.cpp: seeded fault, un-permuted rows, is seen ({wrong:.3f})")
 
     def compare_quantised(self, base):
@@ -180,11 +148,11 @@ class Oracle:
             return
         made = self.make_adapter(base, QK_TARGETS, QK_ALPHA)
         exported = self.export(made, "gguf")
-        ours = [np.exp(x) for x in self.ours(made)][:1]
-        error = distance(ours, self.from_llama_cpp(self.options.model, exported)[:1])
+        ours = [np.exp(x) for x in self.with_adapter(made)][:1]
+        model, ids = self.options.model, self.ids[:1]
+        error = distance(ours, self.in_llama_cpp(model, ids, exported))
         self.expect(error < 0.03, f"llama.cpp: with adapter equal to ours, quantised base ({error:.4f})")
-        wrong = distance(ours, self.from_llama_cpp(self.options.model,
-                                                   self.without_permutation(exported))[:1])
+        wrong = distance(ours, self.in_llama_cpp(model, ids, self.without_permutation(exported)))
         self.expect(wrong > 0.03, f"llama.cpp: seeded fault, un-permuted rows, is seen there too ({wrong:.3f})")
 
 
@@ -192,23 +160,5 @@ def distance(left, right):
     return max(float(np.max(np.abs(a - b))) for a, b in zip(left, right))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edgetune", required=True, help="the program")
-    parser.add_argument("--model", type=pathlib.Path, required=True, help="base GGUF")
-    parser.add_argument("--node", default=os.environ.get("EDGETUNE_ORACLE_NODE"),
-                        help="node >= 20; without it llama.cpp is left out")
-    parser.add_argument("--targets", nargs="+", default=hf_llama.TARGETS)
-    options = parser.parse_args()
-    torch.manual_seed(1)
-    # PEFT lists every tensor of the deliberately wrong export.
-    warnings.filterwarnings("ignore", message="Found missing adapter keys")
-    with tempfile.TemporaryDirectory() as folder:
-        oracle = Oracle(options, folder)
-        oracle.run(options.targets)
-    sys.exit(1 if oracle.failures else 0)
-
-
 if __name__ == "__main__":
-    main()
+    oracle.main(AdapterOracle, __doc__)

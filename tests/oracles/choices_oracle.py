@@ -9,18 +9,14 @@ sums, and a tokenizer without its Digits stage. Exit code 1 and a line for what
 does not hold.
 """
 
-import argparse
 import json
-import pathlib
-import subprocess
-import sys
-import tempfile
 
 import gguf
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 import hf_llama
+import oracle
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 QUESTIONS = [
@@ -106,14 +102,7 @@ def distance(left, right):
                for a, b in zip(x, y, strict=True))
 
 
-class Comparison:
-    def __init__(self):
-        self.failed = False
-
-    def expect(self, holds, what):
-        print(("ok      " if holds else "FAILED  ") + what)
-        self.failed |= not holds
-
+class ChoicesOracle(oracle.Oracle):
     def scores(self, name, ours, theirs):
         error = distance(ours, theirs)
         self.expect(error < 1e-3, f"{name}: sums equal transformers' ({error:.1e} < 1e-3)")
@@ -124,52 +113,48 @@ class Comparison:
             self.expect(accuracy[norm]["right"] == wanted,
                         f"{name}: {wanted} right, {norm}")
 
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--edgetune", required=True)
-    args = parser.parse_args()
-    comparison = Comparison()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        data = folder / "questions.jsonl"
+    def evaluate(self):
+        """The report of `eval`, and its line for each question."""
+        data, out = self.folder / "questions.jsonl", self.folder / "scores.jsonl"
         data.write_text("".join(json.dumps(q) + "\n" for q in QUESTIONS))
-        reference = Reference(args.model)
-        model = hf_llama.load_model(args.model)
+        report = self.edgetune("eval", "--model", self.options.model, "--adapter",
+                               self.folder / "adapter", "--precision", "fp32", "--data", data,
+                               "--per-question", out, "--format", "json", "--quiet")
+        return json.loads(report)["data"], [json.loads(line) for line in out.read_text().splitlines()]
+
+    def run(self):
+        path = self.options.model
+        reference = Reference(path)
+        model = hf_llama.load_model(path)
         base = [sums(reference, model, q) for q in QUESTIONS]
-        wrong = {name: [sums(Reference(args.model, **fault), model, q)[0] for q in QUESTIONS]
+        wrong = {name: [sums(Reference(path, **fault), model, q)[0] for q in QUESTIONS]
                  for name, fault in (("the end of the turn counted", {"end_of_turn": True}),
                                      ("no Digits stage", {"digits": False}))}
         model = hf_llama.add_adapter(model, 8, 32, hf_llama.TARGETS)
         hf_llama.set_flat(model, hf_llama.random_adapter(model, 8, seed=5))
-        model.save_pretrained(folder / "adapter")
+        model.save_pretrained(self.folder / "adapter")
         tuned = [sums(reference, model, q)[0] for q in QUESTIONS]
-        out = folder / "scores.jsonl"
-        result = subprocess.run(
-            [args.edgetune, "eval", "--model", args.model, "--adapter", folder / "adapter",
-             "--precision", "fp32", "--data", data, "--per-question", out, "--format", "json",
-             "--quiet"], check=True, capture_output=True, text=True)
-        report = json.loads(result.stdout)["data"]
-        ours = [json.loads(line) for line in out.read_text().splitlines()]
-    base_sums = [values for values, _ in base]
-    comparison.scores("base", [o["base_logprobs"] for o in ours], base_sums)
-    comparison.scores("tuned", [o["logprobs"] for o in ours], tuned)
-    comparison.expect([o["tokens"] for o in ours] == [counts for _, counts in base],
-                      "tokens of every choice are counted alike")
-    divisors = {
-        "sum": [[1] * len(q["choices"]) for q in QUESTIONS],
-        "per_token": [counts for _, counts in base],
-        "per_byte": [[len(c.encode()) for c in q["choices"]] for q in QUESTIONS]}
-    comparison.counts("base", report["base_accuracy"], base_sums, divisors)
-    comparison.counts("tuned", report["accuracy"], tuned, divisors)
-    for name, values in wrong.items():
-        error = distance([o["base_logprobs"] for o in ours], values)
-        comparison.expect(error > 1e-2, f"seeded fault, {name}, is seen ({error:.2f})")
-    change = distance(base_sums, tuned)
-    comparison.expect(change > 0.1, f"the adapter changes the sums (by {change:.2f})")
-    sys.exit(1 if comparison.failed else 0)
+        self.compare(base, tuned, wrong)
+
+    def compare(self, base, tuned, wrong):
+        report, ours = self.evaluate()
+        base_sums, token_counts = [list(part) for part in zip(*base)]
+        self.scores("base", [o["base_logprobs"] for o in ours], base_sums)
+        self.scores("tuned", [o["logprobs"] for o in ours], tuned)
+        self.expect([o["tokens"] for o in ours] == token_counts,
+                    "tokens of every choice are counted alike")
+        divisors = {
+            "sum": [[1] * len(q["choices"]) for q in QUESTIONS],
+            "per_token": token_counts,
+            "per_byte": [[len(c.encode()) for c in q["choices"]] for q in QUESTIONS]}
+        self.counts("base", report["base_accuracy"], base_sums, divisors)
+        self.counts("tuned", report["accuracy"], tuned, divisors)
+        for name, values in wrong.items():
+            error = distance([o["base_logprobs"] for o in ours], values)
+            self.expect(error > 1e-2, f"seeded fault, {name}, is seen ({error:.2f})")
+        change = distance(base_sums, tuned)
+        self.expect(change > 0.1, f"the adapter changes the sums (by {change:.2f})")
 
 
 if __name__ == "__main__":
-    main()
+    oracle.main(ChoicesOracle, __doc__)

@@ -20,14 +20,9 @@ GGUF -> directory -> transformers gives the published figures.
 Exit code 1 and a line for each comparison that does not hold.
 """
 
-import argparse
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
-import tempfile
 
 import gguf
 import numpy as np
@@ -36,7 +31,9 @@ import tokenizers
 import torch
 import transformers
 
+import oracle
 import smollm2_oracle
+from hf_llama import unpermute
 
 TEXTS = [
     "The capital of France is Paris, and 1234 dogs live there.",
@@ -128,11 +125,6 @@ def permute(rows, heads):
     return rows.reshape(heads, 2, half, -1).swapaxes(1, 2).reshape(rows.shape)
 
 
-def unpermute(rows, heads):
-    half = rows.shape[0] // heads // 2
-    return rows.reshape(heads, half, 2, -1).swapaxes(1, 2).reshape(rows.shape)
-
-
 GGUF_PARTS = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
@@ -153,9 +145,9 @@ def gguf_name(name):
 class Case:
     """One tiny model of transformers and everything made of it."""
 
-    def __init__(self, oracle, kind):
-        self.oracle, self.kind = oracle, kind
-        self.folder = oracle.folder / kind
+    def __init__(self, comparisons, kind):
+        self.oracle, self.kind = comparisons, kind
+        self.folder = comparisons.folder / kind
         self.tokenizer = make_tokenizer(kind)
         self.model = make_model(kind, len(self.tokenizer))
         self.hf = self.save("hf", self.model)
@@ -185,20 +177,14 @@ class Case:
         got = json.loads(out.read_text())
         return [{key: np.array(got[key][i]) for key in got} for i in range(len(self.ids))]
 
-    def from_llama_cpp(self, model):
-        script = pathlib.Path(__file__).with_name("llama_cpp_probabilities.mjs")
-        result = subprocess.run([self.oracle.options.node, str(script), str(model)],
-                                input=json.dumps(self.ids), check=True, text=True,
-                                stdout=subprocess.PIPE)
-        return [np.array(row) for row in json.loads(result.stdout)]
-
     def distance(self, ours):
         return max(float(np.abs(a[key] - b[key]).max())
                    for a, b in zip(ours, self.truth, strict=True) for key in a)
 
     def llama_cpp_distance(self, model):
         return max(float(np.abs(got - np.exp(truth["log_probs"])).max())
-                   for got, truth in zip(self.from_llama_cpp(model), self.truth, strict=True))
+                   for got, truth in zip(self.oracle.in_llama_cpp(model, self.ids), self.truth,
+                                      strict=True))
 
     def export(self, model, form, name, *options):
         return self.oracle.export(model, form, self.folder / name, *options)
@@ -327,26 +313,22 @@ class Case:
             self.expect(error > 1e-3, f"fault seen in llama.cpp: {what} ({error:.1e})")
 
 
-class Oracle:
-    def __init__(self, options, folder):
-        self.options = options
-        self.folder = pathlib.Path(folder)
-        self.failures = []
+class ModelOracle(oracle.Oracle):
+    PROGRAMS = ("edgetune", "dump")
 
-    def expect(self, holds, what):
-        print(("ok      " if holds else "FAILED  ") + what, flush=True)
-        if not holds:
-            self.failures.append(what)
+    @staticmethod
+    def add_options(parser):
+        parser.add_argument("--kinds", nargs="+", default=["llama", "llama3", "qwen2"])
 
-    def call(self, *arguments):
-        result = subprocess.run([*map(str, arguments)], capture_output=True, text=True)
-        if result.returncode != 0:
-            raise SystemExit(f"{arguments}: {result.stderr}")
-        return result.stdout
+    def run(self):
+        torch.set_num_threads(1)
+        transformers.utils.logging.disable_progress_bar()
+        for kind in self.options.kinds:
+            Case(self, kind).run()
+        self.check_real_model()
 
     def export(self, model, form, out, *options):
-        self.call(self.options.edgetune, "model", "export", model, "--to", form, "--out", out,
-                  "--quiet", *options)
+        self.edgetune("model", "export", model, "--to", form, "--out", out, "--quiet", *options)
         return out
 
     def check_real_model(self):
@@ -371,24 +353,5 @@ class Oracle:
         self.expect(268e6 < size < 270e6, f"SmolLM2: de-quantised to BF16 by default ({size} bytes)")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edgetune", required=True, help="the program")
-    parser.add_argument("--dump", required=True, help="oracle_dump")
-    parser.add_argument("--model", type=pathlib.Path, required=True, help="SmolLM2's GGUF")
-    parser.add_argument("--node", default=os.environ.get("EDGETUNE_ORACLE_NODE"))
-    parser.add_argument("--kinds", nargs="+", default=["llama", "llama3", "qwen2"])
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder:
-        oracle = Oracle(options, folder)
-        for kind in options.kinds:
-            Case(oracle, kind).run()
-        oracle.check_real_model()
-    sys.exit(1 if oracle.failures else 0)
-
-
 if __name__ == "__main__":
-    main()
+    oracle.main(ModelOracle, __doc__)

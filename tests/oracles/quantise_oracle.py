@@ -15,18 +15,14 @@ it. Then
 Exit code 1 and a line for each comparison that does not hold.
 """
 
-import argparse
 import ctypes
-import json
 import os
 import pathlib
-import subprocess
-import sys
-import tempfile
 
 import gguf
 import numpy as np
 
+import oracle
 from gguf_f32 import write_f32
 
 # Our name and the number of llama.cpp's file type.
@@ -81,28 +77,15 @@ def differing(ours, theirs):
                   if ours.get(name) != theirs.get(name))
 
 
-class Oracle:
+class QuantiseOracle(oracle.Oracle):
+    @staticmethod
+    def add_options(parser):
+        parser.add_argument("--node-modules", default=os.environ.get("EDGETUNE_NODE_MODULES"))
+
     def __init__(self, options, folder):
-        self.options, self.folder, self.failures = options, pathlib.Path(folder), []
+        super().__init__(options, folder)
         self.llama_cpp = LlamaCpp(options.node_modules)
         self.types = set()
-
-    def expect(self, holds, what):
-        print(("ok      " if holds else "FAILED  ") + what, flush=True)
-        if not holds:
-            self.failures.append(what)
-
-    def edgetune(self, *arguments):
-        return subprocess.run([self.options.edgetune, *map(str, arguments)], check=True,
-                              capture_output=True, text=True).stdout
-
-    def probabilities(self, model):
-        """Probabilities of IDS, each after those before it."""
-        script = pathlib.Path(__file__).with_name("llama_cpp_probabilities.mjs")
-        result = subprocess.run([self.options.node, str(script), str(model)],
-                                input=json.dumps([IDS]), check=True, text=True,
-                                stdout=subprocess.PIPE)
-        return np.array(json.loads(result.stdout)[0])
 
     def check_blocks(self, mix, ours):
         """Every value of the model, read by us and by the gguf package."""
@@ -145,26 +128,13 @@ class Oracle:
         name, (kind, shape, data) = next(iter(reference.items()))
         flipped = reference | {name: (kind, shape, bytes([data[0] ^ 1]) + data[1:])}
         self.expect(differing(reference, flipped) == [name], "a flipped bit is seen")
+        print(f"{len(self.failures)} comparisons failed")
 
     def check_llama_cpp(self, mix, ours, theirs):
-        mine, reference = self.probabilities(ours), self.probabilities(theirs)
+        [mine], [reference] = (self.in_llama_cpp(model, [IDS]) for model in (ours, theirs))
         off = np.abs(mine - reference).max()
         self.expect(off == 0, f"{mix}: llama.cpp loads ours like its own ({off:.1e})")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
-    parser.add_argument("--model", type=pathlib.Path, required=True)
-    parser.add_argument("--edgetune", type=pathlib.Path, required=True)
-    parser.add_argument("--node", default=os.environ.get("EDGETUNE_ORACLE_NODE"))
-    parser.add_argument("--node-modules", default=os.environ.get("EDGETUNE_NODE_MODULES"))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        oracle = Oracle(options, folder)
-        oracle.run()
-    print(f"{len(oracle.failures)} comparisons failed")
-    return 1 if oracle.failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    oracle.main(QuantiseOracle, __doc__)

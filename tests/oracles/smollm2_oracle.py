@@ -8,18 +8,16 @@ every LoRA tensor, training steps, and the published vectors of the formats
 design (sections 5 and 9). Exit code 1 when one fails.
 """
 
-import argparse
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 import gguf
 import numpy as np
 import torch
 
 import hf_llama
+import oracle
 
 FRANCE = [504, 3575, 282, 4649, 314]
 FRANCE_NLL = [11.5393, 0.3376, 2.4387, 0.4510]
@@ -36,16 +34,6 @@ SENTENCES = [
     " when the sun goes down the cold wind from the north makes people stay"
     " at home and read by the light of a small lamp until late in the night",
 ]
-
-
-class Report:
-    def __init__(self):
-        self.failed = False
-
-    def check(self, name, error, limit):
-        ok = bool(error <= limit)  # a NaN fails
-        self.failed |= not ok
-        print(f"{'ok  ' if ok else 'FAIL'} {name}: {error:.3g} (<= {limit:g})")
 
 
 def word_ids(path, sentences):
@@ -84,88 +72,89 @@ def score(model, examples):
             [greedy(model, e["tokens"], 12) for e in examples])
 
 
-def compare_scores(report, theirs, ours, suffix):
-    log_probs, continuations = theirs
-    report.check("log-probabilities" + suffix,
-                 worst(ours["log_probs" + suffix], log_probs), 2e-3)
-    different = sum(a != b for a, b in zip(ours["greedy" + suffix],
-                                           continuations, strict=True))
-    report.check("greedy continuations that differ" + suffix, different, 0)
+class SmolLM2Oracle(oracle.Oracle):
+    PROGRAMS = ("dump",)
 
+    @staticmethod
+    def add_options(parser):
+        parser.add_argument("--work", help="kept; default: a temporary folder")
+        parser.add_argument("--targets", default=",".join(hf_llama.TARGETS))
+        parser.add_argument("--rank", type=int, default=8)
 
-def compare_published(report, ours):
-    france, dog = ours["log_probs_base"][:2]
-    report.check("published NLL", worst([france], [[-x for x in FRANCE_NLL]]),
-                 1e-3)
-    picked = [dog[i - 1] for i in DOG_LABELLED]
-    report.check("published masked NLL",
-                 worst([picked], [[-x for x in DOG_NLL]]), 1e-3)
-    logits = ours["next_logits_base"][0]
-    report.check("published logits",
-                 max(abs(logits[i] - x) for i, x in FRANCE_LOGITS.items()),
-                 1e-3)
-    report.check("published greedy tokens differ",
-                 int(ours["greedy_base"][0] != FRANCE_GREEDY), 0)
+    def check(self, name, error, limit):
+        # A NaN fails.
+        self.expect(bool(error <= limit), f"{name}: {error:.3g} (<= {limit:g})")
 
+    def compare_scores(self, theirs, ours, suffix):
+        log_probs, continuations = theirs
+        self.check("log-probabilities" + suffix,
+                   worst(ours["log_probs" + suffix], log_probs), 2e-3)
+        different = sum(a != b for a, b in zip(ours["greedy" + suffix],
+                                               continuations, strict=True))
+        self.check("greedy continuations that differ" + suffix, different, 0)
 
-def compare_training(report, model, case, ours, out):
-    model = hf_llama.to_float64(model)
-    loss = hf_llama.batch_loss(model, case["examples"])
-    loss.backward()
-    report.check("loss", abs(ours["loss"] - float(loss.detach())), 1e-4)
-    gradient = np.fromfile(out / "gradient.f32", "<f4")
-    at, largest = 0, 0.0
-    for _, parameter in hf_llama.factors(model):
-        wanted = parameter.grad.numpy().ravel()
-        got = gradient[at:at + wanted.size]
-        at += wanted.size
-        largest = max(largest, float(np.abs(got - wanted).max() /
-                                     np.abs(wanted).max()))
-    report.check("gradient, worst tensor", largest, 1e-4)
-    before = hf_llama.flat(model)
-    losses = hf_llama.train(model, case["examples"], case["train"])
-    report.check("training losses", worst([ours["losses"]], [losses]), 1e-3)
-    wanted = hf_llama.flat(model) - before
-    delta = np.fromfile(out / "delta.f32", "<f4")
-    report.check("trained delta, relative",
-                 float(np.linalg.norm(delta - wanted) /
-                       np.linalg.norm(wanted)), 1e-2)
+    def compare_published(self, ours):
+        france, dog = ours["log_probs_base"][:2]
+        self.check("published NLL", worst([france], [[-x for x in FRANCE_NLL]]),
+                   1e-3)
+        picked = [dog[i - 1] for i in DOG_LABELLED]
+        self.check("published masked NLL",
+                   worst([picked], [[-x for x in DOG_NLL]]), 1e-3)
+        logits = ours["next_logits_base"][0]
+        self.check("published logits",
+                   max(abs(logits[i] - x) for i, x in FRANCE_LOGITS.items()),
+                   1e-3)
+        self.check("published greedy tokens differ",
+                   int(ours["greedy_base"][0] != FRANCE_GREEDY), 0)
 
+    def compare_training(self, model, case, ours, out):
+        model = hf_llama.to_float64(model)
+        loss = hf_llama.batch_loss(model, case["examples"])
+        loss.backward()
+        self.check("loss", abs(ours["loss"] - float(loss.detach())), 1e-4)
+        gradient = np.fromfile(out / "gradient.f32", "<f4")
+        at, largest = 0, 0.0
+        for _, parameter in hf_llama.factors(model):
+            wanted = parameter.grad.numpy().ravel()
+            got = gradient[at:at + wanted.size]
+            at += wanted.size
+            largest = max(largest, float(np.abs(got - wanted).max() /
+                                         np.abs(wanted).max()))
+        self.check("gradient, worst tensor", largest, 1e-4)
+        before = hf_llama.flat(model)
+        losses = hf_llama.train(model, case["examples"], case["train"])
+        self.check("training losses", worst([ours["losses"]], [losses]), 1e-3)
+        wanted = hf_llama.flat(model) - before
+        delta = np.fromfile(out / "delta.f32", "<f4")
+        self.check("trained delta, relative",
+                   float(np.linalg.norm(delta - wanted) /
+                         np.linalg.norm(wanted)), 1e-2)
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--dump", required=True)
-    parser.add_argument("--work", help="kept; default: a temporary folder")
-    parser.add_argument("--targets", default=",".join(hf_llama.TARGETS))
-    parser.add_argument("--rank", type=int, default=8)
-    args = parser.parse_args()
-    targets = args.targets.split(",")
-    examples = make_examples(args.model)
-    case = {"adapter": {"rank": args.rank, "alpha": 16.0, "targets": targets},
-            "examples": examples,
-            "train": {"lr": 1e-3, "steps": 3, "weight_decay": 0.0,
-                      "grad_clip": 1.0, "micro_batch": 4}}
-    report = Report()
-    with tempfile.TemporaryDirectory() as temporary:
-        out = pathlib.Path(args.work or temporary)
-        model = hf_llama.load_model(args.model)
+    def run(self):
+        options = self.options
+        out = pathlib.Path(options.work or self.folder)
+        targets = options.targets.split(",")
+        examples = make_examples(options.model)
+        case = {"adapter": {"rank": options.rank, "alpha": 16.0, "targets": targets},
+                "examples": examples,
+                "train": {"lr": 1e-3, "steps": 3, "weight_decay": 0.0,
+                          "grad_clip": 1.0, "micro_batch": 4}}
+        model = hf_llama.load_model(options.model)
         base = score(model, examples)  # PEFT changes the model in place
-        model = hf_llama.add_adapter(model, args.rank, 16.0, targets)
-        adapter = hf_llama.random_adapter(model, args.rank, seed=5)
+        model = hf_llama.add_adapter(model, options.rank, 16.0, targets)
+        adapter = hf_llama.random_adapter(model, options.rank, seed=5)
         hf_llama.set_flat(model, adapter)
         hf_llama.write_case(out, case, adapter)
-        subprocess.run([args.dump, args.model, out, out, "fp32"], check=True)
+        self.call(options.dump, options.model, out, out, "fp32")
         ours = json.loads((out / "out.json").read_text())
         adapted = score(model, examples)
-        compare_scores(report, base, ours, "_base")
-        compare_scores(report, adapted, ours, "")
+        self.compare_scores(base, ours, "_base")
+        self.compare_scores(adapted, ours, "")
         if worst(adapted[0], base[0]) < 0.1:
             sys.exit("the adapter changes nothing: the comparison is empty")
-        compare_published(report, ours)
-        compare_training(report, model, case, ours, out)
-    sys.exit(1 if report.failed else 0)
+        self.compare_published(ours)
+        self.compare_training(model, case, ours, out)
 
 
 if __name__ == "__main__":
-    main()
+    oracle.main(SmolLM2Oracle, __doc__)

@@ -15,17 +15,13 @@ of it. On about 13,000 texts (tokenizer_texts.py):
 Exit code 1 and a line for each comparison that does not hold.
 """
 
-import argparse
 import json
-import pathlib
-import subprocess
-import sys
-import tempfile
 
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors, trainers
 from tokenizers import pre_tokenizers as pre
 
+import oracle
 from tokenizer_texts import Texts
 
 VOCABULARY, SEED = 3000, 11
@@ -73,33 +69,27 @@ def train(name, lines):
     return tokenizer
 
 
-class Oracle:
+class TokenizerOracle(oracle.Oracle):
+    PROGRAMS = ("dump",)
+
     def __init__(self, options, folder):
-        self.options = options
-        self.folder = pathlib.Path(folder)
-        self.failures = []
+        super().__init__(options, folder)
         texts = Texts(SEED)
         self.kinds = texts.lines()
         self.lines = [line for lines in self.kinds.values() for line in lines]
         self.bytes = texts.bytes(2000)
 
-    def expect(self, holds, what):
-        print(("ok      " if holds else "FAILED  ") + what, flush=True)
-        if not holds:
-            self.failures.append(what)
-
     def dump(self, *arguments, texts=()):
-        hex_lines = "".join(text.hex() + "\n" for text in texts)
-        return subprocess.run([self.options.dump, *map(str, arguments)], check=True, text=True,
-                              input=hex_lines, stdout=subprocess.PIPE).stdout
+        return self.call(self.options.dump, *arguments,
+                         given="".join(text.hex() + "\n" for text in texts))
 
-    def ours(self, model, texts):
+    def tokens(self, model, texts):
         """[(ids, bytes that they stand for)]"""
         rows = [line.split("\t") for line in self.dump("ids", model, texts=texts).splitlines()]
         return [([int(i) for i in ids.split()], bytes.fromhex(text)) for ids, text in rows]
 
     def differing(self, model, wanted):
-        ours = self.ours(model, [line.encode() for line in self.lines])
+        ours = self.tokens(model, [line.encode() for line in self.lines])
         return [(line, ids, want) for line, (ids, _), want in zip(self.lines, ours, wanted)
                 if ids != want]
 
@@ -138,13 +128,19 @@ class Oracle:
         wrong = self.differing(path, wanted)
         self.expect(len(wrong) > 0, f"seeded fault, {what}, is seen in {len(wrong)} texts")
 
+    def run(self):
+        transformers.logging.set_verbosity_error()
+        print(", ".join(f"{len(lines)} {kind}" for kind, lines in self.kinds.items()))
+        self.run_trained()
+        self.run_smollm2()
+
     def run_trained(self):
         for name in STAGES:
             tokenizer = train(name, self.lines)
             model = self.saved(name, tokenizer)
             wanted = self.compare(name, model, tokenizer)
             if name != "qwen2":  # NFC changes texts, and these are none
-                back = [text for _, text in self.ours(model, self.bytes)]
+                back = [text for _, text in self.tokens(model, self.bytes)]
                 if name == "llama-bpe":
                     back = [text.removeprefix(BOS.encode()) for text in back]
                 self.expect(back == self.bytes, f"{name}: any bytes come back from their tokens")
@@ -153,7 +149,7 @@ class Oracle:
 
     def run_smollm2(self):
         """transformers drops the Digits stage of a GGUF; ours trusts `pre`."""
-        gguf = pathlib.Path(self.options.model)
+        gguf = self.options.model
         converted = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         lost = self.folder / "smollm2-resaved"
         converted.save_pretrained(lost)
@@ -196,20 +192,5 @@ FAULTS = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dump", required=True, help="tokenize_dump")
-    parser.add_argument("--model", required=True, help="SmolLM2's GGUF")
-    options = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    with tempfile.TemporaryDirectory() as folder:
-        oracle = Oracle(options, folder)
-        print(", ".join(f"{len(lines)} {kind}" for kind, lines in oracle.kinds.items()))
-        oracle.run_trained()
-        oracle.run_smollm2()
-    sys.exit(1 if oracle.failures else 0)
-
-
 if __name__ == "__main__":
-    main()
+    oracle.main(TokenizerOracle, __doc__)
