@@ -23,8 +23,8 @@ namespace edgetune::fused::HWY_NAMESPACE {
 // 1.1e-7: no less than rounding makes of any longer one.
 HWY_INLINE V Exp(V x) {
   // A float this large has no fraction: adding it rounds to an integer, and
-  // leaves n in the lowest bits.
-  const V magic = Fill(12582912.0f);  // 1.5 * 2^23
+  // leaves n + 127, an exponent as float32 keeps it, in the lowest bits.
+  const V magic = Fill(12582912.0f + 127);  // 1.5 * 2^23 + 127
   const V shifted = hn::MulAdd(x, Fill(1.44269504f), magic);
   const V n = hn::Sub(shifted, magic);
   // ln 2 in two parts; n times the first is exact.
@@ -35,10 +35,8 @@ HWY_INLINE V Exp(V x) {
   p = hn::MulAdd(p, r, Fill(0.499992311000824f));
   p = hn::MulAdd(p, r, Fill(1.0f));
   p = hn::MulAdd(p, r, Fill(1.0f));
-  // 2^n from its bits.
-  const U32 u32;
-  const auto biased = hn::Add(hn::BitCast(u32, shifted), hn::Set(u32, 127));
-  const V scale = hn::BitCast(F32(), hn::ShiftLeft<23>(biased));
+  const auto power = hn::ShiftLeft<23>(hn::BitCast(U32(), shifted));
+  const V scale = hn::BitCast(F32(), power);
   return hn::IfThenZeroElse(hn::Lt(x, Fill(-87.3f)), hn::Mul(p, scale));
 }
 

@@ -103,7 +103,7 @@ void CrossEntropyGradient(const Rows<const float>& logits,
 template <typename T>
 void AddRows(const Rows<const T>& x, const Rows<float>& y);
 
-// The name of the instruction set in use, e.g. "AVX3_DL", for people.
+// The name of the instruction set in use, e.g. "AVX3", for people.
 const char* VectorTarget();
 
 }  // namespace edgetune::fused
