@@ -47,7 +47,7 @@ void Rotate(const Rows<T>& x, size_t head_dim, const float* cosine,
 // nothing overflows on either side.
 HWY_INLINE V Sigmoid(V x) {
   const V one = Fill(1.0f);
-  const V small = Exp(hn::Neg(hn::Abs(x)));
+  const V small = Exp(hn::Or(x, Fill(-0.0f)));
   const V above = hn::IfThenElse(hn::Lt(x, Fill(0.0f)), small, one);
   return hn::Div(above, hn::Add(one, small));
 }
