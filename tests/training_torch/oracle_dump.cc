@@ -22,7 +22,7 @@
 #include "base/status.h"
 #include "models/torch/language_model_torch.h"
 #include "tests/testing/tiny_model.h"
-#include "tests/training_torch/vector_case.h"
+#include "tests/engines/vector_case.h"
 #include "training/parse.h"
 #include "training/torch/lora_trainer.h"
 
