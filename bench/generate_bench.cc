@@ -114,7 +114,9 @@ absl::Status Run(int argc, char** argv) {
   EDGETUNE_ASSIGN_OR_RETURN(const Prompts prompts,
                             ReadPrompts(arguments, *file));
   if (const std::string& folder = arguments.Text("dump"); !folder.empty()) {
-    return Dump(folder, prompts, *file);
+    EDGETUNE_RETURN_IF_ERROR(Dump(folder, prompts, *file));
+    std::cout << json{{"written", folder}} << "\n";
+    return absl::OkStatus();
   }
   EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine,
                             LoadEngine(arguments.Text("engine")));

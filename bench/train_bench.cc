@@ -221,7 +221,9 @@ absl::Status Run(int argc, char** argv) {
   EDGETUNE_ASSIGN_OR_RETURN(const Adapter adapter,
                             bench::InitialLora(model->config()));
   if (const std::string& folder = arguments.Text("dump"); !folder.empty()) {
-    return Dump(folder, data, adapter, ConfigOf(arguments));
+    EDGETUNE_RETURN_IF_ERROR(Dump(folder, data, adapter, ConfigOf(arguments)));
+    std::cout << json{{"written", folder}} << "\n";
+    return absl::OkStatus();
   }
   const double start = Now();
   EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine,
