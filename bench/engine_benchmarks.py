@@ -136,7 +136,7 @@ def b2():
                               ("peft_bf16_checkpointing",
                                ("--precision", "bf16", "--checkpointing"))):
             programs[name] = work.peft(*options, steps=1)
-        figures = compared(programs, runs=1)
+        figures = compared(programs, runs=2)
     figures["times_less_than_peft_fp32"] = {
         name: round(figures["peft_fp32"]["peak_mb"] / figures[name]["peak_mb"], 2)
         for name in programs if not name.startswith("peft")}
