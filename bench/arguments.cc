@@ -41,6 +41,11 @@ absl::StatusOr<Arguments> ParseArguments(
     }
     option->second = argv[++i];
   }
+  const auto precision = out.options.find("precision");
+  if (precision != out.options.end() && precision->second != "auto" &&
+      precision->second != "fp32" && precision->second != "bf16") {
+    return absl::InvalidArgumentError("--precision is auto, fp32 or bf16");
+  }
   if (out.words.size() != words) {
     return absl::InvalidArgumentError("wanted words: " + std::to_string(words) +
                                       ", see the head of the source");

@@ -26,7 +26,7 @@ struct Arguments {
 };
 
 // `defaults` names every option. InvalidArgument: another option, one without
-// a value, or not `words` words.
+// a value, no precision, or not `words` words.
 absl::StatusOr<Arguments> ParseArguments(
     int argc, char** argv, size_t words,
     std::map<std::string, std::string> defaults);
