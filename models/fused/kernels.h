@@ -7,7 +7,10 @@
 //
 // Every function works through its rows on the calling thread and touches
 // nothing else, so rows can be shared out among threads. `stride`s count
-// elements of T from one row to the next. Arrays need no alignment. Stateless.
+// elements of T from one row to the next. Arrays need no alignment and, but
+// for what a function says is done in place, do not overlap. Matrices of one
+// call have the same number of rows. A NaN that goes in comes out. Stateless;
+// what comes out depends on the input and the instruction set alone.
 
 #include <cstddef>
 #include <cstdint>
@@ -68,7 +71,9 @@ void SwiGluGradient(const Rows<const T>& dout, const Rows<T>& gate_up);
 // Softmax of attention scores [rows, keys] under a causal mask: row i sees
 // keys 0 .. first + i, and where a row's limit is below `width` the rest of
 // its probabilities are 0. probabilities = exp(scale * scores - log_sum[i]);
-// log_sum [rows] is the logarithm of the sum of exponentials.
+// log_sum [rows] is the logarithm of the sum of exponentials. scale > 0.
+// Scores beyond a row's limit are not read: `width` need be no more than the
+// last row's limit, which spares writing zeros.
 template <typename T>
 void CausalSoftmax(const Rows<const float>& scores, size_t first, float scale,
                    const Rows<T>& probabilities, float* log_sum);
@@ -89,7 +94,7 @@ template <typename T>
 void RowDots(const Rows<const T>& a, const Rows<const T>& b, float* out);
 
 // Cross entropy of rows of logits [rows, V]: nll[i] = log sum exp(row i) -
-// row i [targets[i]].
+// row i [targets[i]], 0 <= targets[i] < V. Logits may be -infinity.
 void CrossEntropy(const Rows<const float>& logits, const int32_t* targets,
                   float* nll);
 // The same, and the gradient of weight * sum of nll: weight (softmax - 1 at

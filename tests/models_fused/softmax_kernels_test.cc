@@ -73,13 +73,13 @@ TEST_P(SoftmaxKernelsTest, WhatTheMaskHidesDoesNotMatter) {
 
 TEST_P(SoftmaxKernelsTest, BigScoresNeitherOverflowNorVanish) {
   for (float shift : {-3e4f, 3e4f}) {
-    Matrix<float> scores(1, 20), p(1, 20);
+    Matrix<float> scores(1, 21), p(1, 21);
     scores.Each([&](size_t, size_t j) { return shift + (j % 4); });
     float log_sum[1];
-    CausalSoftmax<float>(scores, 19, 1, p, log_sum);
-    const double want = LogSum(scores.Row(0), 20, 1);
+    CausalSoftmax<float>(scores, 20, 1, p, log_sum);
+    const double want = LogSum(scores.Row(0), 21, 1);
     EXPECT_NEAR(log_sum[0], want, 2e-3);  // half a bit of 3e4
-    for (size_t j = 0; j < 20; ++j) {
+    for (size_t j = 0; j < 21; ++j) {
       const double probability = std::exp(scores(0, j) - want);
       ExpectNear<float>(p(0, j), probability, probability);
     }
@@ -95,6 +95,20 @@ TEST_P(SoftmaxKernelsTest, TinyProbabilitiesKeepTheirPrecision) {
   for (size_t j = 0; j < 8701; ++j) {
     const double probability = std::exp(scores(0, j) - want);
     ExpectNear<float>(p(0, j), probability, probability + 1e-37);
+  }
+}
+
+TEST_P(SoftmaxKernelsTest, ScoresFarBelowTheGreatestGetNothing) {
+  Matrix<float> scores(1, 20001), p(1, 20001);
+  scores.Each([](size_t, size_t j) { return j == 0 ? 0 : -80 - j * 0.01f; });
+  scores.Set(0, 20000, -kInfinity);
+  scores.Set(0, 19999, std::numeric_limits<float>::lowest());
+  float log_sum[1];
+  CausalSoftmax<float>(scores, 20000, 1, p, log_sum);
+  EXPECT_EQ(log_sum[0], 0);
+  for (size_t j = 1; j < 20001; ++j) {
+    ASSERT_GE(p(0, j), 0) << scores(0, j);
+    ASSERT_LE(p(0, j), scores(0, j) < -88 ? 0 : 2e-35) << scores(0, j);
   }
 }
 
