@@ -48,7 +48,7 @@ void RmsNorm(const Rows<const float>& x, const float* gain, float epsilon,
 // Adds to dx what dy [rows, width], the gradient of y, means for x: with
 // n = x / rms and g = gain * dy, dx += (g - n mean(g n)) / rms.
 template <typename T>
-void AddRmsNormGradient(const Rows<const T>& x, const float* gain,
+void AddRmsNormGradient(const Rows<const float>& x, const float* gain,
                         float epsilon, const Rows<const T>& dy,
                         const Rows<float>& dx);
 

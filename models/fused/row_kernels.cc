@@ -77,7 +77,7 @@ void RmsNorm(const Rows<const float>& x, const float* gain, float epsilon,
 }
 
 template <typename T>
-HWY_INLINE void AddRowGradient(const T* x, const float* gain, float epsilon,
+HWY_INLINE void AddRowGradient(const float* x, const float* gain, float epsilon,
                                const T* dy, size_t width, float* dx) {
   const float inverse = InverseRms(x, width, epsilon);
   const float along = Sum(width, [&](V sum, size_t i, auto at) HWY_ATTR {
@@ -94,7 +94,7 @@ HWY_INLINE void AddRowGradient(const T* x, const float* gain, float epsilon,
 }
 
 template <typename T>
-void AddRmsNormGradient(const Rows<const T>& x, const float* gain,
+void AddRmsNormGradient(const Rows<const float>& x, const float* gain,
                         float epsilon, const Rows<const T>& dy,
                         const Rows<float>& dx) {
   for (size_t row = 0; row < x.rows; ++row) {
@@ -176,15 +176,15 @@ template void RmsNorm(const Rows<const float>&, const float*, float,
                       const Rows<BFloat16>&);
 
 template <typename T>
-void AddRmsNormGradient(const Rows<const T>& x, const float* gain,
+void AddRmsNormGradient(const Rows<const float>& x, const float* gain,
                         float epsilon, const Rows<const T>& dy,
                         const Rows<float>& dx) {
   Kernels<T>().add_rms_norm_gradient(x, gain, epsilon, dy, dx);
 }
 template void AddRmsNormGradient(const Rows<const float>&, const float*, float,
                                  const Rows<const float>&, const Rows<float>&);
-template void AddRmsNormGradient(const Rows<const BFloat16>&, const float*,
-                                 float, const Rows<const BFloat16>&,
+template void AddRmsNormGradient(const Rows<const float>&, const float*, float,
+                                 const Rows<const BFloat16>&,
                                  const Rows<float>&);
 
 }  // namespace edgetune::fused

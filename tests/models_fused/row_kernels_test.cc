@@ -158,8 +158,9 @@ TEST_P(RowKernelsTest, RmsNormDividesByTheRootMeanSquare) {
 
 template <typename T>
 void CheckRmsNormGradient(size_t width) {
-  Matrix<T> x(3, width), dy(3, width, 1);
-  Matrix<float> gain(1, width), before(3, width), dx(3, width, 5);
+  Matrix<T> dy(3, width, 1);
+  Matrix<float> x(3, width), gain(1, width), before(3, width);
+  Matrix<float> dx(3, width, 5);
   x.Spread(1, 2);
   dy.Spread(2, 1);
   gain.Spread(3, 1);

@@ -32,7 +32,7 @@ class SmolLm2Test : public ::testing::Test {
     if (path == nullptr) GTEST_SKIP() << "EDGETUNE_SMOLLM2_GGUF is not set";
     auto file = ModelFile::Open(path);
     ASSERT_TRUE(file.ok()) << file.status();
-    auto engine = LoadTorchEngine();
+    auto engine = LoadEngine("reference");
     ASSERT_TRUE(engine.ok()) << engine.status();
     EngineOptions options;
     options.precision = Precision::kFp32;

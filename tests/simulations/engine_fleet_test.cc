@@ -13,15 +13,19 @@ using testing::Device;
 using testing::World;
 
 // Decisions 14: the same machine, threads and precision give the same bits.
-class TorchFleetTest : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Rules, TorchFleetTest,
-                         ::testing::Values("fedit", "ffa", "rolora"));
+class EngineFleetTest
+    : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {};
+INSTANTIATE_TEST_SUITE_P(
+    Engines, EngineFleetTest,
+    ::testing::Combine(::testing::Values("fused", "reference"),
+                       ::testing::Values("fedit", "ffa", "rolora")));
 
-TEST_P(TorchFleetTest, OneClientEqualsLocalTrainingBitForBit) {
-  const auto engine = LoadTorchEngine();
+TEST_P(EngineFleetTest, OneClientEqualsLocalTrainingBitForBit) {
+  const auto [name, rule] = GetParam();
+  const auto engine = LoadEngine(name);
   ASSERT_TRUE(engine.ok()) << engine.status();
   World world(1);
-  world.run.plan.mutable_lora()->set_rule(GetParam());
+  world.run.plan.mutable_lora()->set_rule(rule);
   Device& device = world.AddDevice("animal", 20, *engine);
   const ClientFile file = device.file;
   device.Start();

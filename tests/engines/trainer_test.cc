@@ -1,8 +1,6 @@
 // Vectors in tests/data: transformers and PEFT in float32, made by
 // tests/oracles/make_tiny_vectors.py.
 
-#include "training/torch/lora_trainer.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,13 +13,16 @@
 #include <utility>
 #include <vector>
 
-#include "tests/training_torch/vector_case.h"
+#include "tests/engines/engine_under_test.h"
+#include "tests/engines/vector_case.h"
 
 namespace edgetune {
 namespace {
 
+using testing::GradientOf;
 using ::testing::HasSubstr;
 using testing::ListSource;
+using testing::MakeTrainerUnderTest;
 using testing::ReadFloats;
 using testing::ReadVectorCase;
 using testing::RelativeError;
@@ -30,7 +31,7 @@ using testing::WorstTensorError;
 
 const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
 
-class LoraTrainerTest : public ::testing::TestWithParam<const char*> {
+class TrainerTest : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     directory_ = kData + GetParam();
@@ -43,8 +44,8 @@ class LoraTrainerTest : public ::testing::TestWithParam<const char*> {
     trainer_ = Make(Precision::kFp32);
   }
 
-  std::unique_ptr<LoraTrainer> Make(Precision precision) {
-    auto trainer = LoraTrainer::Make(file_, {precision, /*threads=*/1});
+  std::unique_ptr<Trainer> Make(Precision precision) {
+    auto trainer = MakeTrainerUnderTest(file_, {precision, /*threads=*/1});
     EXPECT_TRUE(trainer.ok()) << trainer.status();
     return std::move(*trainer);
   }
@@ -63,18 +64,18 @@ class LoraTrainerTest : public ::testing::TestWithParam<const char*> {
   std::string directory_;
   std::shared_ptr<const ModelFile> file_;
   VectorCase given_;
-  std::unique_ptr<LoraTrainer> trainer_;
+  std::unique_ptr<Trainer> trainer_;
   TrainerState state_;
   StopToken stop_{false};
   std::function<void(const TrainProgress&)> progress_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, LoraTrainerTest,
+INSTANTIATE_TEST_SUITE_P(Models, TrainerTest,
                          ::testing::Values("tiny_tied", "tiny_untied"));
 
-TEST_P(LoraTrainerTest, GradientsEqualThoseOfPeft) {
-  const auto batch = trainer_->ComputeGradient(given_.adapter, given_.examples,
-                                               /*micro_batch=*/2);
+TEST_P(TrainerTest, GradientsEqualThoseOfPeft) {
+  const auto batch = GradientOf(*trainer_, given_.adapter, given_.examples,
+                                /*micro_batch=*/2);
   ASSERT_TRUE(batch.ok()) << batch.status();
   EXPECT_NEAR(batch->nll_sum / static_cast<double>(batch->labelled),
               given_.loss, 1e-5);
@@ -83,7 +84,7 @@ TEST_P(LoraTrainerTest, GradientsEqualThoseOfPeft) {
             1e-4);  // decisions 14
 }
 
-TEST_P(LoraTrainerTest, TrainingEqualsTorchOptimAdamW) {
+TEST_P(TrainerTest, TrainingEqualsTorchOptimAdamW) {
   std::vector<double> losses;
   progress_ = [&](const TrainProgress& p) { losses.push_back(p.loss); };
   const auto result = Train(given_.train);
@@ -98,7 +99,7 @@ TEST_P(LoraTrainerTest, TrainingEqualsTorchOptimAdamW) {
 
 // Stored: PEFT's model with the optimiser given that factor's parameters only,
 // so the other has no moments and no part in the clipped norm.
-TEST_P(LoraTrainerTest, TrainingOneFactorEqualsTorchOptimAdamWOnIt) {
+TEST_P(TrainerTest, TrainingOneFactorEqualsTorchOptimAdamWOnIt) {
   for (const auto& [factors, file] : {std::pair(Factors::kA, "delta_a.f32"),
                                       std::pair(Factors::kB, "delta_b.f32")}) {
     TrainConfig config = given_.train;
@@ -114,7 +115,7 @@ TEST_P(LoraTrainerTest, TrainingOneFactorEqualsTorchOptimAdamWOnIt) {
 // In the first step both factors' gradients are taken at the incoming adapter;
 // only the norm that clipping sees differs. A frozen factor that moved, or a
 // gradient of it that leaked, would show.
-TEST_P(LoraTrainerTest, FirstStepOfOneFactorIsThatOfBothBitForBit) {
+TEST_P(TrainerTest, FirstStepOfOneFactorIsThatOfBothBitForBit) {
   TrainConfig config = given_.train;
   config.steps = 1;
   config.grad_clip = 0;
@@ -131,7 +132,7 @@ TEST_P(LoraTrainerTest, FirstStepOfOneFactorIsThatOfBothBitForBit) {
 }
 
 // With B = 0 the gradient of A is exactly 0: clipping sees the same norm too.
-TEST_P(LoraTrainerTest, FirstRoundFromAFreshAdapterMovesBAsUnderFedit) {
+TEST_P(TrainerTest, FirstRoundFromAFreshAdapterMovesBAsUnderFedit) {
   const auto b = RangesOf(given_.adapter.layout, Factors::kB);
   given_.adapter.values = InitialAdapter(given_.adapter.layout, 3);
   TrainConfig config = given_.train;
@@ -149,11 +150,9 @@ TEST_P(LoraTrainerTest, FirstRoundFromAFreshAdapterMovesBAsUnderFedit) {
   EXPECT_EQ(other->delta, ParameterVector(other->delta.size(), 0));
 }
 
-TEST_P(LoraTrainerTest, MicroBatchesChangeOnlyMemory) {
-  const auto one =
-      trainer_->ComputeGradient(given_.adapter, given_.examples, 1);
-  const auto all =
-      trainer_->ComputeGradient(given_.adapter, given_.examples, 9);
+TEST_P(TrainerTest, MicroBatchesChangeOnlyMemory) {
+  const auto one = GradientOf(*trainer_, given_.adapter, given_.examples, 1);
+  const auto all = GradientOf(*trainer_, given_.adapter, given_.examples, 9);
   ASSERT_TRUE(one.ok() && all.ok());
   EXPECT_EQ(one->labelled, all->labelled);
   EXPECT_LE(
@@ -161,13 +160,11 @@ TEST_P(LoraTrainerTest, MicroBatchesChangeOnlyMemory) {
       1e-4);
 }
 
-TEST_P(LoraTrainerTest, Bf16StaysNearFp32) {
-  const auto exact =
-      trainer_->ComputeGradient(given_.adapter, given_.examples, 4);
+TEST_P(TrainerTest, Bf16StaysNearFp32) {
+  const auto exact = GradientOf(*trainer_, given_.adapter, given_.examples, 4);
   const auto trainer = Make(Precision::kBf16);
   EXPECT_EQ(trainer->precision(), "bf16");
-  const auto rounded =
-      trainer->ComputeGradient(given_.adapter, given_.examples, 4);
+  const auto rounded = GradientOf(*trainer, given_.adapter, given_.examples, 4);
   ASSERT_TRUE(exact.ok() && rounded.ok());
   // bfloat16 keeps 8 bits: 0.4 % a rounding, several in a row.
   EXPECT_NEAR(rounded->nll_sum, exact->nll_sum, 0.01 * exact->nll_sum);
@@ -175,14 +172,14 @@ TEST_P(LoraTrainerTest, Bf16StaysNearFp32) {
   EXPECT_GT(RelativeError(rounded->gradient, exact->gradient), 1e-5);
 }
 
-TEST_P(LoraTrainerTest, SameSeedSameBits) {
+TEST_P(TrainerTest, SameSeedSameBits) {
   const auto first = Train(given_.train);
   const auto second = Train(given_.train);
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_EQ(first->delta, second->delta);
 }
 
-TEST_P(LoraTrainerTest, SeedAndRoundDecideTheExamples) {
+TEST_P(TrainerTest, SeedAndRoundDecideTheExamples) {
   TrainConfig config = given_.train;
   config.batch = 2;
   config.steps = 1;
@@ -194,7 +191,7 @@ TEST_P(LoraTrainerTest, SeedAndRoundDecideTheExamples) {
   EXPECT_NE(base->first_loss, next->first_loss);
 }
 
-TEST_P(LoraTrainerTest, EvaluationIsTheLossOfLabelledTokens) {
+TEST_P(TrainerTest, EvaluationIsTheLossOfLabelledTokens) {
   const auto all =
       trainer_->Evaluate(given_.adapter, given_.examples, 0, stop_);
   ASSERT_TRUE(all.ok()) << all.status();
@@ -228,7 +225,7 @@ class StoppingSource final : public ExampleSource {
   StopToken* const stop_;
 };
 
-TEST_P(LoraTrainerTest, StoppedEvaluationGivesNoScore) {
+TEST_P(TrainerTest, StoppedEvaluationGivesNoScore) {
   const StoppingSource source(&given_.examples, &stop_);
   EXPECT_EQ(trainer_->Evaluate(given_.adapter, source, 0, stop_).status(),
             absl::CancelledError("the evaluation was stopped"));
@@ -237,7 +234,7 @@ TEST_P(LoraTrainerTest, StoppedEvaluationGivesNoScore) {
       trainer_->Evaluate(given_.adapter, given_.examples, 0, stop_).ok());
 }
 
-TEST_P(LoraTrainerTest, StopsBetweenSteps) {
+TEST_P(TrainerTest, StopsBetweenSteps) {
   progress_ = [&](const TrainProgress& p) {
     if (p.step == 2) stop_ = true;
   };
@@ -248,7 +245,7 @@ TEST_P(LoraTrainerTest, StopsBetweenSteps) {
   EXPECT_GT(std::fabs(result->delta[0]), 0);
 }
 
-TEST_P(LoraTrainerTest, RefusesAnAdapterOfAnotherShape) {
+TEST_P(TrainerTest, RefusesAnAdapterOfAnotherShape) {
   given_.adapter.values.pop_back();
   const auto result = Train(given_.train);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
@@ -256,7 +253,7 @@ TEST_P(LoraTrainerTest, RefusesAnAdapterOfAnotherShape) {
               HasSubstr("does not fit the model"));
 }
 
-TEST_P(LoraTrainerTest, RefusesUnusableExamples) {
+TEST_P(TrainerTest, RefusesUnusableExamples) {
   const auto code = [&](std::vector<LabelledTokens> examples) {
     given_.examples = ListSource(std::move(examples));
     return Train(given_.train).status().code();
@@ -273,13 +270,13 @@ TEST_P(LoraTrainerTest, RefusesUnusableExamples) {
             refused);
 }
 
-TEST_P(LoraTrainerTest, RefusesSettingsThatCannotTrain) {
+TEST_P(TrainerTest, RefusesSettingsThatCannotTrain) {
   TrainConfig config = given_.train;
   config.micro_batch = 0;
   EXPECT_EQ(Train(config).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_P(LoraTrainerTest, ReportsALossThatIsNotFinite) {
+TEST_P(TrainerTest, ReportsALossThatIsNotFinite) {
   given_.adapter.values.assign(given_.adapter.values.size(),
                                std::numeric_limits<float>::quiet_NaN());
   EXPECT_EQ(Train(given_.train).status().code(), absl::StatusCode::kAborted);

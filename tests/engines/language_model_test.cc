@@ -1,8 +1,6 @@
 // Log-probabilities in tests/data: transformers and PEFT in float32, made by
 // tests/oracles/make_tiny_vectors.py.
 
-#include "models/torch/language_model_torch.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,20 +11,22 @@
 #include <string>
 #include <vector>
 
-#include "tests/training_torch/vector_case.h"
+#include "tests/engines/engine_under_test.h"
+#include "tests/engines/vector_case.h"
 
 namespace edgetune {
 namespace {
 
 using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
+using testing::MakeLanguageModelUnderTest;
 using testing::ReadVectorCase;
 using testing::VectorCase;
 
 const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
 constexpr auto kRefused = absl::StatusCode::kInvalidArgument;
 
-class TorchLanguageModelTest : public ::testing::TestWithParam<const char*> {
+class LanguageModelTest : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     auto file = ModelFile::Open(kData + GetParam() + ".gguf");
@@ -35,7 +35,7 @@ class TorchLanguageModelTest : public ::testing::TestWithParam<const char*> {
     auto given = ReadVectorCase(kData + GetParam(), file_->config());
     ASSERT_TRUE(given.ok()) << given.status();
     given_ = std::move(*given);
-    auto model = MakeTorchLanguageModel(file_, {/*bf16=*/false, 1});
+    auto model = MakeLanguageModelUnderTest(file_, {Precision::kFp32, 1});
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = std::move(*model);
     ASSERT_TRUE(model_->SetAdapter(&given_.adapter).ok());
@@ -48,10 +48,10 @@ class TorchLanguageModelTest : public ::testing::TestWithParam<const char*> {
   std::unique_ptr<LanguageModel> model_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, TorchLanguageModelTest,
+INSTANTIATE_TEST_SUITE_P(Models, LanguageModelTest,
                          ::testing::Values("tiny_tied", "tiny_untied"));
 
-TEST_P(TorchLanguageModelTest, ScoresAsTransformersDoes) {
+TEST_P(LanguageModelTest, ScoresAsTransformersDoes) {
   for (int64_t i = 0; i < given_.examples.size(); ++i) {
     const auto scores = model_->ScoreTokens(given_.examples.Get(i).tokens);
     ASSERT_TRUE(scores.ok()) << scores.status();
@@ -63,7 +63,7 @@ TEST_P(TorchLanguageModelTest, ScoresAsTransformersDoes) {
   }
 }
 
-TEST_P(TorchLanguageModelTest, TheAdapterChangesTheScores) {
+TEST_P(LanguageModelTest, TheAdapterChangesTheScores) {
   const auto with = model_->ScoreTokens(Prompt());
   ASSERT_TRUE(model_->SetAdapter(nullptr).ok());
   const auto without = model_->ScoreTokens(Prompt());
@@ -72,7 +72,7 @@ TEST_P(TorchLanguageModelTest, TheAdapterChangesTheScores) {
 }
 
 // The cache must give what a fresh pass over the whole text gives.
-TEST_P(TorchLanguageModelTest, GreedyTokensAreTheHighestLogitsOfTheText) {
+TEST_P(LanguageModelTest, GreedyTokensAreTheHighestLogitsOfTheText) {
   GenerateOptions options;
   options.max_tokens = 6;
   const auto tokens = model_->Generate(Prompt(), options, {});
@@ -89,7 +89,7 @@ TEST_P(TorchLanguageModelTest, GreedyTokensAreTheHighestLogitsOfTheText) {
 
 // Keskar et al., written again: what stands in the text already is divided, or
 // multiplied where it is negative.
-TEST_P(TorchLanguageModelTest, ThePenaltyFallsOnThePromptAndTheAnswer) {
+TEST_P(LanguageModelTest, ThePenaltyFallsOnThePromptAndTheAnswer) {
   GenerateOptions options;
   options.max_tokens = 8;
   options.repeat_penalty = 1.8;
@@ -110,7 +110,7 @@ TEST_P(TorchLanguageModelTest, ThePenaltyFallsOnThePromptAndTheAnswer) {
   EXPECT_THAT(*tokens, ElementsAreArray(text.end() - 8, text.end()));
 }
 
-TEST_P(TorchLanguageModelTest, GenerationEndsBeforeAStopToken) {
+TEST_P(LanguageModelTest, GenerationEndsBeforeAStopToken) {
   GenerateOptions options;
   options.max_tokens = 4;
   const auto all = model_->Generate(Prompt(), options, {});
@@ -119,7 +119,7 @@ TEST_P(TorchLanguageModelTest, GenerationEndsBeforeAStopToken) {
   EXPECT_THAT(*model_->Generate(Prompt(), options, {}), IsEmpty());
 }
 
-TEST_P(TorchLanguageModelTest, TheListenerEndsGeneration) {
+TEST_P(LanguageModelTest, TheListenerEndsGeneration) {
   GenerateOptions options;
   const auto tokens =
       model_->Generate(Prompt(), options, [](int32_t) { return false; });
@@ -127,7 +127,7 @@ TEST_P(TorchLanguageModelTest, TheListenerEndsGeneration) {
   EXPECT_EQ(tokens->size(), 1u);
 }
 
-TEST_P(TorchLanguageModelTest, SamplingIsAFunctionOfTheSeed) {
+TEST_P(LanguageModelTest, SamplingIsAFunctionOfTheSeed) {
   GenerateOptions options;
   options.temperature = 1.5;
   options.max_tokens = 20;
@@ -140,7 +140,7 @@ TEST_P(TorchLanguageModelTest, SamplingIsAFunctionOfTheSeed) {
   EXPECT_NE(*first, *other);
 }
 
-TEST_P(TorchLanguageModelTest, GenerationEndsWithTheContext) {
+TEST_P(LanguageModelTest, GenerationEndsWithTheContext) {
   const auto context = static_cast<size_t>(file_->config().context);
   const std::vector<int32_t> prompt(context - 3, 5);
   GenerateOptions options;
@@ -150,7 +150,7 @@ TEST_P(TorchLanguageModelTest, GenerationEndsWithTheContext) {
   EXPECT_EQ(tokens->size(), 3u);
 }
 
-TEST_P(TorchLanguageModelTest, RefusesWhatTheModelCannotRead) {
+TEST_P(LanguageModelTest, RefusesWhatTheModelCannotRead) {
   const auto code = [&](std::vector<int32_t> ids) {
     return model_->ScoreTokens(ids).status().code();
   };
@@ -160,10 +160,41 @@ TEST_P(TorchLanguageModelTest, RefusesWhatTheModelCannotRead) {
   EXPECT_EQ(code(std::vector<int32_t>(257, 3)), kRefused);  // context 256
 }
 
-TEST_P(TorchLanguageModelTest, RefusesAnAdapterOfAnotherLayout) {
+TEST_P(LanguageModelTest, RefusesAnAdapterOfAnotherLayout) {
   Adapter other = given_.adapter;
   other.spec.rank += 1;
   EXPECT_EQ(model_->SetAdapter(&other).code(), kRefused);
+}
+
+// What is held of an earlier call must change nothing, whatever comes next: the
+// same text, a longer, a shorter, one that differs in the middle.
+TEST_P(LanguageModelTest, AHistoryOnlySavesTime) {
+  std::vector<int32_t> text = Prompt();
+  std::vector<std::vector<int32_t>> calls = {text, text};
+  text.insert(text.end(), 700, 7);
+  text.resize(std::min<size_t>(text.size(), 200));
+  calls.push_back(text);
+  calls.push_back({text.begin(), text.begin() + 3});
+  text[text.size() / 2] = 9;
+  calls.push_back(text);
+  for (const auto& call : calls) {
+    const auto fresh = MakeLanguageModelUnderTest(file_, {Precision::kFp32, 1});
+    ASSERT_TRUE((*fresh)->SetAdapter(&given_.adapter).ok());
+    const auto wanted = *(*fresh)->NextLogits(call);
+    const auto got = *model_->NextLogits(call);
+    ASSERT_EQ(got.size(), wanted.size());
+    for (size_t i = 0; i < got.size(); ++i)
+      EXPECT_NEAR(got[i], wanted[i], 1e-4);
+  }
+}
+
+TEST_P(LanguageModelTest, AHistoryOfAnotherAdapterIsForgotten) {
+  const auto with = *model_->NextLogits(Prompt());
+  ASSERT_TRUE(model_->SetAdapter(nullptr).ok());
+  const auto base = *model_->NextLogits(Prompt());
+  EXPECT_GT(std::fabs(with[0] - base[0]), 1e-5);
+  const auto fresh = MakeLanguageModelUnderTest(file_, {Precision::kFp32, 1});
+  EXPECT_EQ(*(*fresh)->NextLogits(Prompt()), base);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-#ifndef EDGETUNE_TESTS_TRAINING_TORCH_VECTOR_CASE_H_
-#define EDGETUNE_TESTS_TRAINING_TORCH_VECTOR_CASE_H_
+#ifndef EDGETUNE_TESTS_ENGINES_VECTOR_CASE_H_
+#define EDGETUNE_TESTS_ENGINES_VECTOR_CASE_H_
 
 // A comparison with another implementation: a directory that holds case.json
 // (adapter, examples, training settings and, when stored, what the other one
@@ -56,4 +56,4 @@ double RelativeError(const ParameterVector& got, const ParameterVector& wanted);
 
 }  // namespace edgetune::testing
 
-#endif  // EDGETUNE_TESTS_TRAINING_TORCH_VECTOR_CASE_H_
+#endif  // EDGETUNE_TESTS_ENGINES_VECTOR_CASE_H_

@@ -1,5 +1,5 @@
-#ifndef EDGETUNE_MODELS_TORCH_SAMPLING_H_
-#define EDGETUNE_MODELS_TORCH_SAMPLING_H_
+#ifndef EDGETUNE_MODELS_SAMPLING_H_
+#define EDGETUNE_MODELS_SAMPLING_H_
 
 #include <cstdint>
 #include <span>
@@ -29,4 +29,4 @@ int32_t SampleToken(std::span<const float> logits,
 
 }  // namespace edgetune
 
-#endif  // EDGETUNE_MODELS_TORCH_SAMPLING_H_
+#endif  // EDGETUNE_MODELS_SAMPLING_H_

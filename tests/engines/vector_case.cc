@@ -1,4 +1,4 @@
-#include "tests/training_torch/vector_case.h"
+#include "tests/engines/vector_case.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "models/torch/sampling.h"
+#include "models/sampling.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -63,7 +63,7 @@ TEST(SamplingTest, TopPKeepsTheFewestThatReachIt) {
 // vectors/sampling.json: what transformers leaves of the same logits.
 TEST(SamplingTest, FrequenciesAreThoseThatTransformersStates) {
   std::ifstream in(EDGETUNE_SOURCE_DIR
-                   "/tests/models_torch/vectors/sampling.json");
+                   "/tests/models/vectors/sampling.json");
   const auto file = nlohmann::json::parse(in);
   const std::vector<int32_t> seen = file["seen"];
   for (const auto& wanted : file["cases"]) {
