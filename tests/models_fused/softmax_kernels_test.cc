@@ -112,6 +112,17 @@ TEST_P(SoftmaxKernelsTest, ScoresFarBelowTheGreatestGetNothing) {
   }
 }
 
+TEST_P(SoftmaxKernelsTest, CausalSoftmaxPassesNanOn) {
+  for (size_t at : {0, 17, 36}) {
+    Matrix<float> scores(1, 37), p(1, 37);
+    scores.Spread(1, 1).Set(0, at, std::numeric_limits<float>::quiet_NaN());
+    float log_sum[1];
+    CausalSoftmax<float>(scores, 36, 1, p, log_sum);
+    EXPECT_TRUE(std::isnan(log_sum[0])) << at;
+    EXPECT_TRUE(std::isnan(p(0, at))) << at;
+  }
+}
+
 // The sum of dp times the probabilities of one row of scores.
 double Weighted(const std::vector<double>& scores, size_t seen,
                 const std::vector<double>& dp) {
