@@ -15,11 +15,26 @@ namespace {
 // nothing.
 constexpr size_t kBlock = 128;
 
+// Lengths are rounded up to multiples of this, since oneDNN generates code for
+// every shape. Rows of zeros stand for the tokens that are not: behind all
+// others, nobody sees them as keys, and what they see as queries is dropped.
+constexpr size_t kStep = 16;
+
+size_t RoundUp(size_t n) { return (n + kStep - 1) / kStep * kStep; }
+
 template <typename T>
 void CopyRows(const Rows<const T>& from, const Rows<T>& to) {
   for (size_t i = 0; i < from.rows; ++i) {
     std::copy_n(from.row(i), from.width, to.row(i));
   }
+}
+
+// The same into a matrix of its own, and zeros up to RoundUp rows.
+template <typename T>
+void TakeOut(const Rows<const T>& from, const Buffer<T>& to) {
+  const auto out = to.As(RoundUp(from.rows), from.width);
+  CopyRows(from, out);
+  std::fill(out.row(from.rows), out.row(out.rows), T());
 }
 
 }  // namespace
@@ -31,7 +46,7 @@ void Attention<T>::Prepare(std::span<const size_t> lengths, bool backward) {
   for (const size_t length : lengths) {
     sequences_.push_back({begin, length});
     begin += length;
-    longest = std::max(longest, length);
+    longest = std::max(longest, RoundUp(length));
   }
   Reserve(longest, longest, backward);
 }
@@ -64,8 +79,8 @@ void Attention<T>::Reserve(size_t queries, size_t keys, bool backward) {
 }
 
 template <typename T>
-void Attention<T>::ForwardHead(size_t queries, size_t keys, const Rows<T>& out,
-                               float* log_sums, Scratch& scratch) const {
+void Attention<T>::ForwardHead(size_t queries, size_t keys,
+                               Scratch& scratch) const {
   const size_t d = shape_.dim, past = keys - queries;
   const float scale = 1 / std::sqrt(static_cast<float>(d));
   const auto query = Const(scratch.query.As(queries, d));
@@ -80,11 +95,10 @@ void Attention<T>::ForwardHead(size_t queries, size_t keys, const Rows<T>& out,
     Multiply(Form::kABt, RowRange(query, begin, end), RowRange(key, 0, seen),
              scores);
     CausalSoftmax(Const(scores), past + begin, scale, probabilities,
-                  log_sums + begin);
+                  scratch.log_sums.data() + begin);
     Multiply(Form::kAB, Const(probabilities), RowRange(value, 0, seen),
              RowRange(result, begin, end));
   }
-  CopyRows(Const(result), out);
 }
 
 template <typename T>
@@ -103,12 +117,14 @@ void Attention<T>::Forward(const Rows<const T>& qkv,
                          column, d);
     };
     Scratch& scratch = scratch_[thread];
-    CopyRows(view(qkv, key_column), scratch.key.As(n, d));
-    CopyRows(view(qkv, key_column + shape_.kv_width()), scratch.value.As(n, d));
+    TakeOut(view(qkv, key_column), scratch.key);
+    TakeOut(view(qkv, key_column + shape_.kv_width()), scratch.value);
     for (size_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-      CopyRows(view(qkv, head * d), scratch.query.As(n, d));
-      ForwardHead(n, n, view(out, head * d),
-                  log_sums + head * qkv.rows + sequence.begin, scratch);
+      TakeOut(view(qkv, head * d), scratch.query);
+      ForwardHead(RoundUp(n), RoundUp(n), scratch);
+      CopyRows(Const(scratch.out.As(n, d)), view(out, head * d));
+      std::copy_n(scratch.log_sums.data(), n,
+                  log_sums + head * qkv.rows + sequence.begin);
     }
   });
 }
@@ -127,15 +143,15 @@ void Attention<T>::Extend(const Rows<const T>& queries,
     for (size_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
       CopyRows(ColumnRange(queries, head * d, d),
                scratch.query.As(queries.rows, d));
-      ForwardHead(queries.rows, keys.rows, ColumnRange(out, head * d, d),
-                  scratch.log_sums.data(), scratch);
+      ForwardHead(queries.rows, keys.rows, scratch);
+      CopyRows(Const(scratch.out.As(queries.rows, d)),
+               ColumnRange(out, head * d, d));
     }
   });
 }
 
 template <typename T>
-void Attention<T>::BackwardHead(size_t n, const float* log_sums,
-                                Scratch& scratch) const {
+void Attention<T>::BackwardHead(size_t n, Scratch& scratch) const {
   const size_t d = shape_.dim;
   const float scale = 1 / std::sqrt(static_cast<float>(d));
   const auto query = Const(scratch.query.As(n, d));
@@ -150,8 +166,9 @@ void Attention<T>::BackwardHead(size_t n, const float* log_sums,
     const auto key = Const(scratch.key.As(end, d));
     Multiply(Form::kABt, block(query), key, scores);
     Multiply(Form::kABt, block(dout), Const(scratch.value.As(end, d)), dp);
-    CausalSoftmaxGradient(Const(scores), begin, scale, log_sums + begin,
-                          Const(dp), scratch.dots.data() + begin, p, ds);
+    CausalSoftmaxGradient(Const(scores), begin, scale,
+                          scratch.log_sums.data() + begin, Const(dp),
+                          scratch.dots.data() + begin, p, ds);
     Multiply(Form::kAB, Const(ds), key, block(scratch.dquery.As(n, d)));
     Multiply(Form::kAtB, Const(ds), block(query), scratch.dkey.As(end, d),
              {.add = true});
@@ -174,18 +191,25 @@ void Attention<T>::BackwardGroup(const Rows<const T>& qkv,
     return ColumnRange(RowRange(m, sequence.begin, sequence.begin + n), column,
                        d);
   };
-  CopyRows(view(qkv, key_column), scratch.key.As(n, d));
-  CopyRows(view(qkv, value_column), scratch.value.As(n, d));
-  const auto dkey = scratch.dkey.As(n, d), dvalue = scratch.dvalue.As(n, d);
-  std::fill_n(dkey.data, n * d, 0.0f);
-  std::fill_n(dvalue.data, n * d, 0.0f);
+  const size_t rounded = RoundUp(n);
+  TakeOut(view(qkv, key_column), scratch.key);
+  TakeOut(view(qkv, value_column), scratch.value);
+  const auto dkey = scratch.dkey.As(rounded, d);
+  const auto dvalue = scratch.dvalue.As(rounded, d);
+  std::fill_n(dkey.data, rounded * d, 0.0f);
+  std::fill_n(dvalue.data, rounded * d, 0.0f);
+  // Where there is no token there is no gradient either.
+  std::fill_n(scratch.dots.data(), rounded, 0.0f);
+  std::fill_n(scratch.log_sums.data(), rounded, 0.0f);
   const size_t group = shape_.heads / shape_.kv_heads;
   for (size_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
     const auto head_out = view(out, head * d), head_dout = view(dout, head * d);
-    CopyRows(view(qkv, head * d), scratch.query.As(n, d));
-    CopyRows(head_dout, scratch.dout.As(n, d));
+    TakeOut(view(qkv, head * d), scratch.query);
+    TakeOut(head_dout, scratch.dout);
     RowDots(head_out, head_dout, scratch.dots.data());
-    BackwardHead(n, log_sums + head * qkv.rows + sequence.begin, scratch);
+    std::copy_n(log_sums + head * qkv.rows + sequence.begin, n,
+                scratch.log_sums.data());
+    BackwardHead(rounded, scratch);
     CopyRows(Const(scratch.dquery.As(n, d)), view(dqkv, head * d));
   }
   for (size_t i = 0; i < n; ++i) {

@@ -66,11 +66,10 @@ class Attention {
   // Room for sequences of these lengths, or for so many new tokens of one.
   void Prepare(std::span<const size_t> lengths, bool backward);
   void Reserve(size_t queries, size_t keys, bool backward);
-  // One head, from scratch.{query,key,value} to `out` [n,d]; log_sums [n].
-  void ForwardHead(size_t queries, size_t keys, const Rows<T>& out,
-                   float* log_sums, Scratch& scratch) const;
-  // One head: adds to scratch.{dkey,dvalue}, sets scratch.dquery.
-  void BackwardHead(size_t n, const float* log_sums, Scratch& scratch) const;
+  // One head, from scratch.{query,key,value} to scratch.{out,log_sums}.
+  void ForwardHead(size_t queries, size_t keys, Scratch& scratch) const;
+  // One head of n tokens: adds to scratch.{dkey,dvalue}, sets scratch.dquery.
+  void BackwardHead(size_t n, Scratch& scratch) const;
   void BackwardGroup(const Rows<const T>& qkv, const Sequence& sequence,
                      size_t kv_head, const Rows<const T>& out,
                      const float* log_sums, const Rows<const T>& dout,

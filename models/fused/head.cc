@@ -15,6 +15,10 @@ namespace {
 constexpr size_t kLabels = 1024;
 constexpr size_t kColumns = 2048;
 
+// Labels are rounded up to multiples of this: oneDNN generates code for every
+// number of rows.
+constexpr size_t kStep = 32;
+
 void ReadRow(const float* row, size_t width, float* out) {
   std::copy_n(row, width, out);
 }
@@ -29,12 +33,17 @@ typename Head<T>::Chunk Head<T>::Collect(const Rows<const float>& x,
                                          std::span<const size_t> rows,
                                          std::span<const int32_t> tokens,
                                          size_t begin) {
-  const size_t n = std::min(kLabels, rows.size() - begin);
+  const size_t labels = std::min(kLabels, rows.size() - begin);
+  const size_t n = (labels + kStep - 1) / kStep * kStep;
   const auto out = collected_.Make(n, x.width);
-  for (size_t i = 0; i < n; ++i) {
+  for (size_t i = 0; i < labels; ++i) {
     std::copy_n(x.row(rows[begin + i]), x.width, out.row(i));
   }
-  return {Const(out), tokens.subspan(begin, n)};
+  std::fill_n(out.row(labels), (n - labels) * x.width, 0.0f);
+  const auto chosen = tokens.subspan(begin, labels);
+  Chunk chunk{Const(out), {chosen.begin(), chosen.end()}, labels};
+  chunk.tokens.resize(n);
+  return chunk;
 }
 
 template <typename T>
@@ -93,7 +102,7 @@ void Head<T>::Nll(const Rows<const float>& x, std::span<const size_t> rows,
   for (size_t begin = 0; begin < rows.size(); begin += kLabels) {
     const Chunk chunk = Collect(x, rows, tokens, begin);
     Sweep(chunk, /*gradient=*/false);
-    std::copy_n(nll_.data(), chunk.tokens.size(), nll.data() + begin);
+    std::copy_n(nll_.data(), chunk.labels, nll.data() + begin);
   }
 }
 
@@ -101,7 +110,7 @@ template <typename T>
 void Head<T>::AddGradient(const Chunk& chunk, float weight,
                           const Rows<float>& dx) {
   const size_t d = dx.width;
-  const auto dnormed = sums_.As(dx.rows, d);
+  const auto dnormed = sums_.As(chunk.labels, d);
   ForRows(dx.rows, [&](size_t first, size_t last) {
     std::vector<float> row(d);  // of the projection
     for (size_t i = first; i < last; ++i) {
@@ -130,10 +139,10 @@ double Head<T>::Gradient(const Rows<const float>& x,
   for (size_t begin = 0; begin < rows.size(); begin += kLabels) {
     const Chunk chunk = Collect(x, rows, tokens, begin);
     Sweep(chunk, /*gradient=*/true);
-    const size_t n = chunk.tokens.size();
-    for (size_t i = 0; i < n; ++i) sum += nll_.data()[i];
+    const size_t end = begin + chunk.labels;
+    for (size_t i = begin; i < end; ++i) sum += nll_.data()[i - begin];
     AddGradient(chunk, static_cast<float>(weight),
-                RowRange(gradients, begin, begin + n));
+                RowRange(gradients, begin, end));
   }
   std::fill_n(dx.data, dx.rows * dx.width, 0.0f);
   for (size_t i = 0; i < rows.size(); ++i) {

@@ -37,10 +37,12 @@ class Head {
                   const Rows<float>& dx);
 
  private:
-  // Some of the labels, and the rows of x before them [n,D].
+  // Some of the labels, and the rows of x before them [n,D]; n is rounded up,
+  // with rows of zeros, whose results nobody takes.
   struct Chunk {
     Rows<const float> x;
-    std::span<const int32_t> tokens;  // [n]
+    std::vector<int32_t> tokens;  // [n]
+    size_t labels;                // <= n
   };
   Chunk Collect(const Rows<const float>& x, std::span<const size_t> rows,
                 std::span<const int32_t> tokens, size_t begin);
