@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "base/terminal_text.h"
+
 namespace edgetune {
 namespace {
 
@@ -51,9 +53,9 @@ bool ParseLogLevel(std::string_view name, LogLevel* level) {
   return false;
 }
 
-void LogDebug(const std::string& m) { Logger().debug("{}", m); }
-void LogInfo(const std::string& m) { Logger().info("{}", m); }
-void LogWarning(const std::string& m) { Logger().warn("{}", m); }
-void LogError(const std::string& m) { Logger().error("{}", m); }
+void LogDebug(const std::string& m) { Logger().debug("{}", TerminalLine(m)); }
+void LogInfo(const std::string& m) { Logger().info("{}", TerminalLine(m)); }
+void LogWarning(const std::string& m) { Logger().warn("{}", TerminalLine(m)); }
+void LogError(const std::string& m) { Logger().error("{}", TerminalLine(m)); }
 
 }  // namespace edgetune

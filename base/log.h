@@ -7,7 +7,8 @@
 namespace edgetune {
 
 // Lines on stderr with time and level, for daemons and tools alike. Never a
-// key, an example, a token or an update. Thread-safe.
+// key, an example, a token or an update. A message is shown as a TerminalLine:
+// what a peer calls itself cannot begin a line. Thread-safe.
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
 void SetLogLevel(LogLevel level);  // default kInfo

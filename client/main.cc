@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/terminal_text.h"
 #include "client/client.h"
 #include "client/grpc/enrollment_client.h"
 #include "client/grpc/grpc_transport.h"
@@ -155,11 +156,12 @@ absl::Status EnrollThisDevice(const Arguments& arguments) {
       EnrollDevice(invitation, arguments.out, arguments.enroll);
   WipeString(invitation.token);
   EDGETUNE_RETURN_IF_ERROR(status);
+  const std::string out = TerminalLine(arguments.out);
   std::printf(
       "%s is the kit of device %s. Its keys were made here; %s is used up.\n"
       "Next: kit = \"%s\" in client.toml, then `edgetune-client run`.\n",
-      arguments.out.c_str(), invitation.name.c_str(), arguments.bundle.c_str(),
-      arguments.out.c_str());
+      out.c_str(), TerminalLine(invitation.name).c_str(),
+      TerminalLine(arguments.bundle).c_str(), out.c_str());
   return absl::OkStatus();
 }
 
@@ -175,7 +177,7 @@ absl::Status PrintStatus(const Arguments& arguments) {
     std::printf("{\"schema_version\":1,\"status\":\"ok\",\"data\":%s}\n",
                 DeviceStatusJson(*status).c_str());
   } else {
-    std::printf("%s\n", DeviceStatusText(*status).c_str());
+    std::printf("%s\n", TerminalText(DeviceStatusText(*status)).c_str());
   }
   return absl::OkStatus();
 }
@@ -184,8 +186,10 @@ int Exit(const absl::Status& status, const std::string& format) {
   if (status.ok()) return 0;
   const std::string message(status.message());
   const std::string hint = HintOf(status);
-  std::fprintf(stderr, "error: %s\n", message.c_str());
-  if (!hint.empty()) std::fprintf(stderr, "hint: %s\n", hint.c_str());
+  std::fprintf(stderr, "error: %s\n", TerminalText(message).c_str());
+  if (!hint.empty()) {
+    std::fprintf(stderr, "hint: %s\n", TerminalText(hint).c_str());
+  }
   if (format == "json") {
     const nlohmann::ordered_json json = {
         {"schema_version", 1},

@@ -18,6 +18,15 @@ function(edgetune_room NAME)
   endif()
 endfunction()
 
+# edgetune_opens_engine(TARGET): this program opens the engines' libraries on
+# demand. They are built together, and never linked.
+function(edgetune_opens_engine TARGET)
+  add_dependencies(${TARGET} edgetune_fused)
+  if(EDGETUNE_TORCH)
+    add_dependencies(${TARGET} edgetune_torch)
+  endif()
+endfunction()
+
 # edgetune_test(NAME SOURCES a_test.cc ... DEPS ... [LABELS unit] [WHOLE])
 # One program a room of tests; every case becomes a CTest test NAME.Suite.Case.
 # WHOLE registers the program as one CTest test (for slow process starts).

@@ -25,7 +25,10 @@ struct GenerateOptions {
 
 // A base model, with or without one adapter, ready to score and to generate.
 // One instance belongs to one thread at a time. Sequences longer than the
-// model's context are InvalidArgument.
+// model's context are InvalidArgument. NextLogits and Generate may keep what
+// they computed for a text and use it again for one that begins alike, as the
+// turns of a chat do: never more than one context of it, never to be seen in a
+// result.
 class LanguageModel {
  public:
   virtual ~LanguageModel() = default;

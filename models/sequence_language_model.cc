@@ -8,13 +8,14 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "models/exception_guard.h"
+#include "models/kept_prefix.h"
 #include "models/sampling.h"
 
 namespace edgetune {
 namespace {
 
-// Tokens a forward pass: bounds the memory of long prompts.
-constexpr size_t kChunk = 256;
+// Tokens a forward pass where all are scored: bounds the memory of long texts.
+constexpr size_t kScoredChunk = 256;
 // Room is made for so many tokens more than asked for, so that a chat's next
 // turn fits too.
 constexpr size_t kSpare = 1024;
@@ -27,8 +28,7 @@ class SequenceLanguageModel final : public LanguageModel {
 
   absl::Status SetAdapter(const Adapter* adapter) override {
     return CatchExceptions([&] {
-      held_.clear();
-      capacity_ = 0;
+      kept_.Drop();
       return engine_->SetAdapter(adapter);
     });
   }
@@ -78,12 +78,12 @@ class SequenceLanguageModel final : public LanguageModel {
   }
 
   std::vector<float> Score(std::span<const int32_t> ids) {
+    kept_.Drop();
+    MakeRoom(0, ids.size());
     std::vector<float> scores;
-    // All are computed anew: of what is held there are no scores.
-    Hold(0, ids.size());
-    for (size_t begin = 0; begin + 1 < ids.size(); begin += kChunk) {
-      const size_t n = std::min(kChunk, ids.size() - 1 - begin);
-      Append(ids.subspan(begin, n));
+    for (size_t begin = 0; begin + 1 < ids.size(); begin += kScoredChunk) {
+      const size_t n = std::min(kScoredChunk, ids.size() - 1 - begin);
+      engine_->Extend(ids.subspan(begin, n));
       for (const float nll : engine_->NextNll(ids.subspan(begin + 1, n))) {
         scores.push_back(-nll);
       }
@@ -111,51 +111,42 @@ class SequenceLanguageModel final : public LanguageModel {
       seen.push_back(token);
       if (on_token && !on_token(token)) break;
       if (out.size() == limit) break;
-      Append({&token, 1});
+      engine_->Extend({&token, 1});
       logits = engine_->LastLogits();
     }
     return out;
   }
 
-  // Keeps the first `length` tokens that are held, and room for `capacity`;
-  // where there is no such room, none.
-  void Hold(size_t length, size_t capacity) {
-    if (capacity > capacity_) {
-      const auto context = static_cast<size_t>(file_->config().context);
-      capacity_ = std::min(capacity + kSpare, std::max(capacity, context));
-      engine_->Reset(capacity_);
-      length = 0;
-    } else {
+  // Keeps the first `length` tokens in the engine's cache, and makes room for
+  // `capacity`; returns how many are kept: none where there was no such room.
+  size_t MakeRoom(size_t length, size_t capacity) {
+    if (capacity <= capacity_) {
       engine_->Keep(length);
+      return length;
     }
-    held_.resize(length);
+    const auto context = static_cast<size_t>(file_->config().context);
+    capacity_ = std::max(capacity, std::min(capacity + kSpare, context));
+    engine_->Reset(capacity_);
+    return 0;
   }
 
-  void Append(std::span<const int32_t> ids) {
-    // Not held until it is: an engine may throw.
-    engine_->Extend(ids);
-    held_.insert(held_.end(), ids.begin(), ids.end());
-  }
-
-  // Logits after `ids`, computing what is not held of them.
+  // Logits after a text, of which only what the cache does not hold is fed.
   std::vector<float> LogitsAfter(std::span<const int32_t> ids,
                                  size_t capacity) {
-    const auto differ =
-        std::mismatch(held_.begin(), held_.end(), ids.begin(), ids.end());
-    const auto common =
-        static_cast<size_t>(std::distance(held_.begin(), differ.first));
-    // The last one is always computed: its logits are not kept.
-    Hold(std::min(common, ids.size() - 1), capacity);
-    for (size_t begin = held_.size(); begin < ids.size(); begin += kChunk) {
-      Append(ids.subspan(begin, std::min(kChunk, ids.size() - begin)));
+    size_t begin = MakeRoom(kept_.Reuse(ids), capacity);
+    if (begin == 0) kept_.Drop();
+    for (; begin < ids.size(); begin += kPromptChunk) {
+      engine_->Extend(
+          ids.subspan(begin, std::min(kPromptChunk, ids.size() - begin)));
     }
+    kept_.Keep(ids);
     return engine_->LastLogits();
   }
 
   const std::shared_ptr<const ModelFile> file_;
   const std::unique_ptr<SequenceEngine> engine_;
   size_t capacity_ = 0;
-  std::vector<int32_t> held_;  // the sequence in the engine's cache
+  KeptPrefix kept_;  // what of the engine's cache the next text may use
 };
 
 }  // namespace

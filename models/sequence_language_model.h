@@ -35,9 +35,8 @@ class SequenceEngine {
   virtual std::vector<float> NextNll(std::span<const int32_t> next) = 0;
 };
 
-// The LanguageModel over an engine: checks, scoring in parts, sampling. What a
-// call has computed of a sequence is kept for the next one: only what differs
-// from there on is computed (a chat's history is not, turn after turn).
+// The LanguageModel over an engine: checks, scoring in parts, sampling, and
+// what the next prompt uses again of the last one's cache (KeptPrefix).
 std::unique_ptr<LanguageModel> MakeSequenceLanguageModel(
     std::shared_ptr<const ModelFile> file,
     std::unique_ptr<SequenceEngine> engine);

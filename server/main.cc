@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/terminal_text.h"
 #include "config/daemon_files.h"
 #include "privacy/identity/enrollment_kit.h"
 #include "privacy/identity/kit.h"
@@ -260,9 +261,9 @@ int Main(int argc, char** argv) {
   }
   const absl::Status status = enroll->parsed() ? Enroll(flags) : Serve(flags);
   if (status.ok()) return 0;
-  std::cerr << "error: " << std::string(status.message()) << "\n";
+  std::cerr << "error: " << TerminalText(std::string(status.message())) << "\n";
   if (const std::string hint = HintOf(status); !hint.empty()) {
-    std::cerr << "hint: " << hint << "\n";
+    std::cerr << "hint: " << TerminalText(hint) << "\n";
   }
   return ExitCodeOf(status);
 }

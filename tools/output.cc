@@ -13,6 +13,7 @@
 
 #include "base/atomic_file.h"
 #include "base/status.h"
+#include "base/terminal_text.h"
 
 namespace edgetune {
 namespace {
@@ -24,7 +25,7 @@ std::string Dump(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-absl::Status WriteStdout(const std::string& text) {
+absl::Status WriteStdout(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
       std::fflush(stdout) != 0) {
     return ErrnoStatus(errno, "cannot write", "standard output");
@@ -89,7 +90,7 @@ absl::Status Output::Finish(const nlohmann::json& data,
                             const std::string& text) const {
   if (json()) return WriteStdout(SuccessEnvelope(data));
   const bool complete = text.empty() || text.back() == '\n';
-  return WriteStdout(complete ? text : text + "\n");
+  return WriteStdout(TerminalText(text) + (complete ? "" : "\n"));
 }
 
 void Output::Note(const std::string& line) const {
@@ -100,17 +101,29 @@ void Output::Error(const absl::Status& status) const {
   const char* no_color_wish = std::getenv("NO_COLOR");
   const bool color = IsTerminal(2) && !no_color &&
                      (no_color_wish == nullptr || *no_color_wish == 0);
-  WriteStderr(fmt::format("{}error:{} {}\n", color ? "\033[1;31m" : "",
-                          color ? "\033[0m" : "",
-                          std::string(status.message())));
+  PaintStderr(color ? "\033[1;31merror:\033[0m " : "error: ");
+  WriteStderr(std::string(status.message()) + "\n");
   const std::string hint = HintOf(status);
   if (!hint.empty()) WriteStderr("hint: " + hint + "\n");
   // The exit code already tells of a failure to write this.
   if (json()) WriteStdout(ErrorEnvelope(status)).IgnoreError();
 }
 
-void WriteStderr(std::string_view text) {
-  (void)!std::fwrite(text.data(), 1, text.size(), stderr);
+absl::Status WriteAnswer(std::string_view text) {
+  return IsTerminal(1) ? WriteStdout(TerminalText(text)) : WriteStdout(text);
+}
+
+void WriteStderr(std::string_view text) { PaintStderr(TerminalText(text)); }
+
+void PaintStderr(std::string_view sequences) {
+  (void)!std::fwrite(sequences.data(), 1, sequences.size(), stderr);
+}
+
+absl::Status CheckAbsent(const std::string& path, const std::string& hint) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return absl::OkStatus();
+  return Annotate(absl::AlreadyExistsError(path + " exists already"),
+                  ErrorKind::kUsage, hint);
 }
 
 absl::Status CheckWritableParent(const std::string& path) {
@@ -126,6 +139,11 @@ absl::Status CheckWritableParent(const std::string& path) {
                   ErrorKind::kUsage, kHint);
 }
 
+absl::Status CheckNew(const std::string& path) {
+  EDGETUNE_RETURN_IF_ERROR(CheckAbsent(path));
+  return CheckWritableParent(path);
+}
+
 bool IsTerminal(int fd) { return isatty(fd) == 1; }
 
 int TerminalWidth(int fd) {
@@ -134,13 +152,16 @@ int TerminalWidth(int fd) {
   return size.ws_col;
 }
 
-std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
+std::string FormatTable(const std::vector<std::vector<std::string>>& cells,
                         const std::vector<size_t>& right) {
+  std::vector<std::vector<std::string>> rows;
   std::vector<size_t> widths;
-  for (const auto& row : rows) {
+  for (const auto& row : cells) {
+    rows.emplace_back();
     widths.resize(std::max(widths.size(), row.size()));
     for (size_t i = 0; i < row.size(); ++i) {
-      widths[i] = std::max(widths[i], Columns(row[i]));
+      rows.back().push_back(TerminalLine(row[i]));
+      widths[i] = std::max(widths[i], Columns(rows.back()[i]));
     }
   }
   std::string out;
@@ -161,7 +182,8 @@ std::string SideBySide(std::string_view left_head, std::string_view left,
                        std::string_view right_head, std::string_view right,
                        int width) {
   const size_t column = std::max(20, (std::min(width, 120) - 3) / 2);
-  std::vector<std::string> l = Wrap(left, column), r = Wrap(right, column);
+  std::vector<std::string> l = Wrap(TerminalText(left), column);
+  std::vector<std::string> r = Wrap(TerminalText(right), column);
   l.insert(l.begin(), std::string(left_head));
   r.insert(r.begin(), std::string(right_head));
   l.resize(std::max(l.size(), r.size()));

@@ -19,9 +19,9 @@ struct Output {
 
   bool json() const { return format == "json"; }
 
-  // The verb's result, once: `data` in the JSON envelope, or `text` as it is
-  // (a newline is added unless it ends in one). kDiskFull and the like when
-  // stdout cannot take it.
+  // The verb's result, once: `data` in the JSON envelope, or `text` for people
+  // (made safe for a terminal; a newline is added unless it ends in one).
+  // kDiskFull and the like when stdout cannot take it.
   absl::Status Finish(const nlohmann::json& data,
                       const std::string& text) const;
   // A remark on stderr unless quiet.
@@ -37,21 +37,35 @@ inline constexpr int kJsonSchemaVersion = 1;
 std::string SuccessEnvelope(const nlohmann::json& data);
 std::string ErrorEnvelope(const absl::Status& status);
 
-// To stderr; a failure to tell is no failure of the work.
+// A model's text, as it comes or whole (each a piece of whole characters), to
+// stdout: made safe for a terminal, and exact for a file or another program.
+absl::Status WriteAnswer(std::string_view text);
+// To stderr, made safe for a terminal; a failure to tell is no failure of the
+// work.
 void WriteStderr(std::string_view text);
-// Makes the parent of `path` and sees that it can be written in, so that an
-// unusable --out is found before the work, not after. kUsage.
+// To stderr as it is: for control sequences of our own.
+void PaintStderr(std::string_view sequences);
+// An unusable --out is found before the work, not after; all kUsage. Nothing
+// may be at `path` yet (AlreadyExists);
+absl::Status CheckAbsent(const std::string& path, const std::string& hint =
+                                                      "name something new with "
+                                                      "--out");
+// its parent is made, and can be written in;
 absl::Status CheckWritableParent(const std::string& path);
+// both.
+absl::Status CheckNew(const std::string& path);
 
 // Whether this stream (1, 2) is a terminal; its width (80 when unknown).
 bool IsTerminal(int fd);
 int TerminalWidth(int fd);
 
 // Columns padded to their widest cell, two spaces between; the first row is
-// the head. Columns named in `right` (by position) are aligned right.
-std::string FormatTable(const std::vector<std::vector<std::string>>& rows,
+// the head. Columns named in `right` (by position) are aligned right. No cell
+// can begin a line or leave its column: it is a TerminalLine.
+std::string FormatTable(const std::vector<std::vector<std::string>>& cells,
                         const std::vector<size_t>& right = {});
-// Two texts wrapped into columns beside each other, with heads.
+// Two texts, made safe for a terminal, wrapped into columns beside each other,
+// with heads.
 std::string SideBySide(std::string_view left_head, std::string_view left,
                        std::string_view right_head, std::string_view right,
                        int width);

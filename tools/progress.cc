@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "absl/time/clock.h"
+#include "base/terminal_text.h"
 #include "base/units.h"
 
 namespace edgetune {
@@ -42,11 +43,11 @@ void LiveBlock::Show(const std::vector<std::string>& block,
   const size_t width = TerminalWidth(2) - 1;
   std::string out = painted_ == 0 ? "" : fmt::format("\033[{}A", painted_);
   for (const std::string& line : block) {
-    out += "\r\033[K" + Cut(line, width) + "\n";
+    out += "\r\033[K" + Cut(TerminalLine(line), width) + "\n";
   }
   out += "\033[J";
   painted_ = block.size();
-  WriteStderr(out);
+  PaintStderr(out);
 }
 
 void LiveBlock::Say(const std::string& line) {
@@ -56,7 +57,7 @@ void LiveBlock::Say(const std::string& line) {
 }
 
 void LiveBlock::Wipe() {
-  if (painted_ > 0) WriteStderr(fmt::format("\033[{}A\r\033[J", painted_));
+  if (painted_ > 0) PaintStderr(fmt::format("\033[{}A\r\033[J", painted_));
   painted_ = 0;
 }
 

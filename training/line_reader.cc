@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "models/io/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace edgetune {
 namespace {

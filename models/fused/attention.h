@@ -48,25 +48,28 @@ class Attention {
                 const Rows<const T>& dout, const Rows<T>& dqkv);
 
  private:
-  // What one thread works with.
+  // What one thread works with: heads of one sequence of n tokens, taken out of
+  // the rows of all heads, for oneDNN has no fast kernels for matrices with
+  // gaps; and a block of scores.
   struct Scratch {
+    Buffer<T> query, key, value, out;      // [n,d]
+    Buffer<T> dout, dquery;                // [n,d]
+    Buffer<float> dkey, dvalue;            // [n,d]
     Buffer<float> scores, dprobabilities;  // [block, keys]
     Buffer<T> probabilities, dscores;      // [block, keys]
-    Buffer<float> dkeys, dvalues;          // [keys, d]
-    Buffer<float> dots;                    // [keys]
-    Buffer<float> log_sums;                // [queries], where nobody wants them
+    Buffer<float> dots, log_sums;          // [n]
   };
-  // A head of one sequence: views of its rows and columns.
   struct Sequence {
     size_t begin, length;
   };
 
-  void Prepare(std::span<const size_t> lengths);
-  void Reserve(size_t queries, size_t keys);
-  // One head: query and out [n,d], key and value [past + n, d], log_sums [n].
-  void ForwardHead(const Rows<const T>& query, const Rows<const T>& key,
-                   const Rows<const T>& value, const Rows<T>& out,
-                   float* log_sums, Scratch& scratch) const;
+  // Room for sequences of these lengths, or for so many new tokens of one.
+  void Prepare(std::span<const size_t> lengths, bool backward);
+  void Reserve(size_t queries, size_t keys, bool backward);
+  // One head, from scratch.{query,key,value} to scratch.{out,log_sums}.
+  void ForwardHead(size_t queries, size_t keys, Scratch& scratch) const;
+  // One head of n tokens: adds to scratch.{dkey,dvalue}, sets scratch.dquery.
+  void BackwardHead(size_t n, Scratch& scratch) const;
   void BackwardGroup(const Rows<const T>& qkv, const Sequence& sequence,
                      size_t kv_head, const Rows<const T>& out,
                      const float* log_sums, const Rows<const T>& dout,

@@ -16,7 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace edgetune::fused::HWY_NAMESPACE {
 
-// exp(x) for x <= 88, to 3e-7 of its value; 0 below -87.3, where float32
+// exp(x) for x <= 88, to 4e-7 of its value; 0 below -87.3, where float32
 // leaves its normal numbers; NaN of NaN. x = n ln 2 + r with n the nearest
 // integer, so exp(x) = 2^n exp(r), |r| <= ln(2) / 2. exp(r) is the polynomial
 // 1 + r + r^2 q(r) with q of degree 3 fitted to the least relative error,

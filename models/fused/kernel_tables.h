@@ -16,7 +16,8 @@ namespace edgetune::fused {
 template <typename T>
 struct RowKernels {
   decltype(&Convert<T>) convert;
-  decltype(&AddRows<T>) add_rows;
+  decltype(&AddLowRank<T, float>) add_low_rank_to_float;
+  decltype(&AddLowRank<T, T>) add_low_rank;
   decltype(&RowDots<T>) row_dots;
   decltype(&RmsNorm<T>) rms_norm;
   decltype(&AddRmsNormGradient<T>) add_rms_norm_gradient;
@@ -35,7 +36,7 @@ struct SoftmaxKernels {
   void (*causal_softmax)(const Rows<const float>&, size_t, float,
                          const Rows<T>&, float*, float*);
   decltype(&CausalSoftmaxGradient<T>) causal_softmax_gradient;
-  decltype(&CrossEntropyGradient<T>) cross_entropy_gradient;
+  decltype(&AddSoftmaxColumns<T>) add_softmax_columns;
 };
 
 }  // namespace edgetune::fused

@@ -7,7 +7,10 @@
 //
 // Every function works through its rows on the calling thread and touches
 // nothing else, so rows can be shared out among threads. `stride`s count
-// elements of T from one row to the next. Arrays need no alignment. Stateless.
+// elements of T from one row to the next. Arrays need no alignment and, but
+// for what a function says is done in place, do not overlap. Matrices of one
+// call have the same number of rows. A NaN that goes in comes out. Stateless;
+// what comes out depends on the input and the instruction set alone.
 
 #include <cstddef>
 #include <cstdint>
@@ -68,7 +71,9 @@ void SwiGluGradient(const Rows<const T>& dout, const Rows<T>& gate_up);
 // Softmax of attention scores [rows, keys] under a causal mask: row i sees
 // keys 0 .. first + i, and where a row's limit is below `width` the rest of
 // its probabilities are 0. probabilities = exp(scale * scores - log_sum[i]);
-// log_sum [rows] is the logarithm of the sum of exponentials.
+// log_sum [rows] is the logarithm of the sum of exponentials. scale > 0.
+// Scores beyond a row's limit are not read: `width` need be no more than the
+// last row's limit, which spares writing zeros.
 template <typename T>
 void CausalSoftmax(const Rows<const float>& scores, size_t first, float scale,
                    const Rows<T>& probabilities, float* log_sum);
@@ -88,20 +93,30 @@ void CausalSoftmaxGradient(const Rows<const float>& scores, size_t first,
 template <typename T>
 void RowDots(const Rows<const T>& a, const Rows<const T>& b, float* out);
 
-// Cross entropy of rows of logits [rows, V]: nll[i] = log sum exp(row i) -
-// row i [targets[i]].
-void CrossEntropy(const Rows<const float>& logits, const int32_t* targets,
-                  float* nll);
-// The same, and the gradient of weight * sum of nll: weight (softmax - 1 at
-// the target), into `gradient` [rows, V].
+// A softmax over rows that come a few columns at a time (online normalisation,
+// Milakov, Gimelshein, 2018), one element a row. Starts with `most` at the
+// lowest float and `sum` at 0. In the end -log p(target) is log sum + (most -
+// logit). Logits may be -infinity.
+struct PartialSoftmax {
+  float* most;   // greatest logit so far
+  float* sum;    // of exp(logit - most)
+  float* logit;  // of the target, once its column was there
+};
+// The next columns, from `begin` on: logits [rows, width]; targets[i] is a
+// column of the whole. exps [rows, width] become exp(logit - most), but 0 at
+// the target, whose share is for the caller to take exactly; null data: not
+// wanted. What was added up of earlier exps, `collected` [rows, any], is scaled
+// where `most` grows.
 template <typename T>
-void CrossEntropyGradient(const Rows<const float>& logits,
-                          const int32_t* targets, float weight, float* nll,
-                          const Rows<T>& gradient);
+void AddSoftmaxColumns(const Rows<const float>& logits, const int32_t* targets,
+                       int32_t begin, const PartialSoftmax& state,
+                       const Rows<float>& collected, const Rows<T>& exps);
 
-// y += x.
-template <typename T>
-void AddRows(const Rows<const T>& x, const Rows<float>& y);
+// y += x b, for few rows of b: x [rows, r], b [r, width], y [rows, width] of
+// float or of T.
+template <typename T, typename C>
+void AddLowRank(const Rows<const T>& x, const Rows<const float>& b,
+                const Rows<C>& y);
 
 // The name of the instruction set in use, e.g. "AVX3", for people.
 const char* VectorTarget();

@@ -65,7 +65,7 @@ Rows<T> LlamaStack<T>::Norm(const Rows<const float>& x,
 template <typename T>
 void LlamaStack<T>::AddNormGradient(const Buffer<float>& x,
                                     const Buffer<float>& gain,
-                                    const Rows<const T>& dy,
+                                    const Rows<const float>& dy,
                                     const Rows<float>& dx) {
   const auto input = Const(x.As(dx.rows, dx.width));
   ForRows(dx.rows, [&](size_t begin, size_t end) {
@@ -297,7 +297,7 @@ void LlamaStack<T>::AttentionBackward(const Step& step, size_t layer,
   lora_.Prepare(step.lora, layer, kQkv);
   // Nothing trained lies before the first layer.
   const bool last = layer == 0;
-  const auto dnormed = last ? Rows<T>() : dnormed_.Make(m, d);
+  const auto dnormed = last ? Rows<float>() : dnormed_.Make(m, d);
   if (!last) {
     Multiply(Form::kAB, Const(dqkv), Matrix(weights.qkv, heads_.width(), d),
              dnormed);

@@ -73,7 +73,7 @@ class LlamaStack final : public Llama {
 
   Rows<T> Norm(const Rows<const float>& x, const Buffer<float>& gain);
   void AddNormGradient(const Buffer<float>& x, const Buffer<float>& gain,
-                       const Rows<const T>& dy, const Rows<float>& dx);
+                       const Rows<const float>& dy, const Rows<float>& dx);
   Rows<const T> Narrow(const Rows<float>& x);
   Rows<T> Activate(const Rows<const T>& gate_up);
   void RotateHeads(const Rows<T>& qkv, bool inverse);
@@ -95,7 +95,7 @@ class LlamaStack final : public Llama {
   Buffer<float> x_;            // [M,D]
   Buffer<T> normed_;           // [M,D]
   Buffer<T> narrow_;           // [M,D]
-  Buffer<T> dnormed_;          // [M,D]
+  Buffer<float> dnormed_;      // [M,D]
   Buffer<T> activated_;        // [M,F]
   Buffer<T> doutput_;          // [M, H d] or [M,F]
   Buffer<T> dqkv_;             // [M, (H + 2 K) d]

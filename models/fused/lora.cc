@@ -8,9 +8,17 @@
 
 #include "base/status.h"
 #include "models/fused/matmul.h"
+#include "models/fused/parallel.h"
 #include "models/io/llama_names.h"
 
 namespace edgetune::fused {
+namespace {
+
+// Up to this rank a product is a few sums over rows, which oneDNN does at a
+// tenth of the speed of memory.
+constexpr size_t kLowRank = 32;
+
+}  // namespace
 
 absl::StatusOr<LoraFactors> LoraFactors::Make(const ModelConfig& model,
                                               const Adapter& adapter) {
@@ -62,6 +70,7 @@ void LoraGroup<T>::Prepare(const LoraFactors* lora, size_t layer, Group group) {
   }
   const auto a = a_.Make(rank_, in_);
   b_.Reserve(b);
+  b_transposed_.Reserve(b);
   const float* values = lora->values().data();
   for (const Part& part : parts_) {
     const LoraFactors::Factor& factor = part.factor;
@@ -69,8 +78,14 @@ void LoraGroup<T>::Prepare(const LoraFactors* lora, size_t layer, Group group) {
       a.row(part.rank_begin)[i] =
           FromFloat<T>(factor.scale * values[factor.a + i]);
     }
-    Convert(values + factor.b, factor.out * factor.rank,
-            b_.data() + part.b_begin);
+    const float* b_values = values + factor.b;
+    Convert(b_values, factor.out * factor.rank, b_.data() + part.b_begin);
+    float* transposed = b_transposed_.data() + part.b_begin;
+    for (size_t i = 0; i < factor.out; ++i) {
+      for (size_t j = 0; j < factor.rank; ++j) {
+        transposed[j * factor.out + i] = b_values[i * factor.rank + j];
+      }
+    }
   }
 }
 
@@ -81,17 +96,26 @@ void LoraGroup<T>::Forward(const Rows<const T>& x, const Rows<T>& down,
   if (rank_ == 0) return;
   Multiply(Form::kABt, x, Const(a_.As(rank_, in_)), down);
   for (const Part& part : parts_) {
-    Multiply(Form::kABt,
-             Const(ColumnRange(down, part.rank_begin, part.factor.rank)),
-             B(part), ColumnRange(y, part.out_begin, part.factor.out),
-             {.add = true});
+    const auto& factor = part.factor;
+    const auto from = Const(ColumnRange(down, part.rank_begin, factor.rank));
+    const auto to = ColumnRange(y, part.out_begin, factor.out);
+    if (factor.rank > kLowRank) {
+      Multiply(Form::kABt, from, B(part), to, {.add = true});
+      continue;
+    }
+    const Rows<const float> b = {b_transposed_.data() + part.b_begin,
+                                 factor.rank, factor.out, factor.out};
+    ForRows(x.rows, [&](size_t begin, size_t end) {
+      AddLowRank(RowRange(from, begin, end), b, RowRange(to, begin, end));
+    });
   }
 }
 
 template <typename T>
+template <typename C>
 void LoraGroup<T>::Backward(const Rows<const T>& x, const Rows<const T>& down,
                             const Rows<const T>& dy, Factors trained,
-                            const Rows<T>& dx, LoraFactors& lora) {
+                            const Rows<C>& dx, LoraFactors& lora) {
   if (rank_ == 0) return;
   const auto ddown = ddown_.Make(x.rows, rank_);
   float* gradient = lora.gradient().data();
@@ -134,5 +158,19 @@ template void LoraGroup<BFloat16>::Forward(const Rows<const BFloat16>&,
 template void LoraGroup<BFloat16>::Forward(const Rows<const BFloat16>&,
                                            const Rows<BFloat16>&,
                                            const Rows<float>&) const;
+template void LoraGroup<float>::Backward(const Rows<const float>&,
+                                         const Rows<const float>&,
+                                         const Rows<const float>&, Factors,
+                                         const Rows<float>&, LoraFactors&);
+template void LoraGroup<BFloat16>::Backward(const Rows<const BFloat16>&,
+                                            const Rows<const BFloat16>&,
+                                            const Rows<const BFloat16>&,
+                                            Factors, const Rows<BFloat16>&,
+                                            LoraFactors&);
+template void LoraGroup<BFloat16>::Backward(const Rows<const BFloat16>&,
+                                            const Rows<const BFloat16>&,
+                                            const Rows<const BFloat16>&,
+                                            Factors, const Rows<float>&,
+                                            LoraFactors&);
 
 }  // namespace edgetune::fused

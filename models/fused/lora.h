@@ -72,9 +72,10 @@ class LoraGroup {
                const Rows<C>& y) const;
 
   // Adds the gradients of the trained factors to `lora`, and that of x to dx
-  // [M, in] unless its data is null, given dy [M, out of all].
+  // [M, in] unless its data is null, given dy [M, out of all]. C as above.
+  template <typename C>
   void Backward(const Rows<const T>& x, const Rows<const T>& down,
-                const Rows<const T>& dy, Factors trained, const Rows<T>& dx,
+                const Rows<const T>& dy, Factors trained, const Rows<C>& dx,
                 LoraFactors& lora);
 
  private:
@@ -92,10 +93,11 @@ class LoraGroup {
 
   size_t rank_ = 0, in_ = 0;
   std::vector<Part> parts_;
-  Buffer<T> a_;       // [R, in], scaled
-  Buffer<T> b_;       // [out, r] of each part
-  Buffer<T> ddown_;   // [M,R]
-  Buffer<float> da_;  // [R, in]
+  Buffer<T> a_;                 // [R, in], scaled
+  Buffer<T> b_;                 // [out, r] of each part
+  Buffer<float> b_transposed_;  // [r, out] of each part
+  Buffer<T> ddown_;             // [M,R]
+  Buffer<float> da_;            // [R, in]
 };
 
 }  // namespace edgetune::fused

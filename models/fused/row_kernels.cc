@@ -31,13 +31,18 @@ void Widen(const BFloat16* in, size_t count, float* out) {
   Copy(in, count, out);
 }
 
-template <typename T>
-void AddRows(const Rows<const T>& x, const Rows<float>& y) {
+template <typename T, typename C>
+void AddLowRank(const Rows<const T>& x, const Rows<const float>& b,
+                const Rows<C>& y) {
   for (size_t row = 0; row < x.rows; ++row) {
     const T* from = x.row(row);
-    float* to = y.row(row);
-    ForLanes(x.width, [&](size_t i, auto at) HWY_ATTR {
-      at.Write(hn::Add(at.Read(to + i), at.Read(from + i)), to + i);
+    C* to = y.row(row);
+    ForLanes(y.width, [&](size_t i, auto at) HWY_ATTR {
+      V sum = at.Read(to + i);
+      for (size_t k = 0; k < x.width; ++k) {
+        sum = hn::MulAdd(Fill(ToFloat(from[k])), at.Read(b.row(k) + i), sum);
+      }
+      at.Write(sum, to + i);
     });
   }
 }
@@ -105,8 +110,8 @@ void AddRmsNormGradient(const Rows<const float>& x, const float* gain,
 
 template <typename T>
 RowKernels<T> Kernels() {
-  return {&Convert<T>, &AddRows<T>, &RowDots<T>, &RmsNorm<T>,
-          &AddRmsNormGradient<T>};
+  return {&Convert<T>, &AddLowRank<T, float>, &AddLowRank<T, T>,
+          &RowDots<T>, &RmsNorm<T>,           &AddRmsNormGradient<T>};
 }
 RowKernels<float> FloatKernels() { return Kernels<float>(); }
 RowKernels<BFloat16> BFloat16Kernels() { return Kernels<BFloat16>(); }
@@ -149,12 +154,21 @@ void Convert(const float* in, size_t count, T* out) {
 template void Convert(const float*, size_t, float*);
 template void Convert(const float*, size_t, BFloat16*);
 
-template <typename T>
-void AddRows(const Rows<const T>& x, const Rows<float>& y) {
-  Kernels<T>().add_rows(x, y);
+template <typename T, typename C>
+void AddLowRank(const Rows<const T>& x, const Rows<const float>& b,
+                const Rows<C>& y) {
+  if constexpr (std::is_same_v<C, float>) {
+    Kernels<T>().add_low_rank_to_float(x, b, y);
+  } else {
+    Kernels<T>().add_low_rank(x, b, y);
+  }
 }
-template void AddRows(const Rows<const float>&, const Rows<float>&);
-template void AddRows(const Rows<const BFloat16>&, const Rows<float>&);
+template void AddLowRank(const Rows<const float>&, const Rows<const float>&,
+                         const Rows<float>&);
+template void AddLowRank(const Rows<const BFloat16>&, const Rows<const float>&,
+                         const Rows<float>&);
+template void AddLowRank(const Rows<const BFloat16>&, const Rows<const float>&,
+                         const Rows<BFloat16>&);
 
 template <typename T>
 void RowDots(const Rows<const T>& a, const Rows<const T>& b, float* out) {

@@ -98,67 +98,58 @@ void CausalSoftmaxGradient(const Rows<const float>& scores, size_t first,
   }
 }
 
-// log sum exp(x) in two parts, so that what is near the maximum loses nothing.
-struct LogSum {
-  float most;
-  float rest;
-};
+HWY_INLINE void Scale(float factor, size_t count, float* x) {
+  const V factors = Fill(factor);
+  ForLanes(count, [&](size_t i, auto at) HWY_ATTR {
+    at.Write(hn::Mul(at.Read(x + i), factors), x + i);
+  });
+}
 
-// A block that fits the first cache at a time: the sum so far is scaled down
-// whenever a block has a greater maximum.
-HWY_INLINE LogSum LogSumOf(const float* x, size_t count) {
-  constexpr size_t kBlock = 4096;
-  float most = kLeast, sum = 0;
-  for (size_t start = 0; start < count; start += kBlock) {
-    const float* block = x + start;
-    const size_t size = HWY_MIN(kBlock, count - start);
-    const float before = most;
-    most = HWY_MAX(most, Maximum(block, size));
-    sum *= std::exp(before - most);
-    const V shift = Fill(most);
-    sum += Sum(size, [&](V so_far, size_t i, auto at) HWY_ATTR {
-      const V e = Exp(hn::Sub(at.Read(block + i), shift));
-      return hn::Add(so_far, at.Or(e, Fill(0.0f)));
+// exps = exp(x - shift), unless null; returns their sum.
+template <typename T>
+HWY_INLINE float ExponentialsBelow(const float* x, size_t count, float shift,
+                                   T* exps) {
+  const V shifts = Fill(shift);
+  if (exps == nullptr) {
+    return Sum(count, [&](V sum, size_t i, auto at) HWY_ATTR {
+      const V e = Exp(hn::Sub(at.Read(x + i), shifts));
+      return hn::Add(sum, at.Or(e, Fill(0.0f)));
     });
   }
-  return {most, std::log(sum)};
-}
-
-HWY_INLINE float Nll(const LogSum& sum, float logit) {
-  return sum.rest + (sum.most - logit);
-}
-
-void CrossEntropy(const Rows<const float>& logits, const int32_t* targets,
-                  float* nll) {
-  for (size_t row = 0; row < logits.rows; ++row) {
-    const float* from = logits.row(row);
-    nll[row] = Nll(LogSumOf(from, logits.width), from[targets[row]]);
-  }
+  return Sum(count, [&](V sum, size_t i, auto at) HWY_ATTR {
+    const V e = Exp(hn::Sub(at.Read(x + i), shifts));
+    at.Write(e, exps + i);
+    return hn::Add(sum, at.Or(e, Fill(0.0f)));
+  });
 }
 
 template <typename T>
-void CrossEntropyGradient(const Rows<const float>& logits,
-                          const int32_t* targets, float weight, float* nll,
-                          const Rows<T>& gradient) {
+void AddSoftmaxColumns(const Rows<const float>& logits, const int32_t* targets,
+                       int32_t begin, const PartialSoftmax& state,
+                       const Rows<float>& collected, const Rows<T>& exps) {
+  const auto width = static_cast<int32_t>(logits.width);
   for (size_t row = 0; row < logits.rows; ++row) {
     const float* from = logits.row(row);
-    T* out = gradient.row(row);
-    const LogSum sum = LogSumOf(from, logits.width);
-    const V shift = Fill(sum.most + sum.rest), weights = Fill(weight);
-    nll[row] = Nll(sum, from[targets[row]]);
-    ForLanes(logits.width, [&](size_t i, auto at) HWY_ATTR {
-      const V p = Exp(hn::Sub(at.Read(from + i), shift));
-      at.Write(hn::Mul(p, weights), out + i);
-    });
-    // exp(-nll) - 1 without the cancellation.
-    out[targets[row]] = FromFloat<T>(weight * std::expm1(-nll[row]));
+    T* out = exps.data == nullptr ? nullptr : exps.row(row);
+    float& most = state.most[row];
+    const float before = most;
+    most = HWY_MAX(most, Maximum(from, logits.width));
+    if (most != before) {
+      const float factor = std::exp(before - most);
+      state.sum[row] *= factor;
+      if (out != nullptr) Scale(factor, collected.width, collected.row(row));
+    }
+    state.sum[row] += ExponentialsBelow(from, logits.width, most, out);
+    const int32_t target = targets[row] - begin;
+    if (target < 0 || target >= width) continue;
+    state.logit[row] = from[target];
+    if (out != nullptr) out[target] = FromFloat<T>(0);
   }
 }
 
 template <typename T>
 SoftmaxKernels<T> Kernels() {
-  return {&CausalSoftmax<T>, &CausalSoftmaxGradient<T>,
-          &CrossEntropyGradient<T>};
+  return {&CausalSoftmax<T>, &CausalSoftmaxGradient<T>, &AddSoftmaxColumns<T>};
 }
 SoftmaxKernels<float> FloatKernels() { return Kernels<float>(); }
 SoftmaxKernels<BFloat16> BFloat16Kernels() { return Kernels<BFloat16>(); }
@@ -172,7 +163,6 @@ namespace edgetune::fused {
 
 HWY_EXPORT(FloatKernels);
 HWY_EXPORT(BFloat16Kernels);
-HWY_EXPORT(CrossEntropy);
 
 namespace {
 template <typename T>
@@ -215,21 +205,19 @@ template void CausalSoftmaxGradient(const Rows<const float>&, size_t, float,
                                     const float*, const Rows<BFloat16>&,
                                     const Rows<BFloat16>&);
 
-void CrossEntropy(const Rows<const float>& logits, const int32_t* targets,
-                  float* nll) {
-  HWY_DYNAMIC_DISPATCH(CrossEntropy)(logits, targets, nll);
-}
-
 template <typename T>
-void CrossEntropyGradient(const Rows<const float>& logits,
-                          const int32_t* targets, float weight, float* nll,
-                          const Rows<T>& gradient) {
-  Kernels<T>().cross_entropy_gradient(logits, targets, weight, nll, gradient);
+void AddSoftmaxColumns(const Rows<const float>& logits, const int32_t* targets,
+                       int32_t begin, const PartialSoftmax& state,
+                       const Rows<float>& collected, const Rows<T>& exps) {
+  Kernels<T>().add_softmax_columns(logits, targets, begin, state, collected,
+                                   exps);
 }
-template void CrossEntropyGradient(const Rows<const float>&, const int32_t*,
-                                   float, float*, const Rows<float>&);
-template void CrossEntropyGradient(const Rows<const float>&, const int32_t*,
-                                   float, float*, const Rows<BFloat16>&);
+template void AddSoftmaxColumns(const Rows<const float>&, const int32_t*,
+                                int32_t, const PartialSoftmax&,
+                                const Rows<float>&, const Rows<float>&);
+template void AddSoftmaxColumns(const Rows<const float>&, const int32_t*,
+                                int32_t, const PartialSoftmax&,
+                                const Rows<float>&, const Rows<BFloat16>&);
 
 }  // namespace edgetune::fused
 #endif  // HWY_ONCE

@@ -35,10 +35,17 @@ class LanguageModelTest : public ::testing::TestWithParam<const char*> {
     auto given = ReadVectorCase(kData + GetParam(), file_->config());
     ASSERT_TRUE(given.ok()) << given.status();
     given_ = std::move(*given);
+    model_ = Fresh();
+    ASSERT_NE(model_, nullptr);
+  }
+
+  // A model that was asked nothing yet, with the adapter.
+  std::unique_ptr<LanguageModel> Fresh() {
     auto model = MakeLanguageModelUnderTest(file_, {Precision::kFp32, 1});
-    ASSERT_TRUE(model.ok()) << model.status();
-    model_ = std::move(*model);
-    ASSERT_TRUE(model_->SetAdapter(&given_.adapter).ok());
+    EXPECT_TRUE(model.ok()) << model.status();
+    if (!model.ok()) return nullptr;
+    EXPECT_TRUE((*model)->SetAdapter(&given_.adapter).ok());
+    return std::move(*model);
   }
 
   const std::vector<int32_t>& Prompt() { return given_.examples.Get(0).tokens; }
@@ -140,6 +147,75 @@ TEST_P(LanguageModelTest, SamplingIsAFunctionOfTheSeed) {
   EXPECT_NE(*first, *other);
 }
 
+// Prompts of a chat, and what breaks one: longer and longer, again, shorter,
+// one token changed, all of it another.
+std::vector<std::vector<int32_t>> PromptsOfAChat() {
+  std::vector<int32_t> text(230);
+  for (size_t i = 0; i < text.size(); ++i) {
+    text[i] = static_cast<int32_t>(3 + i * i % 97);
+  }
+  const auto first = [](std::vector<int32_t> ids, size_t n) {
+    ids.resize(n);
+    return ids;
+  };
+  std::vector<int32_t> edited = text, other = text;
+  edited[100] = 200;
+  other[0] = 200;
+  return {first(text, 70),
+          first(text, 128),
+          first(text, 200),
+          text,
+          text,
+          first(text, 66),
+          first(text, 5),
+          text,
+          edited,
+          text,
+          other,
+          first(text, 128)};
+}
+
+// Bit for bit: what was asked before must not be seen in an answer.
+TEST_P(LanguageModelTest, WhatIsUsedAgainChangesNoResult) {
+  GenerateOptions options;
+  options.temperature = 1.5;
+  options.max_tokens = 12;
+  for (const std::vector<int32_t>& prompt : PromptsOfAChat()) {
+    const auto fresh = Fresh();
+    EXPECT_EQ(*model_->Generate(prompt, options, {}),
+              *fresh->Generate(prompt, options, {}));
+    EXPECT_EQ(*model_->NextLogits(prompt), *Fresh()->NextLogits(prompt));
+  }
+}
+
+TEST_P(LanguageModelTest, NothingOfAnotherAdapterIsUsedAgain) {
+  const std::vector<int32_t> prompt = PromptsOfAChat()[2];
+  const auto tuned = model_->NextLogits(prompt);
+  ASSERT_TRUE(model_->SetAdapter(nullptr).ok());
+  const auto base = model_->NextLogits(prompt);
+  ASSERT_TRUE(model_->SetAdapter(&given_.adapter).ok());
+  const auto again = model_->NextLogits(prompt);
+  EXPECT_EQ(*tuned, *again);
+  const auto fresh = Fresh();
+  EXPECT_EQ(*tuned, *fresh->NextLogits(prompt));
+  ASSERT_TRUE(fresh->SetAdapter(nullptr).ok());
+  EXPECT_EQ(*base, *fresh->NextLogits(prompt));
+}
+
+TEST_P(LanguageModelTest, AnAnswerThatWasStoppedIsNotKept) {
+  const std::vector<int32_t> prompt = PromptsOfAChat()[1];
+  GenerateOptions options;
+  options.temperature = 1.5;
+  options.max_tokens = 100;
+  int seen = 0;
+  const auto cut =
+      model_->Generate(prompt, options, [&](int32_t) { return ++seen < 70; });
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  std::vector<int32_t> next = prompt;
+  next.insert(next.end(), cut->begin(), cut->end());
+  EXPECT_EQ(*model_->NextLogits(next), *Fresh()->NextLogits(next));
+}
+
 TEST_P(LanguageModelTest, GenerationEndsWithTheContext) {
   const auto context = static_cast<size_t>(file_->config().context);
   const std::vector<int32_t> prompt(context - 3, 5);
@@ -164,37 +240,6 @@ TEST_P(LanguageModelTest, RefusesAnAdapterOfAnotherLayout) {
   Adapter other = given_.adapter;
   other.spec.rank += 1;
   EXPECT_EQ(model_->SetAdapter(&other).code(), kRefused);
-}
-
-// What is held of an earlier call must change nothing, whatever comes next: the
-// same text, a longer, a shorter, one that differs in the middle.
-TEST_P(LanguageModelTest, AHistoryOnlySavesTime) {
-  std::vector<int32_t> text = Prompt();
-  std::vector<std::vector<int32_t>> calls = {text, text};
-  text.insert(text.end(), 700, 7);
-  text.resize(std::min<size_t>(text.size(), 200));
-  calls.push_back(text);
-  calls.push_back({text.begin(), text.begin() + 3});
-  text[text.size() / 2] = 9;
-  calls.push_back(text);
-  for (const auto& call : calls) {
-    const auto fresh = MakeLanguageModelUnderTest(file_, {Precision::kFp32, 1});
-    ASSERT_TRUE((*fresh)->SetAdapter(&given_.adapter).ok());
-    const auto wanted = *(*fresh)->NextLogits(call);
-    const auto got = *model_->NextLogits(call);
-    ASSERT_EQ(got.size(), wanted.size());
-    for (size_t i = 0; i < got.size(); ++i)
-      EXPECT_NEAR(got[i], wanted[i], 1e-4);
-  }
-}
-
-TEST_P(LanguageModelTest, AHistoryOfAnotherAdapterIsForgotten) {
-  const auto with = *model_->NextLogits(Prompt());
-  ASSERT_TRUE(model_->SetAdapter(nullptr).ok());
-  const auto base = *model_->NextLogits(Prompt());
-  EXPECT_GT(std::fabs(with[0] - base[0]), 1e-5);
-  const auto fresh = MakeLanguageModelUnderTest(file_, {Precision::kFp32, 1});
-  EXPECT_EQ(*(*fresh)->NextLogits(Prompt()), base);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "models/io/tokenizer/utf8.h"
+#include "base/utf8.h"
 #include "tests/fuzz/choices.h"
 #include "tests/fuzz/target.h"
 #include "tests/training/packed.h"

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/utf8.h"
 #include "models/io/tokenizer/tokenizer.h"
-#include "models/io/tokenizer/utf8.h"
 #include "tests/fuzz/target.h"
 #include "tests/fuzz/tokenizers.h"
 

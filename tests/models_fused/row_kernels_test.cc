@@ -65,26 +65,31 @@ TEST_P(RowKernelsTest, WidenKeepsEveryValue) {
   }
 }
 
-template <typename T>
-void CheckAddRows(size_t width) {
-  Matrix<T> x(3, width, 5);
-  Matrix<float> before(3, width), y(3, width);
-  x.Spread(1, 1);
-  before.Spread(2, 1);
-  y.Spread(2, 1);
-  AddRows<T>(x, y);
+template <typename T, typename C>
+void CheckAddLowRank(size_t width) {
+  Matrix<T> x(3, 5, 2);
+  Matrix<float> b(5, width, 0);
+  Matrix<C> before(3, width), y(3, width, 4);
+  x.Spread(1, 2);
+  b.Spread(2, 1);
+  before.Spread(3, 1);
+  y.Spread(3, 1);
+  AddLowRank<T, C>(x, b, y);
   for (size_t i = 0; i < 3; ++i) {
     for (size_t j = 0; j < width; ++j) {
-      ExpectNear<float>(y(i, j), before(i, j) + x(i, j), 1);
+      double want = before(i, j);
+      for (size_t k = 0; k < 5; ++k) want += x(i, k) * b(k, j);
+      ExpectNear<C>(y(i, j), want, 10);
     }
   }
   y.ExpectGapsUntouched();
 }
 
-TEST_P(RowKernelsTest, AddRowsAdds) {
+TEST_P(RowKernelsTest, AddLowRankAddsTheProduct) {
   for (size_t width : kWidths) {
-    CheckAddRows<float>(width);
-    CheckAddRows<BFloat16>(width);
+    CheckAddLowRank<float, float>(width);
+    CheckAddLowRank<BFloat16, float>(width);
+    CheckAddLowRank<BFloat16, BFloat16>(width);
   }
 }
 

@@ -73,13 +73,13 @@ TEST_P(SoftmaxKernelsTest, WhatTheMaskHidesDoesNotMatter) {
 
 TEST_P(SoftmaxKernelsTest, BigScoresNeitherOverflowNorVanish) {
   for (float shift : {-3e4f, 3e4f}) {
-    Matrix<float> scores(1, 20), p(1, 20);
+    Matrix<float> scores(1, 21), p(1, 21);
     scores.Each([&](size_t, size_t j) { return shift + (j % 4); });
     float log_sum[1];
-    CausalSoftmax<float>(scores, 19, 1, p, log_sum);
-    const double want = LogSum(scores.Row(0), 20, 1);
+    CausalSoftmax<float>(scores, 20, 1, p, log_sum);
+    const double want = LogSum(scores.Row(0), 21, 1);
     EXPECT_NEAR(log_sum[0], want, 2e-3);  // half a bit of 3e4
-    for (size_t j = 0; j < 20; ++j) {
+    for (size_t j = 0; j < 21; ++j) {
       const double probability = std::exp(scores(0, j) - want);
       ExpectNear<float>(p(0, j), probability, probability);
     }
@@ -95,6 +95,31 @@ TEST_P(SoftmaxKernelsTest, TinyProbabilitiesKeepTheirPrecision) {
   for (size_t j = 0; j < 8701; ++j) {
     const double probability = std::exp(scores(0, j) - want);
     ExpectNear<float>(p(0, j), probability, probability + 1e-37);
+  }
+}
+
+TEST_P(SoftmaxKernelsTest, ScoresFarBelowTheGreatestGetNothing) {
+  Matrix<float> scores(1, 20001), p(1, 20001);
+  scores.Each([](size_t, size_t j) { return j == 0 ? 0 : -80 - j * 0.01f; });
+  scores.Set(0, 20000, -kInfinity);
+  scores.Set(0, 19999, std::numeric_limits<float>::lowest());
+  float log_sum[1];
+  CausalSoftmax<float>(scores, 20000, 1, p, log_sum);
+  EXPECT_EQ(log_sum[0], 0);
+  for (size_t j = 1; j < 20001; ++j) {
+    ASSERT_GE(p(0, j), 0) << scores(0, j);
+    ASSERT_LE(p(0, j), scores(0, j) < -88 ? 0 : 2e-35) << scores(0, j);
+  }
+}
+
+TEST_P(SoftmaxKernelsTest, CausalSoftmaxPassesNanOn) {
+  for (size_t at : {0, 17, 36}) {
+    Matrix<float> scores(1, 37), p(1, 37);
+    scores.Spread(1, 1).Set(0, at, std::numeric_limits<float>::quiet_NaN());
+    float log_sum[1];
+    CausalSoftmax<float>(scores, 36, 1, p, log_sum);
+    EXPECT_TRUE(std::isnan(log_sum[0])) << at;
+    EXPECT_TRUE(std::isnan(p(0, at))) << at;
   }
 }
 
@@ -148,71 +173,90 @@ TEST_P(SoftmaxKernelsTest, CausalSoftmaxGradientIsTheSlope) {
   }
 }
 
-// The widths of the others and some beyond the block of 4096 that the kernel
-// works by.
-std::vector<size_t> Vocabularies() {
-  std::vector<size_t> widths(std::begin(kWidths), std::end(kWidths));
-  widths.insert(widths.end(), {4096, 4097, 9000});
-  return widths;
+// One row of each: what AddSoftmaxColumns keeps and gives, part after part of
+// at most `part` columns.
+struct Columns {
+  float most = std::numeric_limits<float>::lowest(), sum = 0, logit = 0;
+  float collected = 0;  // of the exps, had they been added up
+  std::vector<double> exps;
+};
+
+template <typename T>
+Columns Add(const Matrix<float>& logits, int32_t target, size_t part) {
+  Columns out;
+  const size_t width = logits.rows().width;
+  for (size_t begin = 0; begin < width; begin += part) {
+    const size_t n = std::min(part, width - begin);
+    Matrix<T> exps(1, n);
+    const Rows<const float> columns = {logits.rows().data + begin, 1, n, n};
+    AddSoftmaxColumns<T>(columns, &target, static_cast<int32_t>(begin),
+                         {&out.most, &out.sum, &out.logit},
+                         {&out.collected, 1, 1, 1}, exps);
+    for (const double e : exps.Row(0)) {
+      out.collected += static_cast<float>(e);
+      out.exps.push_back(e);
+    }
+  }
+  return out;
 }
 
 template <typename T>
-void CheckCrossEntropy(size_t width) {
-  constexpr float kWeight = 0.37f;
-  Matrix<float> logits(3, width);
-  Matrix<T> gradient(3, width, 5);
-  // Rising, so that later blocks have greater maxima.
-  logits.Each([&](size_t i, size_t j) {
-    return std::sin(1.0f + j * (i + 1)) * 10 + 20.0f * j / width;
+void CheckSoftmaxColumns(size_t width, size_t part) {
+  Matrix<float> logits(1, width);
+  // Rising, so that later parts have greater maxima.
+  logits.Each([&](size_t, size_t j) {
+    return std::sin(1.0f + j) * 10 + 20.0f * j / width;
   });
-  const std::vector<int32_t> targets = {0, static_cast<int32_t>(width / 2),
-                                        static_cast<int32_t>(width - 1)};
-  float nll[3], again[3];
-  CrossEntropy(logits.rows(), targets.data(), nll);
-  CrossEntropyGradient<T>(logits, targets.data(), kWeight, again, gradient);
-  for (size_t i = 0; i < 3; ++i) {
-    const auto loss = [&](const std::vector<double>& row) {
-      return LogSum(row, width, 1) - row[targets[i]];
-    };
-    ExpectNear<float>(nll[i], loss(logits.Row(i)), 30);
-    EXPECT_EQ(again[i], nll[i]);
-    std::vector<size_t> columns = SomeColumns(width);
-    columns.push_back(targets[i]);
-    for (size_t j : columns) {
-      const double want = kWeight * Slope(loss, logits.Row(i), j);
-      ExpectNear<T>(gradient(i, j), want, std::abs(want) + 1e-2);
+  const std::vector<double> row = logits.Row(0);
+  for (const size_t target : {size_t{0}, width / 2, width - 1}) {
+    const Columns got = Add<T>(logits, static_cast<int32_t>(target), part);
+    EXPECT_EQ(got.logit, logits(0, target));
+    const double nll = std::log(got.sum) + (got.most - got.logit);
+    ExpectNear<float>(nll, LogSum(row, width, 1) - row[target], 30);
+    // Everything but the target's share, at the last maximum.
+    const double others = got.sum - std::exp(got.logit - got.most);
+    EXPECT_NEAR(got.collected, others,
+                (std::is_same_v<T, float> ? 1e-5 : 4e-3) * got.sum);
+    EXPECT_EQ(got.exps[target], 0);
+  }
+}
+
+TEST_P(SoftmaxKernelsTest, ColumnsInPartsMakeOneSoftmax) {
+  for (const size_t width : kWidths) {
+    for (const size_t part : {size_t{1}, size_t{33}, size_t{1000}}) {
+      CheckSoftmaxColumns<float>(width, part);
+      CheckSoftmaxColumns<BFloat16>(width, part);
     }
   }
-  gradient.ExpectGapsUntouched();
 }
 
-TEST_P(SoftmaxKernelsTest, CrossEntropyGradientIsTheSlope) {
-  for (size_t width : Vocabularies()) {
-    CheckCrossEntropy<float>(width);
-    CheckCrossEntropy<BFloat16>(width);
-  }
+TEST_P(SoftmaxKernelsTest, ExpsAreLeftOutWhereNobodyWantsThem) {
+  Matrix<float> logits(1, 100);
+  logits.Spread(1, 5);
+  const int32_t target = 60;
+  Columns with = Add<float>(logits, target, 100), without;
+  AddSoftmaxColumns<float>(logits.rows(), &target, 0,
+                           {&without.most, &without.sum, &without.logit}, {},
+                           {});
+  EXPECT_EQ(without.sum, with.sum);
+  EXPECT_EQ(without.logit, with.logit);
 }
 
-TEST_P(SoftmaxKernelsTest, AnImpossibleTokenCostsNothingAndGetsNoGradient) {
-  Matrix<float> logits(1, 10000), gradient(1, 10000);
-  // The first block, which is seen before any finite number, is all -infinity.
-  logits.Each([](size_t, size_t j) { return j < 5000 ? -kInfinity : 2; });
-  const int32_t target = 9999;
-  float nll;
-  CrossEntropyGradient<float>(logits, &target, 1, &nll, gradient);
-  EXPECT_NEAR(nll, std::log(5000), 1e-5);
-  EXPECT_EQ(gradient(0, 17), 0);
-  EXPECT_NEAR(gradient(0, 5000), 1.0 / 5000, 1e-9);
+TEST_P(SoftmaxKernelsTest, AnImpossibleTokenHasNoShare) {
+  Matrix<float> logits(1, 1000);
+  // Whole parts, seen before any finite number, are -infinity.
+  logits.Each([](size_t, size_t j) { return j < 500 ? -kInfinity : 2; });
+  const Columns got = Add<float>(logits, 999, 100);
+  EXPECT_NEAR(std::log(got.sum) + (got.most - got.logit), std::log(500), 1e-5);
+  EXPECT_EQ(got.exps[17], 0);
+  EXPECT_EQ(got.exps[700], 1);
 }
 
-TEST_P(SoftmaxKernelsTest, CrossEntropyPassesNanOn) {
-  for (size_t at : {0, 4100, 4999}) {
-    Matrix<float> logits(1, 5000);
+TEST_P(SoftmaxKernelsTest, NanIsPassedOn) {
+  for (const size_t at : {0, 410, 499}) {
+    Matrix<float> logits(1, 500);
     logits.Spread(1, 1).Set(0, at, std::numeric_limits<float>::quiet_NaN());
-    const int32_t target = 7;
-    float nll;
-    CrossEntropy(logits.rows(), &target, &nll);
-    EXPECT_TRUE(std::isnan(nll)) << at;
+    EXPECT_TRUE(std::isnan(Add<float>(logits, 7, 100).sum)) << at;
   }
 }
 

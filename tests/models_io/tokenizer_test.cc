@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "base/units.h"
+#include "base/utf8.h"
 #include "models/io/model_file.h"
 #include "models/io/tokenizer/byte_alphabet.h"
 #include "models/io/tokenizer/pre_tokenizer.h"
-#include "models/io/tokenizer/utf8.h"
 #include "tests/models_io/vector_file.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"

@@ -105,6 +105,19 @@ TEST_F(ConversationTest, AMessageThatNeverFitsChangesNothing) {
   EXPECT_EQ(chat.ToJson(), before);
 }
 
+TEST(AnswerTest, FiguresLeaveOutARateThatIsUnknown) {
+  Answer answer;
+  answer.first_token_seconds = 0.5;
+  answer.seconds = 2.5;
+  EXPECT_EQ(answer.Figures(), "no tokens");
+  answer.tokens = {1};
+  EXPECT_EQ(answer.Figures(), "1 token, the first after 0.50 s");
+  answer.tokens = {1, 2, 3};
+  EXPECT_EQ(answer.Figures(), "3 tokens, 1.0 tokens/s, the first after 0.50 s");
+  answer.seconds = 0.5;
+  EXPECT_EQ(answer.Figures(), "3 tokens, the first after 0.50 s");
+}
+
 TEST_F(ConversationTest, WhatWasNotAnsweredIsTakenBack) {
   Conversation chat(*model_, "");
   ASSERT_TRUE(chat.Say("one", 10).ok());

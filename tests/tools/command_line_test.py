@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import resource
 import select
 import shutil
@@ -20,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import termios
+import tty
+import unicodedata
 import unittest
 
 OPTIONS = None
@@ -41,6 +44,19 @@ class Screen:
                 raise AssertionError(f"{words!r} did not come, but {self.new!r}")
             self.new += os.read(self.driver, 4096).decode(errors="replace")
         self.new = self.new.partition(words)[2] if words else self.new
+
+
+def shown_on_a_terminal(text):
+    """What base/terminal_text.h makes of it, by Unicode's own categories: Cc are
+    the control characters, and these classes of Cf turn the order of writing."""
+    turning = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
+    def shown(char):
+        if char in "\n\t" or (unicodedata.category(char) != "Cc" and
+                              unicodedata.bidirectional(char) not in turning):
+            return char
+        return f"\\x{ord(char):02x}" if char < "\x80" else f"\\u{ord(char):04x}"
+    return "".join(map(shown, text))
 
 
 class CommandLineTest(unittest.TestCase):
@@ -456,6 +472,21 @@ class CommandLineTest(unittest.TestCase):
         self.assert_fails(self.edgetune("adapter", "inspect", self.model, "--model", self.model),
                           4, "tiny.gguf")
 
+    def test_WhatIsThereIsNeverOverwritten(self):
+        there = self.write("there", "mine")
+        base = ("--model", self.model)
+        for verb in (("adapter", "export", "nowhere", *base, "--to", "gguf"),
+                     ("adapter", "export", "nowhere", *base, "--to", "peft"),
+                     ("adapter", "import", "nowhere", *base),
+                     ("model", "export", self.model, "--to", "hf"),
+                     ("train", self.run_file(), "--data", "nowhere.jsonl"),
+                     ("run", "download", "0badcafe", "--kit", "nowhere"),
+                     ("data", "split", self.write("data.jsonl", CHAT * 4))):
+            with self.subTest(verb=verb):
+                self.assert_fails(self.edgetune(*verb, "--out", there), 4,
+                                  "there exists already", "name something new with --out")
+        self.assertEqual(there.read_text(), "mine")
+
     # --- questions
 
     def evaluate_questions(self, text, *arguments):
@@ -511,7 +542,16 @@ class CommandLineTest(unittest.TestCase):
         piped = self.generate("--format", "json", "--max-tokens", 5, stdin="two\nlines\n")
         self.assertEqual(given.returncode, 0, given.stderr)
         self.assertEqual(given.stdout, piped.stdout)
-        self.assertRegex(piped.stderr, r"\d+ tokens, [0-9.]+ tokens/s, the first after [0-9.]+ s")
+        self.assertRegex(piped.stderr,
+                         r"^\d+ tokens(, [0-9.]+ tokens/s)?, the first after [0-9.]+ s\n$")
+
+    def test_OneTokenHasNoRate(self):
+        result = self.generate("--prompt", "x", "--max-tokens", 1)
+        self.assertRegex(result.stderr, r"^1 token, the first after [0-9.]+ s\n$")
+
+    def answers(self, stderr):
+        """How many there were, by the figures after each."""
+        return len(re.findall(r"^(?:\d+ tokens?|no tokens)\b", stderr, re.MULTILINE))
 
     def test_AnEmptyPipeIsNoPrompt(self):
         # A chat's message may be empty, a raw text may not.
@@ -539,7 +579,7 @@ class CommandLineTest(unittest.TestCase):
             ["/system Be kind", "hello", "again", f"/save {saved}", f"/save {saved}",
              "/dance", "/reset", f"/save {self.folder}/none", "/quit", "never read"]) + "\n")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(result.stderr.count("tokens/s"), 2)
+        self.assertEqual(self.answers(result.stderr), 2)
         for words in ("exists already", "no such command", "nothing was said yet"):
             self.assertEqual(result.stderr.count(words), 1, words)
         messages = json.loads(saved.read_text())["messages"]
@@ -553,7 +593,7 @@ class CommandLineTest(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("turns are forgotten", result.stderr)
         self.assertEqual(result.stderr.count("the message is too long"), 1)
-        self.assertEqual(result.stderr.count("tokens/s"), 3)
+        self.assertEqual(self.answers(result.stderr), 3)
 
     def test_AChatRefusesWhatIsNotForIt(self):
         for arguments in (("--prompt", "x"), ("--raw",), ("--compare",)):
@@ -576,12 +616,81 @@ class CommandLineTest(unittest.TestCase):
             screen.wait_for("hello\r\n")
             screen.wait_for("")
             os.write(driver, b"\x03")
-            screen.wait_for("tokens/s")
+            screen.wait_for(" token")  # of the figures after the answer
             os.write(driver, b"again\n")
-            screen.wait_for("tokens/s")
+            screen.wait_for(" token")
             os.write(driver, b"\x04")
             self.assertEqual(chat.wait(timeout=60), 0)
         os.close(driver)
+
+    # --- text of others on a terminal
+
+    HOSTILE = "\x1b]0;owned\x07\r\x9b2J\u202eemag"
+
+    def assert_shown(self, text):
+        """HOSTILE stands there for the eyes."""
+        self.assertIn(r"\x1b]0;owned\x07\x0d\u009b2J\u202eemag", text)
+        self.assertEqual(text, shown_on_a_terminal(text))
+
+    def generate_on_a_terminal(self, *arguments):
+        """The bytes that reach a terminal's screen as stdout."""
+        driver, terminal = pty.openpty()
+        tty.setraw(terminal)  # the terminal itself changes nothing
+        with subprocess.Popen([OPTIONS.edgetune, "generate", "--model", str(self.model),
+                               *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=terminal,
+                              stderr=subprocess.DEVNULL) as program:
+            os.close(terminal)
+            screen = b""
+            try:
+                while block := os.read(driver, 4096):
+                    screen += block
+            except OSError:  # EIO: the program has closed it
+                pass
+            self.assertEqual(program.wait(timeout=60), 0)
+        os.close(driver)
+        return screen
+
+    def test_AnAnswerIsSafeOnATerminalAndExactInAPipe(self):
+        arguments = ("--prompt", "x", "--temperature", 1, "--max-tokens", 60, "--seed", 3)
+        exact = json.loads(self.generate(*arguments, "--format", "json").stdout)["data"]["text"]
+        self.assertNotEqual(exact, shown_on_a_terminal(exact), "the seed gives nothing to escape")
+        piped = subprocess.run([OPTIONS.edgetune, "generate", "--model", self.model,
+                                *map(str, arguments)], capture_output=True, check=True).stdout
+        self.assertEqual(piped.decode(), exact + "\n")
+        screen = self.generate_on_a_terminal(*arguments)
+        self.assertEqual(screen.decode(), shown_on_a_terminal(exact) + "\n")
+
+    def test_AChatIsSafeOnATerminalAndExactInAPipe(self):
+        arguments = ["--chat", "--temperature", 1, "--max-tokens", 60, "--seed", 3]
+        saved = self.folder / "chat.jsonl"
+        piped = subprocess.run([OPTIONS.edgetune, "generate", "--model", self.model,
+                                *map(str, arguments)], capture_output=True, check=True,
+                               input=f"x\n/save {saved}\n".encode()).stdout
+        exact = json.loads(saved.read_text())["messages"][1]["content"]
+        self.assertNotEqual(exact, shown_on_a_terminal(exact), "the seed gives nothing to escape")
+        self.assertEqual(piped.decode(), exact + "\n")
+
+    def test_ExamplesAreShownSafely(self):
+        data = self.write("data.jsonl", json.dumps({"text": "a" + self.HOSTILE}) + "\n")
+        arguments = ("data", "inspect", data, "--show", 1)
+        self.assert_shown(self.edgetune(*arguments).stdout)
+        self.assertIn(self.HOSTILE, self.json_of(*arguments)["first"][0])
+
+    def test_NamesInAModelAreShownSafelyAndStayOnTheirLine(self):
+        name = (self.HOSTILE + "\nSHA-256  0").encode()
+        content = self.model.read_bytes()
+        old = len(b"tiny").to_bytes(8, "little") + b"tiny"
+        self.assertEqual(content.count(old), 1)
+        # 32 bytes more leave the tensors aligned.
+        name += b"." * (len(b"tiny") + 32 - len(name))
+        self.model.write_bytes(content.replace(old, len(name).to_bytes(8, "little") + name))
+        shown = self.edgetune("model", "inspect", self.model).stdout
+        self.assert_shown(shown)
+        self.assertEqual(sum(line.startswith("SHA-256") for line in shown.splitlines()), 1)
+        self.assertEqual(self.json_of("model", "inspect", self.model)["name"], name.decode())
+
+    def test_ErrorsAreShownSafely(self):
+        self.assert_shown(self.edgetune("model", "inspect", "no" + self.HOSTILE).stderr)
 
     # --- run files
 

@@ -42,6 +42,17 @@ TEST(OutputTest, TableAlignsItsColumns) {
             "a      n\ncaf\xc3\xa9  12\nb      3\n");
 }
 
+TEST(OutputTest, NoCellOfATableBeginsALineOrCommandsATerminal) {
+  EXPECT_EQ(FormatTable({{"name", "a\nSHA-256  0"}, {"\x1b[2J", "b"}}),
+            "name     a\\x0aSHA-256  0\n\\x1b[2J  b\n");
+}
+
+TEST(OutputTest, SideBySideCommandsNoTerminal) {
+  EXPECT_EQ(SideBySide("base", "a\x1b[2J b", "tuned", "\xff", 43),
+            "base                 | tuned\n"
+            "a\\x1b[2J b           | \\xff\n");
+}
+
 TEST(OutputTest, SideBySideWrapsAtWords) {
   EXPECT_EQ(SideBySide("base", "one two three four five six", "tuned", "x", 43),
             "base                 | tuned\n"

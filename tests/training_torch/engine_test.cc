@@ -38,7 +38,9 @@ class EngineTest : public ::testing::Test {
   EngineOptions options_;
 };
 
-TEST_F(EngineTest, IsLoadedOnce) { EXPECT_EQ(*LoadEngine("reference"), engine_); }
+TEST_F(EngineTest, IsLoadedOnce) {
+  EXPECT_EQ(*LoadEngine("reference"), engine_);
+}
 
 TEST_F(EngineTest, TrainsThroughTheInterface) {
   const auto given = ReadVectorCase(kData + "tiny_tied", file_->config());
@@ -66,8 +68,8 @@ TEST_F(EngineTest, RefusesAProgramOfAnotherBuild) {
       std::string(EDGETUNE_BINARY_DIR) + "/lib/libedgetune_torch.so";
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
-  auto* make = reinterpret_cast<EdgetuneEngineFn*>(
-      dlsym(library, "edgetune_engine"));
+  auto* make =
+      reinterpret_cast<EdgetuneEngineFn*>(dlsym(library, "edgetune_engine"));
   ASSERT_NE(make, nullptr);
   EXPECT_EQ(make("0.0.0-another"), nullptr);
 }

@@ -25,26 +25,35 @@ const std::vector<int32_t> kDog = {
     198,  1,    4093,  198,  43119, 42,   2767, 2,     198,   1,
     520,  9531, 198,   81,   5747,  3161, 2,    198};
 
-class SmolLm2Test : public ::testing::Test {
+class SmolLm2Test : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    const char* path = std::getenv("EDGETUNE_SMOLLM2_GGUF");
-    if (path == nullptr) GTEST_SKIP() << "EDGETUNE_SMOLLM2_GGUF is not set";
-    auto file = ModelFile::Open(path);
-    ASSERT_TRUE(file.ok()) << file.status();
-    auto engine = LoadEngine("reference");
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    EngineOptions options;
-    options.precision = Precision::kFp32;
-    auto model = (*engine)->MakeLanguageModel(std::move(*file), options);
-    ASSERT_TRUE(model.ok()) << model.status();
-    model_ = std::move(*model);
+    path_ = std::getenv("EDGETUNE_SMOLLM2_GGUF");
+    if (path_ == nullptr) GTEST_SKIP() << "EDGETUNE_SMOLLM2_GGUF is not set";
+    model_ = Make(Precision::kFp32);
+    ASSERT_NE(model_, nullptr);
   }
 
+  std::unique_ptr<LanguageModel> Make(Precision precision) {
+    auto file = ModelFile::Open(path_);
+    auto engine = LoadEngine(GetParam());
+    EXPECT_TRUE(file.ok() && engine.ok()) << file.status() << engine.status();
+    if (!file.ok() || !engine.ok()) return nullptr;
+    EngineOptions options;
+    options.precision = precision;
+    auto model = (*engine)->MakeLanguageModel(std::move(*file), options);
+    EXPECT_TRUE(model.ok()) << model.status();
+    return model.ok() ? std::move(*model) : nullptr;
+  }
+
+  const char* path_ = nullptr;
   std::unique_ptr<LanguageModel> model_;
 };
 
-TEST_F(SmolLm2Test, ScoresTheCapitalOfFrance) {
+INSTANTIATE_TEST_SUITE_P(Engines, SmolLm2Test,
+                         ::testing::Values("fused", "reference"));
+
+TEST_P(SmolLm2Test, ScoresTheCapitalOfFrance) {
   const auto scores = model_->ScoreTokens(kFrance);
   ASSERT_TRUE(scores.ok()) << scores.status();
   EXPECT_THAT(
@@ -53,7 +62,7 @@ TEST_F(SmolLm2Test, ScoresTheCapitalOfFrance) {
                   FloatNear(-2.4387f, 1e-3f), FloatNear(-0.4510f, 1e-3f)));
 }
 
-TEST_F(SmolLm2Test, AnswersParis) {
+TEST_P(SmolLm2Test, AnswersParis) {
   const auto logits = model_->NextLogits(kFrance);
   ASSERT_TRUE(logits.ok()) << logits.status();
   EXPECT_NEAR((*logits)[7042], 17.3713, 1e-3);
@@ -66,13 +75,33 @@ TEST_F(SmolLm2Test, AnswersParis) {
                                    34, 32, 33));
 }
 
-TEST_F(SmolLm2Test, ScoresTheAssistantsTokensOfAChat) {
+TEST_P(SmolLm2Test, ScoresTheAssistantsTokensOfAChat) {
   const auto scores = model_->ScoreTokens(kDog);
   ASSERT_TRUE(scores.ok()) << scores.status();
   EXPECT_THAT(
       std::span(*scores).subspan(32, 4),
       ElementsAre(FloatNear(-5.9569f, 1e-3f), FloatNear(-5.2722f, 1e-3f),
                   FloatNear(-0.5128f, 1e-3f), FloatNear(-16.8895f, 1e-3f)));
+}
+
+// Bit for bit, with all cores: a second turn looks back at the first, of which
+// the model still holds a part.
+TEST_P(SmolLm2Test, ASecondTurnIsThatOfAModelThatWasAskedNothingBefore) {
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+    const auto model = Make(precision), fresh = Make(precision);
+    ASSERT_TRUE(model != nullptr && fresh != nullptr);
+    std::vector<int32_t> text;
+    for (int i = 0; i < 4; ++i) {
+      text.insert(text.end(), kDog.begin(), kDog.end());
+    }
+    GenerateOptions options;
+    options.max_tokens = 24;
+    const auto answer = model->Generate(text, options, {});
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    text.insert(text.end(), answer->begin(), answer->end());
+    text.insert(text.end(), kFrance.begin(), kFrance.end());
+    EXPECT_EQ(*model->NextLogits(text), *fresh->NextLogits(text));
+  }
 }
 
 }  // namespace

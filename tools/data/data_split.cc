@@ -190,12 +190,8 @@ class Writer {
 
 absl::Status CheckOut(const std::string& out) {
   std::error_code error;
-  if (fs::exists(out, error) &&
-      !(fs::is_directory(out, error) && fs::is_empty(out, error))) {
-    return Annotate(absl::AlreadyExistsError(out + " exists already"),
-                    ErrorKind::kUsage, "name a new directory with --out");
-  }
-  return CheckWritableParent(out);
+  const bool empty = fs::is_directory(out, error) && fs::is_empty(out, error);
+  return empty ? CheckWritableParent(out) : CheckNew(out);
 }
 
 }  // namespace

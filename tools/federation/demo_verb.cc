@@ -141,13 +141,10 @@ class Demo {
             : fmt::format("{}/demo/{}", DataDirectory(),
                           absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(),
                                            absl::LocalTimeZone()));
-    std::error_code error;
     for (const std::string& path :
          {result_.adapter(), result_.gguf(), result_.run_file(),
           result_.receipt_directory()}) {
-      if (!fs::exists(path, error)) continue;
-      return Annotate(absl::AlreadyExistsError(path + " exists already"),
-                      ErrorKind::kUsage, "name a new directory with --out");
+      EDGETUNE_RETURN_IF_ERROR(CheckAbsent(path));
     }
     return CheckWritableParent(result_.directory);
   }

@@ -130,11 +130,7 @@ absl::Status Override(const Options& options, const Output& output) {
 
 absl::Status Download(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::string id, ParseRunId(options.run_id));
-  std::error_code error;
-  if (std::filesystem::exists(options.out, error)) {
-    return Annotate(absl::AlreadyExistsError(options.out + " exists already"),
-                    ErrorKind::kUsage, "name a new directory with --out");
-  }
+  EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
                             ConnectOperator(options.kit, options.server));
   EDGETUNE_ASSIGN_OR_RETURN(v1::RunStatus status, session.client->Show(id));
@@ -147,7 +143,8 @@ absl::Status Download(const Options& options, const Output& output) {
   EDGETUNE_RETURN_IF_ERROR(WriteRunAdapter(options.out, downloaded, status));
   const absl::Status written = WriteReceipts(options.out, receipts);
   if (!written.ok()) {
-    std::filesystem::remove_all(options.out, error);
+    std::error_code ignored;
+    std::filesystem::remove_all(options.out, ignored);
     return written;
   }
   return output.Finish(

@@ -40,15 +40,20 @@ std::string StopStrings::Finish() {
   return stopped_ ? "" : std::exchange(held_, "");
 }
 
-double Answer::TokensPerSecond() const {
+std::optional<double> Answer::TokensPerSecond() const {
   const double rest = seconds - first_token_seconds;
-  if (tokens.size() < 2 || rest <= 0) return 0;
+  if (tokens.size() < 2 || rest < 1e-3) return std::nullopt;
   return static_cast<double>(tokens.size() - 1) / rest;
 }
 
 std::string Answer::Figures() const {
-  return fmt::format("{} tokens, {:.1f} tokens/s, the first after {:.2f} s",
-                     tokens.size(), TokensPerSecond(), first_token_seconds);
+  if (tokens.empty()) return "no tokens";
+  std::string text =
+      fmt::format("{} token{}", tokens.size(), tokens.size() == 1 ? "" : "s");
+  if (const std::optional<double> rate = TokensPerSecond()) {
+    text += fmt::format(", {:.1f} tokens/s", *rate);
+  }
+  return text + fmt::format(", the first after {:.2f} s", first_token_seconds);
 }
 
 absl::StatusOr<Answer> MakeAnswer(

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,9 +38,11 @@ struct Answer {
   std::string text;  // without what stopped it; UTF-8
   double first_token_seconds = 0;
   double seconds = 0;  // all of it
-  // After the first; 0 for less than two.
-  double TokensPerSecond() const;
-  // "37 tokens, 12.3 tokens/s, the first after 0.42 s".
+  // After the first; nullopt where fewer than two tokens, or less than a
+  // millisecond for them, do not say.
+  std::optional<double> TokensPerSecond() const;
+  // "37 tokens, 12.3 tokens/s, the first after 0.42 s", without what is
+  // unknown.
   std::string Figures() const;
 };
 

@@ -6,14 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/atomic_file.h"
 #include "base/status.h"
-#include "models/io/tokenizer/utf8.h"
+#include "base/utf8.h"
 #include "tools/child_process.h"
 
 namespace edgetune {
@@ -140,10 +138,7 @@ class Chat {
   absl::Status Save(const std::string& path) {
     if (path.empty()) return Unusable("/save wants a file");
     if (conversation_.turns() == 0) return Unusable("nothing was said yet");
-    std::error_code error;
-    if (std::filesystem::exists(path, error)) {
-      return Unusable(path + " exists already");
-    }
+    EDGETUNE_RETURN_IF_ERROR(CheckAbsent(path, "name another file"));
     EDGETUNE_RETURN_IF_ERROR(
         WriteFileAtomically(path, conversation_.ToJson() + "\n"));
     output_.Note("wrote " + path);
@@ -166,17 +161,16 @@ class Chat {
     }
     AnswerOptions options = options_;
     options.generate.seed += static_cast<uint64_t>(replies_++);
-    bool broken = false;
+    absl::Status written;
     TakeKeyboardInterrupt();  // one that came while nothing was said
     EDGETUNE_ASSIGN_OR_RETURN(
         const Answer answer,
         MakeAnswer(*model_.model, model_.file->tokenizer(), prompt->tokens,
                    options, [&](const std::string& text) {
-                     broken |= std::fputs(text.c_str(), stdout) < 0 ||
-                               std::fflush(stdout) != 0;
+                     written.Update(WriteAnswer(text));
                    }));
-    broken |= std::fputs("\n", stdout) < 0 || std::fflush(stdout) != 0;
-    if (broken) return ErrnoStatus(errno, "cannot write", "standard output");
+    written.Update(WriteAnswer("\n"));
+    EDGETUNE_RETURN_IF_ERROR(written);
     const bool stopped = TakeKeyboardInterrupt();
     const bool unheard = stopped && answer.text.empty();
     conversation_.Hear(unheard ? std::nullopt

@@ -1,7 +1,4 @@
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
@@ -29,17 +26,18 @@ absl::StatusOr<Answer> Generate(ScoringModel& model, bool tuned,
                                 std::span<const int32_t> prompt,
                                 const AnswerOptions& options, bool stream) {
   EDGETUNE_RETURN_IF_ERROR(model.UseAdapter(tuned));
+  absl::Status written;
   std::function<void(const std::string&)> on_text;
   if (stream) {
-    on_text = [](const std::string& text) {
-      fmt::print("{}", text);
-      std::fflush(stdout);
+    on_text = [&](const std::string& text) {
+      written.Update(WriteAnswer(text));
     };
   }
   EDGETUNE_ASSIGN_OR_RETURN(
       Answer answer, MakeAnswer(*model.model, model.file->tokenizer(), prompt,
                                 options, on_text));
-  if (stream) fmt::print("\n");
+  if (stream) written.Update(WriteAnswer("\n"));
+  EDGETUNE_RETURN_IF_ERROR(written);
   return answer;
 }
 
@@ -65,9 +63,13 @@ absl::Status AnswerOnce(const Options& options, ScoringModel& model,
   if (stream) return absl::OkStatus();
   data["tokens"] = made.tokens;
   data["text"] = made.text;
-  return output.Finish(data, compare ? SideBySide("base", base.text, "tuned",
-                                                  made.text, TerminalWidth(1))
-                                     : made.text);
+  if (output.json()) return output.Finish(data, "");
+  if (compare) {
+    return output.Finish(data, SideBySide("base", base.text, "tuned", made.text,
+                                          TerminalWidth(1)));
+  }
+  const bool complete = made.text.empty() || made.text.ends_with('\n');
+  return WriteAnswer(complete ? made.text : made.text + "\n");
 }
 
 absl::Status CheckChat(const Options& options, const Output& output) {

@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "absl/time/clock.h"
@@ -66,13 +65,7 @@ class LocalRun {
 
   absl::Status Open() {
     // Found out before, not after, hours of work.
-    std::error_code error;
-    if (std::filesystem::exists(options_.out, error)) {
-      return Annotate(
-          absl::AlreadyExistsError(options_.out + " exists already"),
-          ErrorKind::kUsage, "name a new directory with --out");
-    }
-    EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(options_.out));
+    EDGETUNE_RETURN_IF_ERROR(CheckNew(options_.out));
     adapter_ = run_.built.initial;
     files_.train = options_.data;
     files_.heldout = options_.heldout;

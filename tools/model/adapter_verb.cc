@@ -36,11 +36,7 @@ std::string AdapterDigest(const Adapter& adapter) {
 }
 
 absl::Status Export(const Options& options, const Output& output) {
-  std::error_code error;
-  if (std::filesystem::exists(options.out, error)) {
-    return Annotate(absl::AlreadyExistsError(options.out + " exists already"),
-                    ErrorKind::kUsage, "name something new with --out");
-  }
+  EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
   EDGETUNE_ASSIGN_OR_RETURN(Adapter adapter, Open(options, *model));
@@ -63,6 +59,7 @@ absl::Status Export(const Options& options, const Output& output) {
 
 // Somebody else's adapter, checked, as a PEFT directory of ours.
 absl::Status Import(const Options& options, const Output& output) {
+  EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
   EDGETUNE_ASSIGN_OR_RETURN(const Adapter adapter, Open(options, *model));

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <optional>
 #include <vector>
 
@@ -23,15 +22,6 @@ constexpr std::pair<const char*, BlockType> kPlainTypes[] = {
     {"f16", BlockType::kF16},
     {"bf16", BlockType::kBF16}};
 
-absl::Status CheckNew(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) {
-    return Annotate(absl::AlreadyExistsError(path + " exists already"),
-                    ErrorKind::kUsage, "name something new with --out");
-  }
-  return CheckWritableParent(path);
-}
-
 }  // namespace
 
 absl::StatusOr<WrittenModel> WriteModel(const ModelTarget& target,
@@ -43,7 +33,8 @@ absl::StatusOr<WrittenModel> WriteModel(const ModelTarget& target,
   CatchInterrupts();
   const absl::Time start = absl::Now();
   std::optional<Progress> progress;
-  WriteOptions options{.shard_bytes = target.shard_bytes};
+  WriteOptions options;
+  options.shard_bytes = target.shard_bytes;
   options.progress = [&](uint64_t done, uint64_t total) {
     if (Interrupted()) return absl::CancelledError("interrupted");
     if (!progress) {

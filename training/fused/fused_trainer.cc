@@ -14,12 +14,22 @@
 namespace edgetune {
 namespace {
 
+// Batches are filled up to multiples of so many tokens: oneDNN generates code
+// for every shape, which takes longer than a few tokens more.
+constexpr size_t kTokenStep = 64;
+
 fused::PackedBatch Pack(ExampleBatch examples) {
   fused::PackedBatch batch;
   for (const LabelledTokens* example : examples) {
     batch.tokens.insert(batch.tokens.end(), example->tokens.begin(),
                         example->tokens.end());
     batch.lengths.push_back(example->tokens.size());
+  }
+  const size_t rest = batch.tokens.size() % kTokenStep;
+  if (rest != 0) {
+    // A sequence of its own, which nothing else sees and no label follows.
+    batch.lengths.push_back(kTokenStep - rest);
+    batch.tokens.resize(batch.tokens.size() + kTokenStep - rest, 0);
   }
   Targets targets = TargetsOf(examples);
   batch.label_rows = std::move(targets.rows);

@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "models/io/strict_json.h"
 #include "models/io/tokenizer/byte_alphabet.h"
 #include "models/io/tokenizer/hf_stages.h"
 #include "models/io/tokenizer/nfc.h"
-#include "models/io/tokenizer/utf8.h"
 
 namespace edgetune {
 namespace {

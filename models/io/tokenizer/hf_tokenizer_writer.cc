@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "models/io/tokenizer/hf_stages.h"
 #include "models/io/tokenizer/hf_tokenizer.h"
-#include "models/io/tokenizer/utf8.h"
 
 namespace edgetune {
 namespace {

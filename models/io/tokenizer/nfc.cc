@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-#include "models/io/tokenizer/utf8.h"
+#include "base/utf8.h"
 
 namespace edgetune {
 namespace {

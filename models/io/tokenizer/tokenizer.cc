@@ -10,12 +10,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "models/io/tokenizer/byte_alphabet.h"
 #include "models/io/tokenizer/nfc.h"
 #include "models/io/tokenizer/pair_merger.h"
 #include "models/io/tokenizer/pre_tokenizer.h"
 #include "models/io/tokenizer/token_finder.h"
-#include "models/io/tokenizer/utf8.h"
 
 namespace edgetune {
 namespace {

@@ -1,5 +1,5 @@
+#include "base/utf8.h"
 #include "models/io/tokenizer/tokenizer.h"
-#include "models/io/tokenizer/utf8.h"
 
 namespace edgetune {
 namespace {

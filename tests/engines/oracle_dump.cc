@@ -1,4 +1,5 @@
-// What our model computes, for the comparisons in tests/oracles/:
+// What an engine computes, for the comparisons in tests/oracles/ (built once
+// for each: oracle_dump for the reference, oracle_dump_fused):
 //   oracle_dump MODEL.gguf CASE_DIR OUT_DIR [fp32|bf16|auto] [THREADS]
 // writes OUT_DIR/out.json and gradient.f32, delta.f32. With the one argument
 //   oracle_dump --tiny-models DIR
@@ -20,11 +21,10 @@
 
 #include "base/atomic_file.h"
 #include "base/status.h"
-#include "models/torch/language_model_torch.h"
-#include "tests/testing/tiny_model.h"
+#include "tests/engines/engine_under_test.h"
 #include "tests/engines/vector_case.h"
+#include "tests/testing/tiny_model.h"
 #include "training/parse.h"
-#include "training/torch/lora_trainer.h"
 
 namespace edgetune::testing {
 namespace {
@@ -74,10 +74,8 @@ absl::Status WriteTinyModels(const std::string& directory) {
 absl::Status Score(const std::shared_ptr<const ModelFile>& model,
                    const VectorCase& given, const EngineOptions& options,
                    json* out) {
-  EDGETUNE_ASSIGN_OR_RETURN(
-      auto language_model,
-      MakeTorchLanguageModel(
-          model, {options.precision == Precision::kBf16, options.threads}));
+  EDGETUNE_ASSIGN_OR_RETURN(auto language_model,
+                            MakeLanguageModelUnderTest(model, options));
   for (const bool adapted : {false, true}) {
     EDGETUNE_RETURN_IF_ERROR(
         language_model->SetAdapter(adapted ? &given.adapter : nullptr));
@@ -103,12 +101,11 @@ absl::Status Score(const std::shared_ptr<const ModelFile>& model,
 absl::Status Learn(const std::shared_ptr<const ModelFile>& model,
                    const VectorCase& given, const EngineOptions& options,
                    const std::string& directory, json* out) {
-  EDGETUNE_ASSIGN_OR_RETURN(auto trainer, LoraTrainer::Make(model, options));
+  EDGETUNE_ASSIGN_OR_RETURN(auto trainer, MakeTrainerUnderTest(model, options));
   (*out)["precision"] = trainer->precision();
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const BatchGradient batch,
-      trainer->ComputeGradient(given.adapter, given.examples,
-                               given.train.micro_batch));
+  EDGETUNE_ASSIGN_OR_RETURN(const BatchGradient batch,
+                            GradientOf(*trainer, given.adapter, given.examples,
+                                       given.train.micro_batch));
   (*out)["loss"] = batch.nll_sum / static_cast<double>(batch.labelled);
   EDGETUNE_RETURN_IF_ERROR(WriteFileAtomically(
       directory + "/gradient.f32", SerializeParameters(batch.gradient)));
@@ -140,7 +137,8 @@ absl::Status WriteLogits(const std::string& path, const std::string& ids_path,
   EDGETUNE_ASSIGN_OR_RETURN(const std::string text, ReadFile(ids_path));
   EDGETUNE_ASSIGN_OR_RETURN(
       auto language_model,
-      MakeTorchLanguageModel(model, {/*bf16=*/false, /*threads=*/1}));
+      MakeLanguageModelUnderTest(
+          model, {.precision = Precision::kFp32, .threads = 1}));
   json out;
   for (const json& one : json::parse(text)) {
     const auto ids = one.get<std::vector<int32_t>>();

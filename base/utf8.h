@@ -1,5 +1,5 @@
-#ifndef EDGETUNE_MODELS_IO_TOKENIZER_UTF8_H_
-#define EDGETUNE_MODELS_IO_TOKENIZER_UTF8_H_
+#ifndef EDGETUNE_BASE_UTF8_H_
+#define EDGETUNE_BASE_UTF8_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -39,4 +39,4 @@ inline Utf8Char DecodeUtf8(std::string_view text) {
 
 }  // namespace edgetune
 
-#endif  // EDGETUNE_MODELS_IO_TOKENIZER_UTF8_H_
+#endif  // EDGETUNE_BASE_UTF8_H_
