@@ -33,8 +33,8 @@ class Client {
     Database* database;  // migrations: Client::Migrations()
     BlobStore* cache;
     const Clock* clock;
-    // Opens the engine when first needed (composition root: LoadTorchEngine).
-    std::function<absl::StatusOr<Engine*>()> engine;
+    // Opens an engine when first needed (composition root: LoadEngine).
+    std::function<absl::StatusOr<Engine*>(std::string_view)> engine;
     TrustedKeys trusted;
     // Masked runs: the name in this device's certificate and its identity key
     // (borrowed). Without a key they are declined.

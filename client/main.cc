@@ -132,7 +132,7 @@ absl::Status RunClient(const Arguments& arguments, bool once) {
                                           .database = database.get(),
                                           .cache = cache.get(),
                                           .clock = &clock,
-                                          .engine = LoadTorchEngine,
+                                          .engine = LoadEngine,
                                           .trusted = kit.trusted,
                                           .device_id = kit.identity.id,
                                           .identity = identity.get()},

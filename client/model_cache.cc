@@ -14,11 +14,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string KeyOf(const v1::TaskPlan& plan) {
-  return plan.model().digest() + plan.model().precision();
-}
-
 }  // namespace
+
+std::string ModelCache::KeyOf(const v1::TaskPlan& plan) const {
+  return plan.model().digest() + plan.model().precision() + "/" + engine_name_;
+}
 
 absl::Status ModelCache::DropIfDamaged(const Digest& digest) {
   if (!store_->Has(digest)) return absl::OkStatus();
@@ -28,15 +28,16 @@ absl::Status ModelCache::DropIfDamaged(const Digest& digest) {
   return store_->Remove(digest);
 }
 
-absl::Status ModelCache::EnsureEngine() {
-  if (engine_ != nullptr) return absl::OkStatus();
-  auto engine = open_engine_();
+absl::Status ModelCache::UseEngine(const std::string& name) {
+  if (engine_ != nullptr && name == engine_name_) return absl::OkStatus();
+  auto engine = open_engine_(name);
   if (!engine.ok()) {
     // Always the device's own trouble, whatever kind the loader gave it.
     return Annotate(absl::FailedPreconditionError(engine.status().message()),
                     ErrorKind::kConfig, HintOf(engine.status()));
   }
   engine_ = *engine;
+  engine_name_ = name;
   return absl::OkStatus();
 }
 
@@ -85,7 +86,6 @@ absl::Status ModelCache::Load(const v1::TaskPlan& plan) {
   if (trainer_ != nullptr && key == key_) {
     return CheckLayout(plan, model_->config());
   }
-  EDGETUNE_RETURN_IF_ERROR(EnsureEngine());
   // The old one goes first: two bases rarely fit a device's memory.
   trainer_.reset();
   model_.reset();

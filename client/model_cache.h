@@ -19,11 +19,13 @@ namespace edgetune {
 
 // The base models of a device: files by digest in the blob store (so a second
 // run on the same base moves no byte), and the one in use, opened once with
-// its trainer and kept as long as plans name the same base and precision. One
+// its trainer and kept as long as plans name the same base, precision and
+// engine. One
 // thread. Borrows the store.
 class ModelCache {
  public:
-  using OpenEngine = std::function<absl::StatusOr<Engine*>()>;
+  using OpenEngine =
+      std::function<absl::StatusOr<Engine*>(std::string_view)>;
 
   // `threads` 0: all cores.
   ModelCache(BlobStore* store, OpenEngine open_engine, int64_t threads)
@@ -31,8 +33,9 @@ class ModelCache {
         open_engine_(std::move(open_engine)),
         threads_(threads) {}
 
-  // Opens the engine; kConfig: the device can take part in nothing.
-  absl::Status EnsureEngine();
+  // Trains with this engine from now on; before Load. kConfig: the device
+  // cannot open it.
+  absl::Status UseEngine(const std::string& name);
 
   // Fetches the parts that are missing; bytes moved.
   absl::StatusOr<uint64_t> FetchBase(const v1::TaskPlan& plan,
@@ -47,6 +50,7 @@ class ModelCache {
   Trainer& trainer() { return *trainer_; }
 
  private:
+  std::string KeyOf(const v1::TaskPlan& plan) const;
   // A base that rotted on disk is fetched again: training on it would send the
   // update of another model.
   absl::Status DropIfDamaged(const Digest& digest);
@@ -58,7 +62,8 @@ class ModelCache {
   const OpenEngine open_engine_;
   const int64_t threads_;
   Engine* engine_ = nullptr;
-  std::string key_;  // base digest and precision of what is loaded
+  std::string engine_name_;
+  std::string key_;  // base digest, precision and engine of what is loaded
   std::shared_ptr<const ModelFile> model_;
   std::unique_ptr<Trainer> trainer_;  // destroyed before model_
 };

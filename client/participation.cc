@@ -40,8 +40,9 @@ std::string Participation::Name() const { return SessionText(assignment_.id); }
 absl::Status Participation::Fetch() {
   SendProgress(v1::Progress::FETCHING, {});
   const v1::TaskPlan& plan = assignment_.plan;
-  EDGETUNE_RETURN_IF_ERROR(CheckEngine(plan, workshop_.file->train.engine));
-  EDGETUNE_RETURN_IF_ERROR(workshop_.models->EnsureEngine());
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string engine,
+                            EngineOf(plan, workshop_.file->train.engine));
+  EDGETUNE_RETURN_IF_ERROR(workshop_.models->UseEngine(engine));
   Transfer transfer(workshop_.transport, workshop_.blobs, workshop_.pause);
   EDGETUNE_ASSIGN_OR_RETURN(const uint64_t base,
                             workshop_.models->FetchBase(plan, transfer));

@@ -70,12 +70,11 @@ double WeightOf(const v1::TaskPlan& plan, int64_t examples) {
   return std::min(static_cast<double>(examples), plan.rounds().weight_cap());
 }
 
-absl::Status CheckEngine(const v1::TaskPlan& plan,
-                         std::string_view device_engine) {
+absl::StatusOr<std::string> EngineOf(const v1::TaskPlan& plan,
+                                     const std::string& device_engine) {
   const std::string& wanted = plan.train().engine();
-  if (wanted == "auto" || device_engine == "auto" || wanted == device_engine) {
-    return absl::OkStatus();
-  }
+  if (wanted == "auto") return device_engine;
+  if (device_engine == "auto" || wanted == device_engine) return wanted;
   return absl::FailedPreconditionError(
       fmt::format("the plan wants engine {}, this device is set to {}", wanted,
                   device_engine));

@@ -42,10 +42,10 @@ EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads);
 // min(labelled examples, the plan's cap).
 double WeightOf(const v1::TaskPlan& plan, int64_t examples);
 
-// FailedPrecondition: the plan wants another engine than the device's setting
-// ("auto" fits all).
-absl::Status CheckEngine(const v1::TaskPlan& plan,
-                         std::string_view device_engine);
+// The plan's engine, or the device's where the plan leaves it open ("auto").
+// FailedPrecondition: the plan wants another than the device's setting.
+absl::StatusOr<std::string> EngineOf(const v1::TaskPlan& plan,
+                                     const std::string& device_engine);
 // InvalidArgument: the plan's layout is not that of its LoRA settings on this
 // base model.
 absl::Status CheckLayout(const v1::TaskPlan& plan, const ModelConfig& model);

@@ -47,9 +47,9 @@ absl::StatusOr<secagg::RingVector> MakeMaskedInput(const MaskedTerms& terms,
         value = std::min(static_cast<double>(from.tokens), lane.bound);
         break;
       case LaneUse::kClamped:
-        value = static_cast<double>(
-                    secagg::CountClamped(terms.shape, from.delta)) /
-                static_cast<double>(from.delta.size());
+        value =
+            static_cast<double>(secagg::CountClamped(terms.shape, from.delta)) /
+            static_cast<double>(from.delta.size());
         break;
     }
   }

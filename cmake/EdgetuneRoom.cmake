@@ -18,9 +18,10 @@ function(edgetune_room NAME)
   endif()
 endfunction()
 
-# edgetune_opens_engine(TARGET): this program opens the engine's library on
-# demand. They are built together, and never linked. Nothing without LibTorch.
+# edgetune_opens_engine(TARGET): this program opens the engines' libraries on
+# demand. They are built together, and never linked.
 function(edgetune_opens_engine TARGET)
+  add_dependencies(${TARGET} edgetune_fused)
   if(EDGETUNE_TORCH)
     add_dependencies(${TARGET} edgetune_torch)
   endif()

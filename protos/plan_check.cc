@@ -177,7 +177,7 @@ void CheckData(const v1::DataSpec& data, FieldChecks& check) {
 
 void CheckTrain(const v1::TaskPlan& plan, FieldChecks& check) {
   const v1::TrainSpec& train = plan.train();
-  check.Word("train.engine", train.engine(), {"auto", "reference"}, {"fused"});
+  check.Word("train.engine", train.engine(), {"auto", "fused", "reference"});
   check.Positive("train.lr", train.lr(), 10);
   check.Whole("train.steps", train.steps(), 1, 100000);
   check.Whole("train.batch", train.batch(), 1, 4096);

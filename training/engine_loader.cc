@@ -15,18 +15,26 @@
 namespace edgetune {
 namespace {
 
-constexpr char kLibrary[] = "libedgetune_torch.so";
-constexpr char kSymbol[] = "edgetune_torch_engine";
+constexpr char kSymbol[] = "edgetune_engine";
 
-std::vector<std::string> Candidates() {
+struct Library {
+  const char* file;
+  const char* needs;  // for whoever cannot open it
+};
+constexpr Library kFused = {"libedgetune_fused.so",
+                            "install Debian's libdnnl2 and libhwy1"};
+constexpr Library kReference = {"libedgetune_torch.so",
+                                "install Debian's libtorch1.13"};
+
+std::vector<std::string> Candidates(const char* file) {
   if (const char* chosen = std::getenv("EDGETUNE_ENGINE_DIR")) {
-    return {std::string(chosen) + "/" + kLibrary};
+    return {std::string(chosen) + "/" + file};
   }
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return {};
   const auto lib = program.parent_path().parent_path() / "lib";
-  return {lib / kLibrary, lib / "edgetune" / kLibrary};
+  return {lib / file, lib / "edgetune" / file};
 }
 
 absl::Status Failed(const std::string& message, std::string_view hint) {
@@ -34,28 +42,27 @@ absl::Status Failed(const std::string& message, std::string_view hint) {
                   hint);
 }
 
-absl::StatusOr<std::string> Find() {
-  const std::vector<std::string> candidates = Candidates();
+absl::StatusOr<std::string> Find(const Library& library) {
+  const std::vector<std::string> candidates = Candidates(library.file);
   for (const std::string& path : candidates) {
     std::error_code error;
     if (std::filesystem::exists(path, error)) return path;
   }
-  return Failed(fmt::format("no LibTorch engine: {} is not there",
-                            fmt::join(candidates, " nor ")),
-                "build with EDGETUNE_TORCH=ON, or set EDGETUNE_ENGINE_DIR to "
-                "the folder that holds it");
+  return Failed(
+      fmt::format("no engine: {} is not there", fmt::join(candidates, " nor ")),
+      "build it (the reference engine wants EDGETUNE_TORCH=ON), or set "
+      "EDGETUNE_ENGINE_DIR to the folder that holds it");
 }
 
 // The library stays open: it is in use until the process ends, and LibTorch
 // does not survive being closed.
-absl::StatusOr<Engine*> Open(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    return Failed(fmt::format("cannot open the LibTorch engine: {}", dlerror()),
-                  "install Debian's libtorch1.13, or build edgetune again");
+absl::StatusOr<Engine*> Open(const std::string& path, const Library& library) {
+  void* opened = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (opened == nullptr) {
+    return Failed(fmt::format("cannot open the engine: {}", dlerror()),
+                  fmt::format("{}, or build edgetune again", library.needs));
   }
-  auto* make =
-      reinterpret_cast<EdgetuneTorchEngineFn*>(dlsym(library, kSymbol));
+  auto* make = reinterpret_cast<EdgetuneEngineFn*>(dlsym(opened, kSymbol));
   if (make == nullptr) {
     return Failed(fmt::format("{} does not export {}", path, kSymbol),
                   "it is not an edgetune engine");
@@ -71,13 +78,27 @@ absl::StatusOr<Engine*> Open(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<Engine*> LoadTorchEngine() {
+absl::StatusOr<Engine*> LoadEngine(std::string_view name) {
+#if defined(__x86_64__)
+  const bool fast = true;
+#else
+  const bool fast = false;
+#endif
+  if (name != "auto" && name != "fused" && name != "reference") {
+    return Annotate(
+        absl::InvalidArgumentError(fmt::format(
+            "engine \"{}\" is not known; auto, fused and reference are", name)),
+        ErrorKind::kConfig);
+  }
+  const bool fused = name == "fused" || (name == "auto" && fast);
   static std::mutex mu;
-  static Engine* loaded = nullptr;
+  static Engine* engines[2] = {};
   const std::lock_guard<std::mutex> lock(mu);
+  Engine*& loaded = engines[fused ? 0 : 1];
   if (loaded != nullptr) return loaded;
-  EDGETUNE_ASSIGN_OR_RETURN(const std::string path, Find());
-  EDGETUNE_ASSIGN_OR_RETURN(loaded, Open(path));
+  const Library& library = fused ? kFused : kReference;
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string path, Find(library));
+  EDGETUNE_ASSIGN_OR_RETURN(loaded, Open(path, library));
   return loaded;
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "models/io/model_file.h"
@@ -27,17 +28,22 @@ class Engine {
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
 };
 
-// Opens libedgetune_torch.so (once a process, never closed): beside the
-// program's ../lib, in ../lib/edgetune, or where EDGETUNE_ENGINE_DIR says.
-// FailedPrecondition: not there, or of another build (its build id differs).
-absl::StatusOr<Engine*> LoadTorchEngine();
+// The engine of a setting `train.engine`: "fused", the fast one;
+// "reference", over LibTorch; "auto": the fused one where oneDNN has fast
+// kernels (x86-64), else the reference.
+//
+// Opens libedgetune_fused.so or libedgetune_torch.so (each once a process,
+// never closed): in the program's ../lib, in ../lib/edgetune, or where
+// EDGETUNE_ENGINE_DIR says. InvalidArgument: another word. FailedPrecondition:
+// not there, or of another build (its build id differs).
+absl::StatusOr<Engine*> LoadEngine(std::string_view name);
 
 }  // namespace edgetune
 
-// The one symbol the shared object exports. Returns nullptr unless `build_id`
-// is its own.
+// The one symbol such a shared object exports, "edgetune_engine". Returns
+// nullptr unless `build_id` is its own.
 extern "C" {
-using EdgetuneTorchEngineFn = edgetune::Engine*(const char* build_id);
+using EdgetuneEngineFn = edgetune::Engine*(const char* build_id);
 }
 
 #endif  // EDGETUNE_TRAINING_ENGINE_LOADER_H_

@@ -180,19 +180,15 @@ at::Tensor Llama::Hidden(std::span<const std::span<const int32_t>> sequences,
   return Run(Pack(sequences, /*first_position=*/0), lora, /*cache=*/nullptr);
 }
 
-void Llama::Reserve(int64_t capacity, KeyValueCache& cache) const {
-  for (auto* list : {&cache.keys, &cache.values}) {
-    list->resize(layers_.size());
-    for (at::Tensor& kept : *list) {
-      if (kept.defined() && kept.size(1) >= capacity) continue;
-      at::Tensor wider =
-          at::empty({config_.kv_heads, capacity, config_.head_dim}, at::kFloat);
-      if (cache.length > 0) {
-        wider.narrow(1, 0, cache.length).copy_(kept.narrow(1, 0, cache.length));
-      }
-      kept = std::move(wider);
+KeyValueCache Llama::MakeCache(int64_t capacity) const {
+  KeyValueCache cache;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    for (auto* list : {&cache.keys, &cache.values}) {
+      list->push_back(at::empty({config_.kv_heads, capacity, config_.head_dim},
+                                at::kFloat));
     }
   }
+  return cache;
 }
 
 at::Tensor Llama::HiddenNext(std::span<const int32_t> ids,

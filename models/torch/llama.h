@@ -18,8 +18,7 @@
 
 namespace edgetune {
 
-// Keys and values of one sequence so far. Begins empty; Llama::Reserve makes
-// room.
+// Keys and values of one sequence so far. Made by Llama::MakeCache.
 struct KeyValueCache {
   int64_t length = 0;                    // positions filled
   std::vector<at::Tensor> keys, values;  // one a layer, [K,capacity,d] float32
@@ -49,9 +48,7 @@ class Llama {
                     const LoraFactors* lora) const;
 
   // The same for the next tokens of one sequence, without gradient: [S,D].
-  // Reserve first: the cache then takes `capacity` positions or more, and keeps
-  // those that are filled.
-  void Reserve(int64_t capacity, KeyValueCache& cache) const;
+  KeyValueCache MakeCache(int64_t capacity) const;
   at::Tensor HiddenNext(std::span<const int32_t> ids, const LoraFactors* lora,
                         KeyValueCache& cache) const;
 

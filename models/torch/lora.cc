@@ -10,22 +10,6 @@
 
 namespace edgetune {
 
-absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter) {
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout expected,
-                            AdapterLayoutOf(model, adapter.spec));
-  if (expected == adapter.layout && adapter.values.size() == expected.size()) {
-    return absl::OkStatus();
-  }
-  return Annotate(
-      absl::InvalidArgumentError(fmt::format(
-          "the adapter does not fit the model: rank {} on {} linears needs {} "
-          "tensors of {} values in all, got {} tensors and {} values",
-          adapter.spec.rank, adapter.spec.targets.size(),
-          expected.tensors().size(), expected.size(),
-          adapter.layout.tensors().size(), adapter.values.size())),
-      ErrorKind::kModel, "the adapter was trained on another base model");
-}
-
 std::map<std::string, at::Tensor> LoraFactors::TrainedLeaves(
     const ParameterLayout& layout) const {
   std::map<std::string, at::Tensor> leaves;

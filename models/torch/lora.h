@@ -23,10 +23,6 @@ namespace edgetune {
 // The seven linears of a block, in the order of LoraTargets().
 enum Linear : size_t { kQ, kK, kV, kO, kGate, kUp, kDown, kLinears };
 
-// OK when `adapter` has the layout of its own spec on this model and that
-// many values; else InvalidArgument (kModel).
-absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter);
-
 // The low-rank factors of one adapter (Hu et al., 2021): W x becomes W x +
 // scale B A x. Those that are trained are views of one flat buffer in layout
 // order, and so are their gradients: what autograd accumulates is the gradient

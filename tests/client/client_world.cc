@@ -92,7 +92,9 @@ void ClientWorld::Start(bool once) {
        .database = database_.get(),
        .cache = cache_.get(),
        .clock = &clock_,
-       .engine = [this]() -> absl::StatusOr<Engine*> { return &engine_; },
+       .engine = [this](std::string_view) -> absl::StatusOr<Engine*> {
+         return &engine_;
+       },
        .trusted = keys_.trusted},
       {.file = file_, .once = once, .decline_pause = absl::Milliseconds(1)});
   ASSERT_TRUE(client.ok()) << client.status();

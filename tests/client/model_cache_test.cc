@@ -42,7 +42,10 @@ TEST(ModelCacheTest, PutsADirectoryTogetherFromItsFiles) {
   // The second finds what the first put together.
   for (int process = 0; process < 2; ++process) {
     ModelCache cache(
-        store.get(), [&]() -> absl::StatusOr<Engine*> { return &engine; }, 1);
+        store.get(),
+        [&](std::string_view) -> absl::StatusOr<Engine*> { return &engine; },
+        1);
+    ASSERT_TRUE(cache.UseEngine("auto").ok());
     const absl::Status loaded = cache.Load(run.plan);
     ASSERT_TRUE(loaded.ok()) << loaded;
     EXPECT_EQ(cache.model().tensors().size(), 2u + 2 * 9);

@@ -79,11 +79,12 @@ TEST_F(TrainPlanTest, WeightIsExamplesUnderTheCap) {
 }
 
 TEST_F(TrainPlanTest, EngineMustBeTheDevices) {
-  EXPECT_TRUE(CheckEngine(plan_, "reference").ok());
+  EXPECT_EQ(*EngineOf(plan_, "auto"), "auto");
+  EXPECT_EQ(*EngineOf(plan_, "reference"), "reference");
   plan_.mutable_train()->set_engine("reference");
-  EXPECT_TRUE(CheckEngine(plan_, "auto").ok());
-  EXPECT_TRUE(CheckEngine(plan_, "reference").ok());
-  EXPECT_FALSE(CheckEngine(plan_, "fused").ok());
+  EXPECT_EQ(*EngineOf(plan_, "auto"), "reference");
+  EXPECT_EQ(*EngineOf(plan_, "reference"), "reference");
+  EXPECT_TRUE(absl::IsFailedPrecondition(EngineOf(plan_, "fused").status()));
 }
 
 TEST_F(TrainPlanTest, LayoutMustBeOfTheBaseModel) {

@@ -27,6 +27,8 @@ DOORS = [
     ("libarchive", r"archive(_entry)?\.h$", r"tools/"),
     ("utf8proc", r"utf8proc\.h$", r"models/io/"),
     ("zlib", r"zlib\.h$", r"training/"),
+    ("Highway", r"hwy/", r"models/fused/"),
+    ("oneDNN", r"oneapi/dnnl", r"models/fused/"),
 ]
 # Forward declarations (json_fwd.hpp) cost nothing and are free.
 CC_ONLY = re.compile(r"(nlohmann/(?!json_fwd)|spdlog/|fmt/|zstd\.h$)")
@@ -192,6 +194,8 @@ class RuleTest(unittest.TestCase):
                 ("server/a.cc", "<sqlite3.h>"),
                 ("client/a.cc", "<CLI/CLI.hpp>"),
                 ("tools/a.cc", "<toml++/toml.h>"),
+                ("models/io/a.cc", "<hwy/highway.h>"),
+                ("models/torch/a.cc", "<oneapi/dnnl/dnnl.hpp>"),
                 ("base/a.h", "<nlohmann/json.hpp>"),
                 ("base/a.cc", "<google/protobuf/message.h>"),
                 ("models/io/a.cc", '"protos/edgetune/v1/plan.pb.h"'),
@@ -207,6 +211,8 @@ class RuleTest(unittest.TestCase):
                 ("server/main.cc", '"server/rpc/rpc_server.h"'),
                 ("server/main.cc", "<CLI/CLI.hpp>"),
                 ("training/torch/a.cc", '"models/torch/llama.h"'),
+                ("models/fused/a.cc", "<hwy/highway.h>"),
+                ("models/fused/a.cc", "<oneapi/dnnl/dnnl.hpp>"),
                 ("simulations/a.cc", '"client/client.h"'),
                 ("tools/a.cc", '"server/round.h"'),
                 ("server/a.cc", '"protos/edgetune/v1/plan.pb.h"'),

@@ -265,7 +265,6 @@ TEST(PlanCheckTest, CallsWhatIsPlannedNotInThisVersion) {
       {"lora.rule", [](auto& p) { p.mutable_lora()->set_rule("flora"); }},
       {"rounds.aggregator",
        [](auto& p) { p.mutable_rounds()->set_aggregator("krum"); }},
-      {"train.engine", [](auto& p) { p.mutable_train()->set_engine("fused"); }},
       {"model.precision",
        [](auto& p) { p.mutable_model()->set_precision("int8"); }},
       {"rounds.server_optimizer",

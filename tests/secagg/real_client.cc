@@ -24,18 +24,19 @@ void RealClient::Start() {
       Database::Open(directory_ + "/client.db", Client::Migrations()).value();
   cache_ = BlobStore::Open(directory_ + "/cache").value();
   transport_ = MakeGrpcTransport(party_.kit, address_).value();
-  client_ =
-      Client::Make(
-          {.transport = transport_.get(),
-           .database = database_.get(),
-           .cache = cache_.get(),
-           .clock = &clock_,
-           .engine = [this]() -> absl::StatusOr<Engine*> { return &engine; },
-           .trusted = party_.trusted,
-           .device_id = party_.kit.identity.id,
-           .identity = has_identity_key ? party_.identity : nullptr},
-          {.file = file, .decline_pause = absl::Milliseconds(1)})
-          .value();
+  client_ = Client::Make(
+                {.transport = transport_.get(),
+                 .database = database_.get(),
+                 .cache = cache_.get(),
+                 .clock = &clock_,
+                 .engine = [this](std::string_view) -> absl::StatusOr<Engine*> {
+                   return &engine;
+                 },
+                 .trusted = party_.trusted,
+                 .device_id = party_.kit.identity.id,
+                 .identity = has_identity_key ? party_.identity : nullptr},
+                {.file = file, .decline_pause = absl::Milliseconds(1)})
+                .value();
   thread_ = std::thread([this] { (void)client_->Run(); });
 }
 

@@ -22,7 +22,7 @@ namespace {
 using testing::FakeEngine;
 using testing::World;
 
-const char* const kNames[] = {"animal", "food",  "motion",
+const char* const kNames[] = {"animal",   "food",  "motion",
                               "artifact", "plant", "body"};
 
 void Add(World& world, FakeEngine& engine, int count) {
@@ -36,9 +36,8 @@ void Add(World& world, FakeEngine& engine, int count) {
 v1::RoundReceipt ReceiptOf(World& world, const std::string& digest) {
   v1::Envelope envelope;
   EXPECT_TRUE(envelope.ParseFromString(world.Blob(digest)));
-  EXPECT_TRUE(VerifyDocument(DocumentUse::kReceipt, envelope,
-                             world.keys.trusted)
-                  .ok());
+  EXPECT_TRUE(
+      VerifyDocument(DocumentUse::kReceipt, envelope, world.keys.trusted).ok());
   v1::RoundReceipt receipt;
   EXPECT_TRUE(receipt.ParseFromString(envelope.payload()));
   return receipt;

@@ -85,7 +85,9 @@ void Device::Start(bool once) {
        .database = database_.get(),
        .cache = cache_.get(),
        .clock = &clock_,
-       .engine = [this]() -> absl::StatusOr<Engine*> { return engine_; },
+       .engine = [this](std::string_view) -> absl::StatusOr<Engine*> {
+         return engine_;
+       },
        .trusted = keys_->trusted,
        .device_id = name,
        .identity = &identity},
@@ -201,10 +203,10 @@ v1::SpentOverride World::MakeOverride(uint32_t extra) {
   return document;
 }
 
-absl::StatusOr<v1::RunStatus> World::Override(
-    const v1::SpentOverride& document, const SigningKey& key) {
-  return coordinator_->Override(Get(SignDocument(
-      DocumentUse::kOverride, document.SerializeAsString(), key)));
+absl::StatusOr<v1::RunStatus> World::Override(const v1::SpentOverride& document,
+                                              const SigningKey& key) {
+  return coordinator_->Override(Get(
+      SignDocument(DocumentUse::kOverride, document.SerializeAsString(), key)));
 }
 
 void World::ExecuteOnServer(const char* sql) {

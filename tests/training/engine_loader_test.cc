@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 absl::Status LoadFrom(const std::string& directory) {
   setenv("EDGETUNE_ENGINE_DIR", directory.c_str(), /*overwrite=*/1);
-  const auto engine = LoadTorchEngine();
+  const auto engine = LoadEngine("reference");
   unsetenv("EDGETUNE_ENGINE_DIR");
   return engine.status();
 }
@@ -39,7 +39,7 @@ TEST(EngineLoaderTest, SaysWhereNoEngineIs) {
 TEST(EngineLoaderTest, RefusesAFileThatIsNoLibrary) {
   const testing::ScratchDirectory folder;
   std::ofstream(folder.File("libedgetune_torch.so")) << "not ELF";
-  ExpectRefusal(LoadFrom(folder.path()), "cannot open the LibTorch engine");
+  ExpectRefusal(LoadFrom(folder.path()), "cannot open the engine");
 }
 
 TEST(EngineLoaderTest, RefusesALibraryWithoutTheFactory) {
@@ -48,6 +48,12 @@ TEST(EngineLoaderTest, RefusesALibraryWithoutTheFactory) {
 
 TEST(EngineLoaderTest, RefusesAnEngineOfAnotherBuild) {
   ExpectRefusal(LoadFrom(kFakes + "other_build"), "is of another build");
+}
+
+TEST(EngineLoaderTest, RefusesAnotherWord) {
+  const auto engine = LoadEngine("gpu");
+  EXPECT_EQ(engine.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(engine.status().message()), HasSubstr("\"gpu\""));
 }
 
 }  // namespace

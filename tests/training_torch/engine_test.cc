@@ -10,7 +10,7 @@
 #include <string>
 
 #include "models/io/model_file.h"
-#include "tests/training_torch/vector_case.h"
+#include "tests/engines/vector_case.h"
 #include "training/engine_loader.h"
 
 namespace edgetune {
@@ -23,7 +23,7 @@ const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
 class EngineTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto engine = LoadTorchEngine();
+    auto engine = LoadEngine("reference");
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = *engine;
     auto file = ModelFile::Open(kData + "tiny_tied.gguf");
@@ -38,7 +38,9 @@ class EngineTest : public ::testing::Test {
   EngineOptions options_;
 };
 
-TEST_F(EngineTest, IsLoadedOnce) { EXPECT_EQ(*LoadTorchEngine(), engine_); }
+TEST_F(EngineTest, IsLoadedOnce) {
+  EXPECT_EQ(*LoadEngine("reference"), engine_);
+}
 
 TEST_F(EngineTest, TrainsThroughTheInterface) {
   const auto given = ReadVectorCase(kData + "tiny_tied", file_->config());
@@ -66,8 +68,8 @@ TEST_F(EngineTest, RefusesAProgramOfAnotherBuild) {
       std::string(EDGETUNE_BINARY_DIR) + "/lib/libedgetune_torch.so";
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
-  auto* make = reinterpret_cast<EdgetuneTorchEngineFn*>(
-      dlsym(library, "edgetune_torch_engine"));
+  auto* make =
+      reinterpret_cast<EdgetuneEngineFn*>(dlsym(library, "edgetune_engine"));
   ASSERT_NE(make, nullptr);
   EXPECT_EQ(make("0.0.0-another"), nullptr);
 }

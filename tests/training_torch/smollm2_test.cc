@@ -25,7 +25,7 @@ const std::vector<int32_t> kDog = {
     198,  1,    4093,  198,  43119, 42,   2767, 2,     198,   1,
     520,  9531, 198,   81,   5747,  3161, 2,    198};
 
-class SmolLm2Test : public ::testing::Test {
+class SmolLm2Test : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     path_ = std::getenv("EDGETUNE_SMOLLM2_GGUF");
@@ -36,7 +36,7 @@ class SmolLm2Test : public ::testing::Test {
 
   std::unique_ptr<LanguageModel> Make(Precision precision) {
     auto file = ModelFile::Open(path_);
-    auto engine = LoadTorchEngine();
+    auto engine = LoadEngine(GetParam());
     EXPECT_TRUE(file.ok() && engine.ok()) << file.status() << engine.status();
     if (!file.ok() || !engine.ok()) return nullptr;
     EngineOptions options;
@@ -50,7 +50,10 @@ class SmolLm2Test : public ::testing::Test {
   std::unique_ptr<LanguageModel> model_;
 };
 
-TEST_F(SmolLm2Test, ScoresTheCapitalOfFrance) {
+INSTANTIATE_TEST_SUITE_P(Engines, SmolLm2Test,
+                         ::testing::Values("fused", "reference"));
+
+TEST_P(SmolLm2Test, ScoresTheCapitalOfFrance) {
   const auto scores = model_->ScoreTokens(kFrance);
   ASSERT_TRUE(scores.ok()) << scores.status();
   EXPECT_THAT(
@@ -59,7 +62,7 @@ TEST_F(SmolLm2Test, ScoresTheCapitalOfFrance) {
                   FloatNear(-2.4387f, 1e-3f), FloatNear(-0.4510f, 1e-3f)));
 }
 
-TEST_F(SmolLm2Test, AnswersParis) {
+TEST_P(SmolLm2Test, AnswersParis) {
   const auto logits = model_->NextLogits(kFrance);
   ASSERT_TRUE(logits.ok()) << logits.status();
   EXPECT_NEAR((*logits)[7042], 17.3713, 1e-3);
@@ -72,7 +75,7 @@ TEST_F(SmolLm2Test, AnswersParis) {
                                    34, 32, 33));
 }
 
-TEST_F(SmolLm2Test, ScoresTheAssistantsTokensOfAChat) {
+TEST_P(SmolLm2Test, ScoresTheAssistantsTokensOfAChat) {
   const auto scores = model_->ScoreTokens(kDog);
   ASSERT_TRUE(scores.ok()) << scores.status();
   EXPECT_THAT(
@@ -83,7 +86,7 @@ TEST_F(SmolLm2Test, ScoresTheAssistantsTokensOfAChat) {
 
 // Bit for bit, with all cores: a second turn looks back at the first, of which
 // the model still holds a part.
-TEST_F(SmolLm2Test, ASecondTurnIsThatOfAModelThatWasAskedNothingBefore) {
+TEST_P(SmolLm2Test, ASecondTurnIsThatOfAModelThatWasAskedNothingBefore) {
   for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
     const auto model = Make(precision), fresh = Make(precision);
     ASSERT_TRUE(model != nullptr && fresh != nullptr);

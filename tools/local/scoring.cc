@@ -15,6 +15,10 @@ namespace edgetune {
 void AddScoringOptions(CLI::App& verb, ScoringOptions& options) {
   verb.add_option("--model", options.model, "Name or GGUF file")->required();
   verb.add_option("--adapter", options.adapter, "PEFT directory or LoRA GGUF");
+  verb.add_option("--engine", options.engine,
+                  "auto, fused (the fast one) or reference (LibTorch)")
+      ->check(CLI::IsMember({"auto", "fused", "reference"}))
+      ->capture_default_str();
   verb.add_option("--precision", options.precision, "auto, fp32 or bf16")
       ->capture_default_str();
   verb.add_option("--threads", options.threads, "0: all cores")
@@ -43,7 +47,7 @@ absl::Status StartEngine(const ScoringOptions& options, ScoringModel& opened) {
   engine_options.threads = static_cast<int>(options.threads);
   EDGETUNE_ASSIGN_OR_RETURN(engine_options.precision,
                             ParsePrecision(options.precision));
-  EDGETUNE_ASSIGN_OR_RETURN(Engine * engine, LoadTorchEngine());
+  EDGETUNE_ASSIGN_OR_RETURN(Engine * engine, LoadEngine(options.engine));
   EDGETUNE_ASSIGN_OR_RETURN(
       opened.model, engine->MakeLanguageModel(opened.file, engine_options));
   return absl::OkStatus();

@@ -27,10 +27,11 @@ struct ScoringOptions {
   std::string model;    // name or path
   std::string adapter;  // PEFT directory or GGUF; empty: none
   std::string precision = "auto";
+  std::string engine = "auto";
   int64_t threads = 0;  // 0: all cores
 };
 
-// --model, --adapter, --precision and --threads. `options` must live as long as
+// --model, --adapter, --precision, --engine and --threads. `options` must live as long as
 // the verb.
 void AddScoringOptions(CLI::App& verb, ScoringOptions& options);
 
@@ -48,8 +49,8 @@ struct ScoringModel {
 
 // Opens and checks the files alone. kModel.
 absl::StatusOr<ScoringModel> OpenForScoring(const ScoringOptions& options);
-// Loads the engine (a second and 160 MB: last, when all else is known to be
-// right) and makes the model. kFailed.
+// Loads the engine (last, when all else is known to be right: the reference
+// one takes a second and 160 MB) and makes the model. kFailed.
 absl::Status StartEngine(const ScoringOptions& options, ScoringModel& opened);
 
 struct TokenScore {

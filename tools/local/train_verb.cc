@@ -83,7 +83,8 @@ class LocalRun {
     step.epsilon = rounds.server_epsilon();
     EDGETUNE_ASSIGN_OR_RETURN(
         optimizer_, MakeServerOptimizer(step, adapter_.values.size(), ""));
-    EDGETUNE_ASSIGN_OR_RETURN(Engine * engine, LoadTorchEngine());
+    EDGETUNE_ASSIGN_OR_RETURN(Engine * engine,
+                              LoadEngine(plan().train().engine()));
     EDGETUNE_ASSIGN_OR_RETURN(
         trainer_, engine->MakeTrainer(
                       run_.model, EngineOptionsOf(plan(), options_.threads)));

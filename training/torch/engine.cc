@@ -34,7 +34,7 @@ class TorchEngine final : public Engine {
 }  // namespace edgetune
 
 extern "C" __attribute__((visibility("default"))) edgetune::Engine*
-edgetune_torch_engine(const char* build_id) {
+edgetune_engine(const char* build_id) {
   if (std::strcmp(build_id, EDGETUNE_ENGINE_BUILD_ID) != 0) return nullptr;
   static edgetune::TorchEngine engine;
   return &engine;

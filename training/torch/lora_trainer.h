@@ -7,16 +7,10 @@
 
 #include "absl/status/statusor.h"
 #include "training/engine_loader.h"
+#include "training/local_training.h"
 #include "training/trainer.h"
 
 namespace edgetune {
-
-// Loss and gradient of one batch at one adapter.
-struct BatchGradient {
-  double nll_sum = 0;
-  int64_t labelled = 0;      // tokens predicted
-  ParameterVector gradient;  // of nll_sum / labelled, in layout order
-};
 
 // The reference Trainer: LoRA on Llama through LibTorch's autograd, AdamW on
 // the adapter. Deterministic for a seed and a number of threads. Holds its own

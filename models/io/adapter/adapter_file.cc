@@ -167,6 +167,22 @@ absl::Status CheckAdapter(const Adapter& adapter) {
   return absl::OkStatus();
 }
 
+absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter) {
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout expected,
+                            AdapterLayoutOf(model, adapter.spec));
+  if (expected == adapter.layout && adapter.values.size() == expected.size()) {
+    return absl::OkStatus();
+  }
+  return Annotate(
+      absl::InvalidArgumentError(fmt::format(
+          "the adapter does not fit the model: rank {} on {} linears needs {} "
+          "tensors of {} values in all, got {} tensors and {} values",
+          adapter.spec.rank, adapter.spec.targets.size(),
+          expected.tensors().size(), expected.size(),
+          adapter.layout.tensors().size(), adapter.values.size())),
+      ErrorKind::kModel, "the adapter was trained on another base model");
+}
+
 absl::StatusOr<Adapter> ReadAdapter(const std::string& path,
                                     const ModelConfig& model) {
   std::error_code ignored;

@@ -58,6 +58,10 @@ struct Adapter {
   ParameterVector values;
 };
 
+// OK when `adapter` has the layout of its own spec on this model and that
+// many values; else InvalidArgument (kModel).
+absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter);
+
 // What travels beside an adapter: written to edgetune_provenance.json (and
 // a README.md) in the PEFT directory. Values are shown as they are.
 using Provenance = std::map<std::string, std::string>;

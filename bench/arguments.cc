@@ -1,0 +1,66 @@
+#include "bench/arguments.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <utility>
+
+namespace edgetune::bench {
+
+int64_t Arguments::Number(const std::string& name) const {
+  return std::strtoll(Text(name).c_str(), nullptr, 10);
+}
+
+EngineOptions Arguments::EngineChoice() const {
+  const std::string& precision = Text("precision");
+  EngineOptions options;
+  options.threads = static_cast<int>(Number("threads"));
+  if (precision == "fp32") options.precision = Precision::kFp32;
+  if (precision == "bf16") options.precision = Precision::kBf16;
+  return options;
+}
+
+absl::StatusOr<Arguments> ParseArguments(
+    int argc, char** argv, size_t words,
+    std::map<std::string, std::string> defaults) {
+  Arguments out;
+  out.options = std::move(defaults);
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (!word.starts_with("--")) {
+      out.words.push_back(word);
+      continue;
+    }
+    const auto option = out.options.find(word.substr(2));
+    if (option == out.options.end() || i + 1 == argc) {
+      std::string known;
+      for (const auto& [name, value] : out.options) {
+        known += " --" + name + " (" + value + ")";
+      }
+      return absl::InvalidArgumentError(word + " is not one of" + known);
+    }
+    option->second = argv[++i];
+  }
+  const auto precision = out.options.find("precision");
+  if (precision != out.options.end() && precision->second != "auto" &&
+      precision->second != "fp32" && precision->second != "bf16") {
+    return absl::InvalidArgumentError("--precision is auto, fp32 or bf16");
+  }
+  if (out.words.size() != words) {
+    return absl::InvalidArgumentError("wanted words: " + std::to_string(words) +
+                                      ", see the head of the source");
+  }
+  return out;
+}
+
+double ProcessMegabytes(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string key; status >> key;) {
+    double kib = 0;
+    if (key == name + ":" && status >> kib) return kib * 1024 / 1e6;
+    status.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return 0;
+}
+
+}  // namespace edgetune::bench

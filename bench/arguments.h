@@ -1,0 +1,40 @@
+#ifndef EDGETUNE_BENCH_ARGUMENTS_H_
+#define EDGETUNE_BENCH_ARGUMENTS_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "training/engine_loader.h"
+
+namespace edgetune::bench {
+
+// A command line of words and `--name value` pairs.
+struct Arguments {
+  std::vector<std::string> words;
+  std::map<std::string, std::string> options;
+
+  const std::string& Text(const std::string& name) const {
+    return options.at(name);
+  }
+  // 0 for what is no number.
+  int64_t Number(const std::string& name) const;
+  // Of the options precision ("auto", "fp32", "bf16") and threads.
+  EngineOptions EngineChoice() const;
+};
+
+// `defaults` names every option. InvalidArgument: another option, one without
+// a value, no precision, or not `words` words.
+absl::StatusOr<Arguments> ParseArguments(
+    int argc, char** argv, size_t words,
+    std::map<std::string, std::string> defaults);
+
+// Memory of this process in MB of 10^6 bytes by the kernel's name of it:
+// "VmRSS" now, "VmHWM" at its highest. 0 where there is no /proc.
+double ProcessMegabytes(const std::string& name);
+
+}  // namespace edgetune::bench
+
+#endif  // EDGETUNE_BENCH_ARGUMENTS_H_

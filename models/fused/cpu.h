@@ -1,0 +1,15 @@
+#ifndef EDGETUNE_MODELS_FUSED_CPU_H_
+#define EDGETUNE_MODELS_FUSED_CPU_H_
+
+namespace edgetune::fused {
+
+// Whether products of bfloat16 are faster than float32 here: the processor has
+// instructions for them that oneDNN uses.
+bool CpuMultipliesBf16();
+
+// `asked`, or all cores when it is 0.
+int ThreadCount(int asked);
+
+}  // namespace edgetune::fused
+
+#endif  // EDGETUNE_MODELS_FUSED_CPU_H_

@@ -1,0 +1,157 @@
+#include "models/fused/head.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "models/fused/matmul.h"
+#include "models/fused/parallel.h"
+
+namespace edgetune::fused {
+namespace {
+
+// Labels and columns of the vocabulary worked on at once: 8 MB of logits. More
+// labels spare reading the projection again, fewer columns spare memory.
+constexpr size_t kLabels = 1024;
+constexpr size_t kColumns = 2048;
+
+// Labels are rounded up to multiples of this: oneDNN generates code for every
+// number of rows.
+constexpr size_t kStep = 32;
+
+void ReadRow(const float* row, size_t width, float* out) {
+  std::copy_n(row, width, out);
+}
+void ReadRow(const BFloat16* row, size_t width, float* out) {
+  Widen(row, width, out);
+}
+
+}  // namespace
+
+template <typename T>
+typename Head<T>::Chunk Head<T>::Collect(const Rows<const float>& x,
+                                         std::span<const size_t> rows,
+                                         std::span<const int32_t> tokens,
+                                         size_t begin) {
+  const size_t labels = std::min(kLabels, rows.size() - begin);
+  const size_t n = (labels + kStep - 1) / kStep * kStep;
+  const auto out = collected_.Make(n, x.width);
+  for (size_t i = 0; i < labels; ++i) {
+    std::copy_n(x.row(rows[begin + i]), x.width, out.row(i));
+  }
+  std::fill_n(out.row(labels), (n - labels) * x.width, 0.0f);
+  const auto chosen = tokens.subspan(begin, labels);
+  Chunk chunk{Const(out), {chosen.begin(), chosen.end()}, labels};
+  chunk.tokens.resize(n);
+  return chunk;
+}
+
+template <typename T>
+void Head<T>::Normalise(const Rows<const float>& x) {
+  const auto normed = normed_.Make(x.rows, x.width);
+  ForRows(x.rows, [&](size_t begin, size_t end) {
+    RmsNorm(RowRange(x, begin, end), gain_, epsilon_,
+            RowRange(normed, begin, end));
+  });
+}
+
+template <typename T>
+Rows<const float> Head<T>::Logits(const Rows<const float>& x) {
+  Normalise(x);
+  const auto logits = logits_.Make(x.rows, projection_.rows);
+  Multiply(Form::kABt, Const(normed_.As(x.rows, x.width)), projection_, logits);
+  return Const(logits);
+}
+
+template <typename T>
+void Head<T>::Sweep(const Chunk& chunk, bool gradient) {
+  const size_t n = chunk.x.rows, d = chunk.x.width;
+  Normalise(chunk.x);
+  for (auto* buffer : {&most_, &sum_, &logit_, &nll_}) buffer->Reserve(n);
+  std::fill_n(most_.data(), n, std::numeric_limits<float>::lowest());
+  std::fill_n(sum_.data(), n, 0.0f);
+  const auto sums = gradient ? sums_.Make(n, d) : Rows<float>();
+  if (gradient) std::fill_n(sums.data, n * d, 0.0f);
+  for (size_t column = 0; column < projection_.rows; column += kColumns) {
+    const auto projection = RowRange(
+        projection_, column, std::min(column + kColumns, projection_.rows));
+    const auto logits = logits_.Make(n, projection.rows);
+    const auto exps = gradient ? exps_.Make(n, projection.rows) : Rows<T>();
+    Multiply(Form::kABt, Const(normed_.As(n, d)), projection, logits);
+    ForRows(n, [&](size_t first, size_t last) {
+      AddSoftmaxColumns(
+          Const(RowRange(logits, first, last)), &chunk.tokens[first],
+          static_cast<int32_t>(column),
+          {most_.data() + first, sum_.data() + first, logit_.data() + first},
+          gradient ? RowRange(sums, first, last) : sums,
+          gradient ? RowRange(exps, first, last) : exps);
+    });
+    if (gradient) {
+      Multiply(Form::kAB, Const(exps), projection, sums, {.add = true});
+    }
+  }
+  for (size_t i = 0; i < n; ++i) {
+    nll_.data()[i] =
+        std::log(sum_.data()[i]) + (most_.data()[i] - logit_.data()[i]);
+  }
+}
+
+template <typename T>
+void Head<T>::Nll(const Rows<const float>& x, std::span<const size_t> rows,
+                  std::span<const int32_t> tokens, std::span<float> nll) {
+  for (size_t begin = 0; begin < rows.size(); begin += kLabels) {
+    const Chunk chunk = Collect(x, rows, tokens, begin);
+    Sweep(chunk, /*gradient=*/false);
+    std::copy_n(nll_.data(), chunk.labels, nll.data() + begin);
+  }
+}
+
+template <typename T>
+void Head<T>::AddGradient(const Chunk& chunk, float weight,
+                          const Rows<float>& dx) {
+  const size_t d = dx.width;
+  const auto dnormed = sums_.As(chunk.labels, d);
+  ForRows(dx.rows, [&](size_t first, size_t last) {
+    std::vector<float> row(d);  // of the projection
+    for (size_t i = first; i < last; ++i) {
+      ReadRow(projection_.row(static_cast<size_t>(chunk.tokens[i])), d,
+              row.data());
+      const float others = weight / sum_.data()[i];
+      // p - 1 without cancellation where p is near 1.
+      const float own = weight * std::expm1(-nll_.data()[i]);
+      float* out = dnormed.row(i);
+      for (size_t j = 0; j < d; ++j) out[j] = others * out[j] + own * row[j];
+    }
+    AddRmsNormGradient(RowRange(chunk.x, first, last), gain_, epsilon_,
+                       Const(RowRange(dnormed, first, last)),
+                       RowRange(dx, first, last));
+  });
+}
+
+template <typename T>
+double Head<T>::Gradient(const Rows<const float>& x,
+                         std::span<const size_t> rows,
+                         std::span<const int32_t> tokens, double weight,
+                         const Rows<float>& dx) {
+  const auto gradients = dcollected_.Make(rows.size(), x.width);
+  std::fill_n(gradients.data, rows.size() * x.width, 0.0f);
+  double sum = 0;
+  for (size_t begin = 0; begin < rows.size(); begin += kLabels) {
+    const Chunk chunk = Collect(x, rows, tokens, begin);
+    Sweep(chunk, /*gradient=*/true);
+    const size_t end = begin + chunk.labels;
+    for (size_t i = begin; i < end; ++i) sum += nll_.data()[i - begin];
+    AddGradient(chunk, static_cast<float>(weight),
+                RowRange(gradients, begin, end));
+  }
+  std::fill_n(dx.data, dx.rows * dx.width, 0.0f);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(gradients.row(i), dx.width, dx.row(rows[i]));
+  }
+  return sum;
+}
+
+template class Head<float>;
+template class Head<BFloat16>;
+
+}  // namespace edgetune::fused

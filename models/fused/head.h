@@ -1,0 +1,70 @@
+#ifndef EDGETUNE_MODELS_FUSED_HEAD_H_
+#define EDGETUNE_MODELS_FUSED_HEAD_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/fused/buffer.h"
+
+namespace edgetune::fused {
+
+// The last norm, the projection to the vocabulary and the cross entropy of
+// labelled rows. Logits exist for a part of the vocabulary at a time: the
+// softmax is normalised as they come, and so is the gradient, which is a sum
+// over the vocabulary weighted by exponentials, as attention's output is (Dao
+// et al., 2022); the target's own share is kept out and added exactly. D
+// hidden, V vocabulary, N labels. One thread at a time; uses the engine's
+// threads. `projection` [V,D] and `gain` [D] outlive it.
+template <typename T>
+class Head {
+ public:
+  Head(const Rows<const T>& projection, const float* gain, float epsilon)
+      : projection_(projection), gain_(gain), epsilon_(epsilon) {}
+
+  // nll[i] = -log p(tokens[i]) after row rows[i] of x [M,D]; N of each.
+  void Nll(const Rows<const float>& x, std::span<const size_t> rows,
+           std::span<const int32_t> tokens, std::span<float> nll);
+
+  // Of few rows of x: [rows, V]. Valid until the next call.
+  Rows<const float> Logits(const Rows<const float>& x);
+
+  // The sum of nll; and dx [M,D] becomes the gradient of weight * sum: 0 in
+  // rows without a label. dx may be x itself.
+  double Gradient(const Rows<const float>& x, std::span<const size_t> rows,
+                  std::span<const int32_t> tokens, double weight,
+                  const Rows<float>& dx);
+
+ private:
+  // Some of the labels, and the rows of x before them [n,D]; n is rounded up,
+  // with rows of zeros, whose results nobody takes.
+  struct Chunk {
+    Rows<const float> x;
+    std::vector<int32_t> tokens;  // [n]
+    size_t labels;                // <= n
+  };
+  Chunk Collect(const Rows<const float>& x, std::span<const size_t> rows,
+                std::span<const int32_t> tokens, size_t begin);
+  void Normalise(const Rows<const float>& x);
+  // Goes over the vocabulary: nll_ [n], and with `gradient` sums_ [n,D].
+  void Sweep(const Chunk& chunk, bool gradient);
+  // From those, adds to dx [n,D] the gradient of weight * the sum of nll_.
+  void AddGradient(const Chunk& chunk, float weight, const Rows<float>& dx);
+
+  const Rows<const T> projection_;
+  const float* const gain_;
+  const float epsilon_;
+  Buffer<float> collected_;           // [n,D]
+  Buffer<float> dcollected_;          // [N,D]
+  Buffer<T> normed_;                  // [n,D]
+  Buffer<float> logits_;              // [n, columns] or few rows [n,V]
+  Buffer<T> exps_;                    // [n, columns]
+  Buffer<float> sums_;                // exps times projection [n,D]
+  Buffer<float> most_, sum_, logit_;  // PartialSoftmax [n]
+  Buffer<float> nll_;                 // [n]
+};
+
+}  // namespace edgetune::fused
+
+#endif  // EDGETUNE_MODELS_FUSED_HEAD_H_

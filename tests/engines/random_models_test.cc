@@ -1,0 +1,128 @@
+// The fused engine against the reference, gradient by gradient, on models,
+// adapters and batches drawn at random: sizes that are multiples of nothing,
+// every rank, target and architecture.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "tests/engines/vector_case.h"
+#include "tests/testing/scratch_directory.h"
+#include "tests/testing/tiny_model.h"
+#include "training/fused/fused_trainer.h"
+#include "training/torch/lora_trainer.h"
+
+namespace edgetune {
+namespace {
+
+using testing::ListSource;
+using testing::TinyModelOptions;
+using testing::WorstTensorError;
+
+class Draw {
+ public:
+  explicit Draw(uint64_t seed) : random_(seed) {}
+
+  int64_t From(int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random_);
+  }
+  bool Flip() { return From(0, 1) == 1; }
+  float Value() {
+    return std::uniform_real_distribution<float>(-0.1f, 0.1f)(random_);
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+TinyModelOptions DrawModel(Draw& draw) {
+  TinyModelOptions model;
+  model.architecture = draw.Flip() ? "llama" : "qwen2";
+  model.kv_heads = draw.From(1, 3);
+  model.heads = model.kv_heads * draw.From(1, 3);
+  const int64_t head_dim = 2 * draw.From(1, 12);
+  model.hidden = model.heads * head_dim;
+  model.ffn = draw.From(1, 4) == 1 ? draw.From(520, 700) : draw.From(3, 90);
+  model.layers = draw.From(1, 3);
+  model.tied = draw.Flip();
+  if (model.architecture == "llama" && draw.Flip()) {
+    for (int64_t i = 0; i < head_dim / 2; ++i) {
+      model.rope_divisors.push_back(1.0f + static_cast<float>(i));
+    }
+  }
+  model.seed = static_cast<uint64_t>(draw.From(1, 1 << 30));
+  return model;
+}
+
+Adapter DrawAdapter(Draw& draw, const ModelConfig& model) {
+  Adapter adapter;
+  for (const std::string& target : LoraTargets()) {
+    if (draw.Flip()) adapter.spec.targets.push_back(target);
+  }
+  if (adapter.spec.targets.empty()) adapter.spec.targets = {"v_proj"};
+  const int64_t smallest =
+      std::min({model.hidden, model.ffn, model.kv_heads * model.head_dim});
+  adapter.spec.rank = draw.From(1, std::min<int64_t>(smallest, 128));
+  adapter.spec.alpha = static_cast<double>(draw.From(1, 32));
+  adapter.layout = *AdapterLayoutOf(model, adapter.spec);
+  for (size_t i = 0; i < adapter.layout.size(); ++i) {
+    adapter.values.push_back(draw.Value());
+  }
+  return adapter;
+}
+
+ListSource DrawExamples(Draw& draw, const ModelConfig& model) {
+  std::vector<LabelledTokens> examples;
+  const int64_t count = draw.From(1, 5);
+  for (int64_t i = 0; i < count; ++i) {
+    LabelledTokens example;
+    const int64_t length = draw.From(2, draw.Flip() ? 8 : 200);
+    for (int64_t j = 0; j < length; ++j) {
+      example.tokens.push_back(
+          static_cast<int32_t>(draw.From(0, model.vocab - 1)));
+      example.labelled.push_back(draw.Flip() ? 1 : 0);
+    }
+    example.labelled.back() = 1;
+    examples.push_back(std::move(example));
+  }
+  return ListSource(std::move(examples));
+}
+
+void CompareOne(uint64_t seed) {
+  SCOPED_TRACE(seed);
+  Draw draw(seed);
+  const testing::ScratchDirectory scratch;
+  const std::string path = scratch.File("model.gguf");
+  ASSERT_TRUE(WriteTinyModel(path, DrawModel(draw)).ok());
+  const std::shared_ptr<const ModelFile> model = *ModelFile::Open(path);
+  const Adapter adapter = DrawAdapter(draw, model->config());
+  const ListSource examples = DrawExamples(draw, model->config());
+  const EngineOptions options = {Precision::kFp32,
+                                 static_cast<int>(draw.From(1, 2))};
+  const int64_t micro_batch = draw.From(1, 5);
+  const auto wanted = (*LoraTrainer::Make(model, options))
+                          ->ComputeGradient(adapter, examples, micro_batch);
+  const auto got = (*FusedTrainer::Make(model, options))
+                       ->ComputeGradient(adapter, examples, micro_batch);
+  ASSERT_TRUE(wanted.ok() && got.ok()) << wanted.status() << got.status();
+  EXPECT_EQ(got->labelled, wanted->labelled);
+  EXPECT_NEAR(got->nll_sum, wanted->nll_sum, 1e-5 * wanted->nll_sum);
+  EXPECT_LE(WorstTensorError(adapter.layout, got->gradient, wanted->gradient),
+            1e-4);  // decisions 14
+}
+
+TEST(RandomModelsTest, FusedGradientsEqualTheReferences) {
+  const bool whole = std::getenv("EDGETUNE_LONG") != nullptr;
+  for (uint64_t seed = 1; seed <= (whole ? 1000 : 25); ++seed) {
+    CompareOne(seed);
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace edgetune

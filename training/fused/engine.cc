@@ -1,0 +1,38 @@
+// The one door of libedgetune_fused.so.
+
+#include <cstring>
+#include <utility>
+
+#include "models/fused/language_model_fused.h"
+#include "training/engine_loader.h"
+#include "training/fused/fused_trainer.h"
+
+namespace edgetune {
+namespace {
+
+class FusedEngine final : public Engine {
+ public:
+  absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
+      std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override {
+    return FusedTrainer::Make(std::move(model), options);
+  }
+
+  absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
+      std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override {
+    return MakeFusedLanguageModel(std::move(model),
+                                  FusedTrainer::UsesBf16(options.precision),
+                                  options.threads);
+  }
+};
+
+}  // namespace
+}  // namespace edgetune
+
+extern "C" __attribute__((visibility("default"))) edgetune::Engine*
+edgetune_engine(const char* build_id) {
+  if (std::strcmp(build_id, EDGETUNE_ENGINE_BUILD_ID) != 0) return nullptr;
+  static edgetune::FusedEngine engine;
+  return &engine;
+}

@@ -1,0 +1,224 @@
+#include "training/local_training.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "base/status.h"
+#include "training/adam_w.h"
+#include "training/schedule.h"
+
+namespace edgetune {
+namespace {
+
+// Evaluation packs examples up to this many tokens a forward pass: enough for
+// the matrix products, little memory without gradients.
+constexpr size_t kEvaluationTokens = 1024;
+
+using Batch = std::vector<const LabelledTokens*>;
+
+int64_t InputTokens(ExampleBatch examples) {
+  int64_t sum = 0;
+  for (const LabelledTokens* example : examples) {
+    sum += static_cast<int64_t>(example->tokens.size());
+  }
+  return sum;
+}
+
+struct BatchLoss {
+  double nll_sum = 0;
+  int64_t labelled = 0;
+};
+
+// Adds the gradient of the batch's mean loss over labelled tokens, micro-batch
+// by micro-batch: the weight of each is its share of the labelled tokens, so
+// the split changes nothing but memory.
+BatchLoss AccumulateGradient(ExampleBatch batch, int64_t micro_batch,
+                             GradientEngine& engine) {
+  BatchLoss out;
+  out.labelled = static_cast<int64_t>(TargetsOf(batch).rows.size());
+  const double weight = 1 / static_cast<double>(out.labelled);
+  const auto step = static_cast<size_t>(micro_batch);
+  for (size_t begin = 0; begin < batch.size(); begin += step) {
+    const auto part =
+        batch.subspan(begin, std::min(step, batch.size() - begin));
+    out.nll_sum += engine.AddGradient(part, weight);
+  }
+  return out;
+}
+
+absl::Status CheckExample(const ModelConfig& model, int64_t index,
+                          const LabelledTokens& example) {
+  const auto wrong = [&](const std::string& what) {
+    return Annotate(
+        absl::InvalidArgumentError(fmt::format("example {}: {}", index, what)),
+        ErrorKind::kData);
+  };
+  const size_t n = example.tokens.size();
+  if (n != example.labelled.size()) {
+    return wrong(fmt::format("{} tokens but {} label marks", n,
+                             example.labelled.size()));
+  }
+  if (n > static_cast<size_t>(model.context)) {
+    return wrong(
+        fmt::format("{} tokens, the model takes at most {}", n, model.context));
+  }
+  for (const int32_t id : example.tokens) {
+    if (id >= 0 && id < model.vocab) continue;
+    return wrong(fmt::format("token {} is outside the vocabulary of {}", id,
+                             model.vocab));
+  }
+  if (TargetsOf(std::vector{&example}).rows.empty()) {
+    return wrong("no labelled token after the first");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Batch> Gather(const ModelConfig& model,
+                             const ExampleSource& examples,
+                             std::span<const int64_t> indices) {
+  Batch batch;
+  for (const int64_t index : indices) {
+    const LabelledTokens& example = examples.Get(index);
+    EDGETUNE_RETURN_IF_ERROR(CheckExample(model, index, example));
+    batch.push_back(&example);
+  }
+  return batch;
+}
+
+absl::Status NoExamples(const char* purpose) {
+  return Annotate(
+      absl::InvalidArgumentError(fmt::format("no example to {}", purpose)),
+      ErrorKind::kData);
+}
+
+// The first `count` positions.
+std::vector<int64_t> First(int64_t count) {
+  std::vector<int64_t> out(static_cast<size_t>(count));
+  std::iota(out.begin(), out.end(), int64_t{0});
+  return out;
+}
+
+class Stopwatch {
+ public:
+  double Seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
+                                         start_)
+        .count();
+  }
+
+ private:
+  const std::chrono::steady_clock::time_point start_ =
+      std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+Targets TargetsOf(ExampleBatch examples) {
+  Targets out;
+  size_t begin = 0;
+  for (const LabelledTokens* example : examples) {
+    for (size_t i = 1; i < example->tokens.size(); ++i) {
+      if (example->labelled[i] == 0) continue;
+      out.rows.push_back(begin + i - 1);
+      out.tokens.push_back(example->tokens[i]);
+    }
+    begin += example->tokens.size();
+  }
+  return out;
+}
+
+absl::StatusOr<Evaluation> EvaluateExamples(
+    const ModelConfig& model, const ExampleSource& examples,
+    int64_t max_examples, const StopToken& stop,
+    const std::function<double(ExampleBatch)>& sum_nll) {
+  int64_t count = examples.size();
+  if (max_examples > 0) count = std::min(count, max_examples);
+  if (count <= 0) return NoExamples("evaluate on");
+  EDGETUNE_ASSIGN_OR_RETURN(const Batch all,
+                            Gather(model, examples, First(count)));
+  Evaluation out;
+  out.tokens = static_cast<int64_t>(TargetsOf(all).rows.size());
+  for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    if (stop.load(std::memory_order_relaxed)) {
+      return absl::CancelledError("the evaluation was stopped");
+    }
+    size_t tokens = 0;
+    do {
+      tokens += all[end++]->tokens.size();
+    } while (end < all.size() &&
+             tokens + all[end]->tokens.size() <= kEvaluationTokens);
+    out.nll_sum += sum_nll(ExampleBatch(all).subspan(begin, end - begin));
+  }
+  return out;
+}
+
+absl::StatusOr<BatchGradient> ComputeBatchGradient(
+    const ModelConfig& model, const ExampleSource& examples,
+    int64_t micro_batch, GradientEngine& engine) {
+  if (micro_batch < 1) {
+    return absl::InvalidArgumentError("micro_batch must be at least 1");
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const Batch batch,
+                            Gather(model, examples, First(examples.size())));
+  if (batch.empty()) return NoExamples("train on");
+  const BatchLoss loss = AccumulateGradient(batch, micro_batch, engine);
+  const auto gradient = engine.gradient();
+  return BatchGradient{loss.nll_sum, loss.labelled,
+                       ParameterVector(gradient.begin(), gradient.end())};
+}
+
+absl::StatusOr<TrainResult> TrainSegment(
+    const ModelConfig& model, const ExampleSource& examples,
+    const TrainConfig& config, const StopToken& stop,
+    const std::function<void(const TrainProgress&)>& progress,
+    GradientEngine& engine) {
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(config));
+  if (examples.size() <= 0) return NoExamples("train on");
+  const std::span values = engine.values(), gradient = engine.gradient();
+  ExampleOrder order(config.seed, examples.size());
+  AdamW optimizer(values.size(), config.weight_decay);
+  const ParameterVector incoming(values.begin(), values.end());
+  TrainResult result;
+  const Stopwatch watch;
+  while (result.steps < config.steps) {
+    if (stop.load(std::memory_order_relaxed)) {
+      result.stopped = true;
+      break;
+    }
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const Batch batch,
+        Gather(model, examples, order.Batch(config, result.steps)));
+    std::fill(gradient.begin(), gradient.end(), 0.0f);
+    const BatchLoss sum = AccumulateGradient(batch, config.micro_batch, engine);
+    const double loss = sum.nll_sum / static_cast<double>(sum.labelled);
+    const double norm = ClipByGlobalNorm(gradient, config.grad_clip);
+    if (!std::isfinite(loss) || !std::isfinite(norm)) {
+      return Annotate(
+          absl::AbortedError(fmt::format(
+              "training diverged: loss {} and gradient norm {} at step {}",
+              loss, norm, result.steps)),
+          ErrorKind::kFailed, "lower the learning rate");
+    }
+    optimizer.Step(values, gradient, LearningRate(config, result.steps));
+    if (result.steps == 0) result.first_loss = loss;
+    result.last_loss = loss;
+    result.tokens += InputTokens(batch);
+    ++result.steps;
+    if (progress) {
+      progress({result.steps, config.steps, loss,
+                static_cast<double>(result.tokens) / watch.Seconds()});
+    }
+  }
+  result.delta.assign(values.begin(), values.end());
+  for (size_t i = 0; i < result.delta.size(); ++i) {
+    result.delta[i] -= incoming[i];
+  }
+  return result;
+}
+
+}  // namespace edgetune

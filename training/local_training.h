@@ -1,0 +1,70 @@
+#ifndef EDGETUNE_TRAINING_LOCAL_TRAINING_H_
+#define EDGETUNE_TRAINING_LOCAL_TRAINING_H_
+
+// What every engine does alike around its forward and backward pass: which
+// examples a step takes, the weight of a micro-batch, clipping, the optimiser,
+// what is reported. Stateless; on the calling thread.
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "training/trainer.h"
+
+namespace edgetune {
+
+// Examples of one forward pass. Not owned.
+using ExampleBatch = std::span<const LabelledTokens* const>;
+
+// What the loss of packed examples is taken on: rows (a row a token, example
+// after example), and the token that follows each.
+struct Targets {
+  std::vector<size_t> rows;
+  std::vector<int32_t> tokens;
+};
+Targets TargetsOf(ExampleBatch examples);
+
+// One adapter in training, at an engine.
+class GradientEngine {
+ public:
+  virtual ~GradientEngine() = default;
+  // What is trained and its gradient: LayoutOf(adapter, factors), flat.
+  virtual std::span<float> values() = 0;
+  virtual std::span<float> gradient() = 0;
+  // Adds the gradient of weight * (sum of -log p over labelled tokens) at
+  // values() to gradient(); returns the sum.
+  virtual double AddGradient(ExampleBatch examples, double weight) = 0;
+};
+
+// Loss and gradient of one batch at one adapter.
+struct BatchGradient {
+  double nll_sum = 0;
+  int64_t labelled = 0;      // tokens predicted
+  ParameterVector gradient;  // of nll_sum / labelled, in layout order
+};
+
+// Trainer::Train, but for what depends on the engine. `engine` is made for
+// the incoming adapter and config.factors.
+absl::StatusOr<TrainResult> TrainSegment(
+    const ModelConfig& model, const ExampleSource& examples,
+    const TrainConfig& config, const StopToken& stop,
+    const std::function<void(const TrainProgress&)>& progress,
+    GradientEngine& engine);
+
+// Trainer::Evaluate likewise; sum_nll returns the sum over labelled tokens.
+absl::StatusOr<Evaluation> EvaluateExamples(
+    const ModelConfig& model, const ExampleSource& examples,
+    int64_t max_examples, const StopToken& stop,
+    const std::function<double(ExampleBatch)>& sum_nll);
+
+// What one optimiser step of TrainSegment starts from, for comparisons with
+// other implementations: all of `examples` as one batch.
+absl::StatusOr<BatchGradient> ComputeBatchGradient(
+    const ModelConfig& model, const ExampleSource& examples,
+    int64_t micro_batch, GradientEngine& engine);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TRAINING_LOCAL_TRAINING_H_
