@@ -81,10 +81,7 @@ void PrepareProcess() {
   // Keys and examples are in memory: no core dumps.
   const rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
-  // Waiting threads yield, so that clients of one machine share its cores;
-  // read by the OpenMP runtime when the engine is loaded.
-  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
-  setenv("GOMP_SPINCOUNT", "0", /*overwrite=*/0);
+  PrepareForEngines();
 }
 
 // Signs what this device says in masked rounds. Null: a kit from before them.

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "tools/verbs.h"
+#include "training/engine_loader.h"
 
 namespace edgetune {
 namespace {
@@ -103,6 +104,7 @@ int Main(int argc, char** argv) {
   // A reader that went away is an error to report, not a signal to die of.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit likewise
+  PrepareForEngines();
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   Invocation invocation;
   CLI::App app("Federated LoRA fine-tuning of small language models",

@@ -78,6 +78,11 @@ absl::StatusOr<Engine*> Open(const std::string& path, const Library& library) {
 
 }  // namespace
 
+void PrepareForEngines() {
+  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
+  setenv("GOMP_SPINCOUNT", "0", /*overwrite=*/0);
+}
+
 absl::StatusOr<Engine*> LoadEngine(std::string_view name) {
 #if defined(__x86_64__)
   const bool fast = true;

@@ -28,6 +28,12 @@ class Engine {
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
 };
 
+// Sets, unless the environment says otherwise, that threads of an engine that
+// wait for each other yield: OpenMP reads this when an engine is loaded. On a
+// busy machine spinning costs more than the work; on a quiet one it gains
+// nothing. At the beginning of main, before there are threads.
+void PrepareForEngines();
+
 // The engine of a setting `train.engine`: "fused", the fast one;
 // "reference", over LibTorch; "auto": the fused one where oneDNN has fast
 // kernels (x86-64), else the reference.

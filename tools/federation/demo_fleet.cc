@@ -71,13 +71,11 @@ absl::StatusOr<DemoFleet::Process> DemoFleet::Start(
   process.name = name;
   process.log = fmt::format("{}/{}.log", log_directory(), name);
   arguments.front() = ProgramDirectory() + "/" + arguments.front();
-  // One level of parallelism: waiting threads must not steal the cores.
   const std::string threads = fmt::format("{}", threads_);
   EDGETUNE_ASSIGN_OR_RETURN(
-      process.child, ChildProcess::Start({std::move(arguments),
-                                          {{"OMP_WAIT_POLICY", "PASSIVE"},
-                                           {"OMP_NUM_THREADS", threads}},
-                                          process.log}));
+      process.child,
+      ChildProcess::Start(
+          {std::move(arguments), {{"OMP_NUM_THREADS", threads}}, process.log}));
   return process;
 }
 
