@@ -115,8 +115,8 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
   settings.Text("data.train", &file.data.train);
   settings.Text("data.heldout", &file.data.heldout);
   settings.Text("data.name", &file.data.name);
-  settings.Word("train.engine", &file.train.engine, {"auto", "fused", "reference"},
-                {"fused"});
+  settings.Word("train.engine", &file.train.engine,
+                {"auto", "fused", "reference"});
   settings.Whole("train.threads", &file.train.threads, 0, 1024);
   settings.Text("policy.window", &window);
   settings.Whole("policy.min_cohort", &file.policy.min_cohort, 0, 300);

@@ -32,8 +32,7 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Whole("data.max_length", &run.data.max_length, 2, 1 << 17);
   settings.Real("data.holdout", &run.data.holdout, 0, 0.5);
   auto& train = run.train;
-  settings.Word("train.engine", &train.engine, {"auto", "fused", "reference"},
-                {"fused"});
+  settings.Word("train.engine", &train.engine, {"auto", "fused", "reference"});
   settings.Real("train.lr", &train.lr, 0, 10, true);
   settings.Whole("train.steps", &train.steps, 1, 100000);
   settings.Whole("train.batch", &train.batch, 1, 4096);

@@ -103,7 +103,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
       Write("kit = 'k'\nstate = 's'\nserver = '[::1]:7443'\n"
             "enroll = 'e:7444'\npopulation = 'phones'\n"
             "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
-            "[train]\nengine = 'reference'\nthreads = 2\n"
+            "[train]\nengine = 'fused'\nthreads = 2\n"
             "[policy]\nwindow = '22:00-06:30'\nmin_cohort = 10\n"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->server, "[::1]:7443");
@@ -112,6 +112,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
   EXPECT_EQ(file->data.train, directory_ + "t.jsonl");
   EXPECT_EQ(file->data.heldout, directory_ + "h.jsonl");
   EXPECT_EQ(file->data.name, "n");
+  EXPECT_EQ(file->train.engine, "fused");
   EXPECT_EQ(file->train.threads, 2);
   ASSERT_TRUE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.window->start_minute, 22 * 60);

@@ -123,12 +123,21 @@ TEST_F(RunFileTest, CallsPlannedKeysNotInThisVersion) {
        {"[train]\nmemory_budget = '450MB'\n", "[privacy]\nepsilon = 8.0\n",
         "[privacy]\ndelta = 1e-6\n", "[device.policy]\nrequire = ['power']\n",
         "[device.policy]\nbattery = { start = 40, stop = 25 }\n",
-        "[tracking]\ntensorboard = true\n", "[train]\nengine = 'fused'\n",
-        "[lora]\nrule = 'flora'\n", "[privacy]\nmode = 'central'\n",
-        "[rounds]\naggregator = 'krum'\n"}) {
+        "[tracking]\ntensorboard = true\n", "[lora]\nrule = 'flora'\n",
+        "[privacy]\nmode = 'central'\n", "[rounds]\naggregator = 'krum'\n"}) {
     EXPECT_THAT(ErrorOf(text), HasSubstr("not in this version")) << text;
     EXPECT_THAT(ErrorOf(text), StartsWith("run.toml:3:")) << text;
   }
+}
+
+TEST_F(RunFileTest, TakesEveryEngine) {
+  for (const char* engine : {"auto", "fused", "reference"}) {
+    const auto file = Read(std::string("[train]\nengine = '") + engine + "'\n");
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_EQ(file->train.engine, engine);
+  }
+  EXPECT_THAT(ErrorOf("[train]\nengine = 'gpu'\n"),
+              HasSubstr("auto\" or \"fused\" or \"reference"));
 }
 
 TEST_F(RunFileTest, SaysWhichTypeIsWanted) {
