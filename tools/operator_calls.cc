@@ -176,6 +176,7 @@ absl::Status WriteRunAdapter(const std::string& directory,
       {"run_id", ToHex(status.run_id())},
       {"version", fmt::format("{}", card.version())},
       {"updates", fmt::format("{}", card.updates())},
+      {"differential_privacy", "none: no noise, nothing spent of a budget"},
       {"adapter_sha256", ToHex(card.adapter_digest())},
       {"base_sha256", BaseSha256(status.plan().model())}};
   EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(

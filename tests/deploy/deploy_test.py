@@ -59,14 +59,17 @@ def check_compose(source):
 
 
 def check_dockerfile_packages(source):
-    """The image is built from what ./dev installs, tests and ccache aside."""
+    """The image is built from what ./dev installs, but for tests, ccache and
+    LibTorch, which it says to leave out."""
     block = re.search(r"BUILD_PACKAGES=\((.*?)\)", (source / "dev").read_text(),
                       re.S).group(1)
-    wanted = set(block.split()) - {"ccache", "libgtest-dev", "libgmock-dev"}
+    wanted = set(block.split()) - {"ccache", "libgtest-dev", "libgmock-dev", "libtorch-dev",
+                                   "libopenblas0-openmp"}
     text = (source / "deploy/docker/Dockerfile").read_text()
     stage = text.split(" AS runtime")[0]
     missing = [p for p in sorted(wanted) if not re.search(rf"\s{re.escape(p)}\s", stage)]
     assert not missing, f"the Dockerfile does not install {missing}"
+    assert "-DEDGETUNE_TORCH=OFF" in stage
 
 
 def main():
