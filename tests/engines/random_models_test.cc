@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -22,7 +23,6 @@ namespace {
 
 using testing::ListSource;
 using testing::TinyModelOptions;
-using testing::WorstTensorError;
 
 class Draw {
  public:
@@ -93,6 +93,28 @@ ListSource DrawExamples(Draw& draw, const ModelConfig& model) {
   return ListSource(std::move(examples));
 }
 
+// Every coordinate within 1e-4 of its tensor's largest (decisions 14). Where a
+// gradient is 0 by cancellation, as that of a query which sees one key, what
+// rounding leaves of it (6e-8 a sum) is below 1e-6 of the largest of all.
+void ExpectSameGradient(const ParameterLayout& layout,
+                        const ParameterVector& got,
+                        const ParameterVector& wanted) {
+  const auto largest = [&](size_t begin, size_t count) {
+    float most = 0;
+    for (size_t i = begin; i < begin + count; ++i) {
+      most = std::max(most, std::abs(wanted[i]));
+    }
+    return most;
+  };
+  const float floor = 1e-6f * largest(0, wanted.size());
+  for (const auto& tensor : layout.tensors()) {
+    const float bound = 1e-4f * largest(tensor.offset, tensor.count) + floor;
+    for (size_t i = tensor.offset; i < tensor.offset + tensor.count; ++i) {
+      ASSERT_NEAR(got[i], wanted[i], bound) << tensor.name;
+    }
+  }
+}
+
 void CompareOne(uint64_t seed) {
   SCOPED_TRACE(seed);
   Draw draw(seed);
@@ -112,13 +134,12 @@ void CompareOne(uint64_t seed) {
   ASSERT_TRUE(wanted.ok() && got.ok()) << wanted.status() << got.status();
   EXPECT_EQ(got->labelled, wanted->labelled);
   EXPECT_NEAR(got->nll_sum, wanted->nll_sum, 1e-5 * wanted->nll_sum);
-  EXPECT_LE(WorstTensorError(adapter.layout, got->gradient, wanted->gradient),
-            1e-4);  // decisions 14
+  ExpectSameGradient(adapter.layout, got->gradient, wanted->gradient);
 }
 
 TEST(RandomModelsTest, FusedGradientsEqualTheReferences) {
   const bool whole = std::getenv("EDGETUNE_LONG") != nullptr;
-  for (uint64_t seed = 1; seed <= (whole ? 1000 : 25); ++seed) {
+  for (uint64_t seed = 1; seed <= (whole ? 1000 : 200); ++seed) {
     CompareOne(seed);
     if (HasFailure()) return;
   }
