@@ -6,11 +6,19 @@
 
 namespace edgetune::fused {
 
-bool CpuMultipliesBf16() {
+namespace {
+
+bool Has(dnnl::cpu_isa isa) {
   const auto has = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  const auto wanted = static_cast<unsigned>(isa);
   return (has & wanted) == wanted;
 }
+
+}  // namespace
+
+bool CpuMultipliesBf16() { return Has(dnnl::cpu_isa::avx512_core_bf16); }
+
+bool CpuCanMultiplyBf16() { return Has(dnnl::cpu_isa::avx512_core); }
 
 int ThreadCount(int asked) {
   if (asked > 0) return asked;

@@ -6,6 +6,8 @@ namespace edgetune::fused {
 // Whether products of bfloat16 are faster than float32 here: the processor has
 // instructions for them that oneDNN uses.
 bool CpuMultipliesBf16();
+// Whether they are possible at all (AVX-512, at least).
+bool CpuCanMultiplyBf16();
 
 // `asked`, or all cores when it is 0.
 int ThreadCount(int asked);

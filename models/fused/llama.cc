@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "models/fused/cpu.h"
 #include "models/fused/llama_stack.h"
 
 namespace edgetune::fused {
@@ -18,6 +19,13 @@ absl::StatusOr<std::unique_ptr<Llama>> LoadAs(const ModelFile& file) {
 
 absl::StatusOr<std::unique_ptr<Llama>> Llama::Load(const ModelFile& file,
                                                    bool bf16) {
+  if (bf16 && !CpuCanMultiplyBf16()) {
+    return Annotate(absl::FailedPreconditionError(
+                        "the fused engine cannot multiply bfloat16 on this "
+                        "processor, which has no AVX-512"),
+                    ErrorKind::kConfig,
+                    "precision auto or fp32, or the engine reference");
+  }
   return bf16 ? LoadAs<BFloat16>(file) : LoadAs<float>(file);
 }
 

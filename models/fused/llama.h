@@ -35,6 +35,7 @@ struct PackedBatch {
 class Llama {
  public:
   // Weights are converted into memory of its own; `file` is not kept.
+  // FailedPrecondition: this processor cannot multiply bfloat16.
   static absl::StatusOr<std::unique_ptr<Llama>> Load(const ModelFile& file,
                                                      bool bf16);
   virtual ~Llama() = default;
