@@ -87,7 +87,7 @@ TEST_P(SmolLm2Test, ScoresTheAssistantsTokensOfAChat) {
 // Bit for bit, with all cores: a second turn looks back at the first, of which
 // the model still holds a part.
 TEST_P(SmolLm2Test, ASecondTurnIsThatOfAModelThatWasAskedNothingBefore) {
-  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+  for (const Precision precision : {Precision::kFp32, Precision::kAuto}) {
     const auto model = Make(precision), fresh = Make(precision);
     ASSERT_TRUE(model != nullptr && fresh != nullptr);
     std::vector<int32_t> text;
