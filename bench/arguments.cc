@@ -1,5 +1,6 @@
 #include "bench/arguments.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -61,6 +62,12 @@ double ProcessMegabytes(const std::string& name) {
     status.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
   }
   return 0;
+}
+
+int ExitCodeOf(const char* program, const absl::Status& status) {
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "%s: %s\n", program, status.ToString().c_str());
+  return 1;
 }
 
 }  // namespace edgetune::bench

@@ -31,6 +31,9 @@ absl::StatusOr<Arguments> ParseArguments(
     int argc, char** argv, size_t words,
     std::map<std::string, std::string> defaults);
 
+// What main returns; says on stderr what went wrong with `program`.
+int ExitCodeOf(const char* program, const absl::Status& status);
+
 // Memory of this process in MB of 10^6 bytes by the kernel's name of it:
 // "VmRSS" now, "VmHWM" at its highest. 0 where there is no /proc.
 double ProcessMegabytes(const std::string& name);

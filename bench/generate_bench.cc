@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -139,8 +138,6 @@ absl::Status Run(int argc, char** argv) {
 }  // namespace edgetune
 
 int main(int argc, char** argv) {
-  const absl::Status status = edgetune::Run(argc, argv);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "generate_bench: %s\n", status.ToString().c_str());
-  return 1;
+  return edgetune::bench::ExitCodeOf("generate_bench",
+                                     edgetune::Run(argc, argv));
 }

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -228,8 +227,5 @@ absl::Status Run(int argc, char** argv) {
 }  // namespace edgetune
 
 int main(int argc, char** argv) {
-  const absl::Status status = edgetune::Run(argc, argv);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "limits_bench: %s\n", status.ToString().c_str());
-  return 1;
+  return edgetune::bench::ExitCodeOf("limits_bench", edgetune::Run(argc, argv));
 }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -245,8 +244,5 @@ absl::Status Run(int argc, char** argv) {
 }  // namespace edgetune
 
 int main(int argc, char** argv) {
-  const absl::Status status = edgetune::Run(argc, argv);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "train_bench: %s\n", status.ToString().c_str());
-  return 1;
+  return edgetune::bench::ExitCodeOf("train_bench", edgetune::Run(argc, argv));
 }

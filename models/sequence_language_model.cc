@@ -125,8 +125,11 @@ class SequenceLanguageModel final : public LanguageModel {
       return length;
     }
     const auto context = static_cast<size_t>(file_->config().context);
-    capacity_ = std::max(capacity, std::min(capacity + kSpare, context));
-    engine_->Reset(capacity_);
+    const size_t room =
+        std::max(capacity, std::min(capacity + kSpare, context));
+    capacity_ = 0;  // should there be no memory
+    engine_->Reset(room);
+    capacity_ = room;
     return 0;
   }
 

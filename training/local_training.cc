@@ -103,6 +103,15 @@ std::vector<int64_t> First(int64_t count) {
   return out;
 }
 
+absl::Status CheckFinite(double loss, double norm, int64_t step) {
+  if (std::isfinite(loss) && std::isfinite(norm)) return absl::OkStatus();
+  return Annotate(
+      absl::AbortedError(fmt::format(
+          "training diverged: loss {} and gradient norm {} at step {}", loss,
+          norm, step)),
+      ErrorKind::kFailed, "lower the learning rate");
+}
+
 class Stopwatch {
  public:
   double Seconds() const {
@@ -197,13 +206,7 @@ absl::StatusOr<TrainResult> TrainSegment(
     const BatchLoss sum = AccumulateGradient(batch, config.micro_batch, engine);
     const double loss = sum.nll_sum / static_cast<double>(sum.labelled);
     const double norm = ClipByGlobalNorm(gradient, config.grad_clip);
-    if (!std::isfinite(loss) || !std::isfinite(norm)) {
-      return Annotate(
-          absl::AbortedError(fmt::format(
-              "training diverged: loss {} and gradient norm {} at step {}",
-              loss, norm, result.steps)),
-          ErrorKind::kFailed, "lower the learning rate");
-    }
+    EDGETUNE_RETURN_IF_ERROR(CheckFinite(loss, norm, result.steps));
     optimizer.Step(values, gradient, LearningRate(config, result.steps));
     if (result.steps == 0) result.first_loss = loss;
     result.last_loss = loss;

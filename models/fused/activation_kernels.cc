@@ -107,11 +107,8 @@ HWY_EXPORT(BFloat16Kernels);
 namespace {
 template <typename T>
 ActivationKernels<T> Kernels() {
-  if constexpr (std::is_same_v<T, float>) {
-    return HWY_DYNAMIC_DISPATCH(FloatKernels)();
-  } else {
-    return HWY_DYNAMIC_DISPATCH(BFloat16Kernels)();
-  }
+  return TableOf<T>(HWY_DYNAMIC_DISPATCH(FloatKernels),
+                    HWY_DYNAMIC_DISPATCH(BFloat16Kernels));
 }
 }  // namespace
 

@@ -24,6 +24,7 @@ class Buffer {
   void Reserve(size_t count) {
     if (count <= count_) return;
     data_.reset();
+    count_ = 0;  // should there be no memory
     const size_t bytes = (count * sizeof(T) + 63) / 64 * 64;
     data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
     if (data_ == nullptr) throw std::bad_alloc();

@@ -19,13 +19,6 @@ constexpr size_t kColumns = 2048;
 // number of rows.
 constexpr size_t kStep = 32;
 
-void ReadRow(const float* row, size_t width, float* out) {
-  std::copy_n(row, width, out);
-}
-void ReadRow(const BFloat16* row, size_t width, float* out) {
-  Widen(row, width, out);
-}
-
 }  // namespace
 
 template <typename T>
@@ -114,8 +107,8 @@ void Head<T>::AddGradient(const Chunk& chunk, float weight,
   ForRows(dx.rows, [&](size_t first, size_t last) {
     std::vector<float> row(d);  // of the projection
     for (size_t i = first; i < last; ++i) {
-      ReadRow(projection_.row(static_cast<size_t>(chunk.tokens[i])), d,
-              row.data());
+      Widen(projection_.row(static_cast<size_t>(chunk.tokens[i])), d,
+            row.data());
       const float others = weight / sum_.data()[i];
       // p - 1 without cancellation where p is near 1.
       const float own = weight * std::expm1(-nll_.data()[i]);

@@ -9,6 +9,8 @@
 // their instances would be built for that instruction set, and the linker may
 // hand them to every other file.
 
+#include <type_traits>
+
 #include "models/fused/kernels.h"
 
 namespace edgetune::fused {
@@ -38,6 +40,16 @@ struct SoftmaxKernels {
   decltype(&CausalSoftmaxGradient<T>) causal_softmax_gradient;
   decltype(&AddSoftmaxColumns<T>) add_softmax_columns;
 };
+
+// What the one or the other gives.
+template <typename T, typename Floats, typename BFloat16s>
+auto TableOf(Floats floats, BFloat16s bfloat16s) {
+  if constexpr (std::is_same_v<T, float>) {
+    return floats();
+  } else {
+    return bfloat16s();
+  }
+}
 
 }  // namespace edgetune::fused
 

@@ -39,6 +39,9 @@ struct Rows {
 template <typename T>
 void Convert(const float* in, size_t count, T* out);
 void Widen(const BFloat16* in, size_t count, float* out);
+inline void Widen(const float* in, size_t count, float* out) {
+  Convert(in, count, out);
+}
 
 // Root mean square normalisation (Zhang, Sennrich, 2019):
 // y = x / sqrt(mean(x^2) + epsilon) * gain. x [rows, width], gain [width].

@@ -32,13 +32,6 @@ void Copy(const Rows<const float>& from, const Rows<float>& to) {
   });
 }
 
-void ReadRow(const float* row, size_t width, float* out) {
-  std::copy_n(row, width, out);
-}
-void ReadRow(const BFloat16* row, size_t width, float* out) {
-  Widen(row, width, out);
-}
-
 }  // namespace
 
 template <typename T>
@@ -185,7 +178,7 @@ void LlamaStack<T>::Run(const Step& step) {
   const auto embedding = Matrix(weights_.embedding, v, d);
   ForRows(step.tokens, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      ReadRow(embedding.row(Size(step.ids[i])), d, step.x.row(i));
+      Widen(embedding.row(Size(step.ids[i])), d, step.x.row(i));
     }
   });
   rotary_.Fill(step.lengths, step.mode == Mode::kExtend ? past_ : 0);

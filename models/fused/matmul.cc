@@ -32,12 +32,13 @@ struct Shape {
   dnnl_dim_t m, n, k;
   std::array<dnnl_dim_t, 3> stride;
   DataType in, out;
-  bool add, bias, alone;
+  bool add, bias;
+  int threads;  // a kernel shares its work among so many
 
   template <typename H>
   friend H AbslHashValue(H h, const Shape& s) {
     return H::combine(std::move(h), s.form, s.m, s.n, s.k, s.stride, s.in,
-                      s.out, s.add, s.bias, s.alone);
+                      s.out, s.add, s.bias, s.threads);
   }
   bool operator==(const Shape&) const = default;
 };
@@ -147,7 +148,7 @@ void Multiply(Form form, const Rows<const T>& a, const Rows<const T>& b,
                     .out = kTypeOf<C>,
                     .add = options.add,
                     .bias = options.bias != nullptr,
-                    .alone = omp_get_max_threads() == 1};
+                    .threads = omp_get_max_threads()};
   KernelFor(shape).Run(a.data, b.data, c.data, options.bias);
 }
 

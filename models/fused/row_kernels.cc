@@ -133,11 +133,8 @@ HWY_EXPORT(Name);
 namespace {
 template <typename T>
 RowKernels<T> Kernels() {
-  if constexpr (std::is_same_v<T, float>) {
-    return HWY_DYNAMIC_DISPATCH(FloatKernels)();
-  } else {
-    return HWY_DYNAMIC_DISPATCH(BFloat16Kernels)();
-  }
+  return TableOf<T>(HWY_DYNAMIC_DISPATCH(FloatKernels),
+                    HWY_DYNAMIC_DISPATCH(BFloat16Kernels));
 }
 }  // namespace
 

@@ -62,8 +62,7 @@ TEST(SamplingTest, TopPKeepsTheFewestThatReachIt) {
 
 // vectors/sampling.json: what transformers leaves of the same logits.
 TEST(SamplingTest, FrequenciesAreThoseThatTransformersStates) {
-  std::ifstream in(EDGETUNE_SOURCE_DIR
-                   "/tests/models/vectors/sampling.json");
+  std::ifstream in(EDGETUNE_SOURCE_DIR "/tests/models/vectors/sampling.json");
   const auto file = nlohmann::json::parse(in);
   const std::vector<int32_t> seen = file["seen"];
   for (const auto& wanted : file["cases"]) {
