@@ -21,7 +21,14 @@ find_package(nlohmann_json CONFIG REQUIRED)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 if(NOT EDGETUNE_FUZZ)  # the fast engine, which no fuzzer reaches
   pkg_check_modules(libhwy REQUIRED IMPORTED_TARGET libhwy)
-  find_package(dnnl CONFIG REQUIRED)
+  # Debian's package file of oneDNN asks for OpenCL's headers, which nothing here
+  # includes: the library is found by name.
+  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
+  find_library(DNNL_LIBRARY dnnl REQUIRED)
+  add_library(DNNL::dnnl UNKNOWN IMPORTED)
+  set_target_properties(DNNL::dnnl PROPERTIES
+    IMPORTED_LOCATION "${DNNL_LIBRARY}"
+    INTERFACE_INCLUDE_DIRECTORIES "${DNNL_INCLUDE_DIR}")
   find_package(OpenMP REQUIRED COMPONENTS CXX)
 endif()
 pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)

@@ -12,9 +12,19 @@
 
 namespace edgetune {
 
+// Where the fused engine has the frozen weights.
+enum class WeightMemory {
+  kMapped,  // in the model's file, de-quantised matrix by matrix for each use
+  kCopied,  // all of them converted once: faster by a few per cent
+};
+
 struct EngineOptions {
   Precision precision = Precision::kAuto;
   int threads = 0;  // 0: all cores
+  WeightMemory weights = WeightMemory::kMapped;
+  // Of a layer only what comes in is kept for the way back, and the rest
+  // computed again: a third more work, a fraction of the activations.
+  bool recompute = false;
 };
 
 // Makes trainers and language models over one engine. Thread-safe. The model

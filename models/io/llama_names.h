@@ -2,8 +2,7 @@
 #define EDGETUNE_MODELS_IO_LLAMA_NAMES_H_
 
 // The linear layers of llama and qwen2 as Hugging Face and as GGUF name
-// them, their shapes, and the order of rows that differs between the two
-// (formats design, section 3). Stateless.
+// them, and their shapes (formats design, section 3). Stateless.
 
 #include <cstdint>
 
@@ -54,14 +53,6 @@ inline LinearShape LlamaLinearShape(const ModelConfig& config, size_t index) {
 // Whether GGUF keeps the rotated rows in another order; qwen2 never does.
 inline bool PermutesRows(const ModelConfig& config) {
   return config.architecture == "llama";
-}
-
-// GGUF rotates adjacent pairs, Hugging Face halves of a head: where row `row`
-// of a Hugging Face q or k matrix stands in a GGUF file.
-inline int64_t GgufRowOf(int64_t row, int64_t head_dim) {
-  const int64_t head = row / head_dim, within = row % head_dim;
-  const int64_t half = head_dim / 2;
-  return head * head_dim + 2 * (within % half) + within / half;
 }
 
 }  // namespace edgetune

@@ -7,7 +7,6 @@
 
 #include "base/mapped_file.h"
 #include "base/status.h"
-#include "models/io/llama_names.h"
 #include "models/io/mapped_model.h"
 #include "models/io/model_tensors.h"
 
@@ -54,22 +53,26 @@ class MappedModel final : public ModelFile {
           "rows {} to {} of {} {} do not fit {} elements", row_begin, row_end,
           name, ShapeText(info.shape), out.size()));
     }
-    const Source& source = sources_[it->second];
-    const StoredTensor& tensor = *source.tensor;
-    const size_t row_bytes = tensor.data.size() / info.rows();
-    if (!source.permuted) {
-      Dequantise(tensor.type,
-                 tensor.data.subspan(row_begin * row_bytes,
-                                     (row_end - row_begin) * row_bytes),
+    const StoredRows stored = StoredAt(it->second);
+    if (stored.permuted_head == 0) {
+      Dequantise(stored.type,
+                 {stored.row(static_cast<size_t>(row_begin)),
+                  static_cast<size_t>(row_end - row_begin) * stored.row_bytes},
                  out);
       return absl::OkStatus();
     }
     for (int64_t row = row_begin; row < row_end; ++row) {
-      const int64_t at = GgufRowOf(row, parts_.config.head_dim);
-      Dequantise(tensor.type, tensor.data.subspan(at * row_bytes, row_bytes),
+      Dequantise(stored.type,
+                 {stored.row(static_cast<size_t>(row)), stored.row_bytes},
                  out.subspan((row - row_begin) * columns, columns));
     }
     return absl::OkStatus();
+  }
+
+  std::optional<StoredRows> Stored(const std::string& name) const override {
+    auto it = index_.find(name);
+    if (it == index_.end()) return std::nullopt;
+    return StoredAt(it->second);
   }
 
   void Release(const std::string& name) const override {
@@ -85,6 +88,19 @@ class MappedModel final : public ModelFile {
     const StoredTensor* tensor;
     bool permuted;
   };
+
+  StoredRows StoredAt(size_t index) const {
+    const TensorInfo& info = infos_[index];
+    const Source& source = sources_[index];
+    const auto rows = static_cast<size_t>(info.rows());
+    const auto head = static_cast<size_t>(parts_.config.head_dim);
+    return {.type = source.tensor->type,
+            .data = source.tensor->data.data(),
+            .rows = rows,
+            .width = static_cast<size_t>(info.columns()),
+            .row_bytes = source.tensor->data.size() / rows,
+            .permuted_head = source.permuted ? head : 0};
+  }
 
   absl::Status Add(const ModelTensor& wanted) {
     const bool gguf = parts_.format == ModelFormat::kGguf;

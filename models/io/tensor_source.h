@@ -2,11 +2,13 @@
 #define EDGETUNE_MODELS_IO_TENSOR_SOURCE_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "models/io/stored_rows.h"
 
 namespace edgetune {
 
@@ -35,6 +37,12 @@ class TensorSource {
   virtual absl::Status ReadRows(const std::string& name, int64_t row_begin,
                                 int64_t row_end,
                                 std::span<float> out) const = 0;
+
+  // Where the same lies in a file that is mapped for as long as this lives;
+  // nothing where there is no such file, or no such tensor.
+  virtual std::optional<StoredRows> Stored(const std::string& name) const {
+    return std::nullopt;
+  }
 
   // A hint that this tensor is not read again soon: what was mapped of it
   // need not stay resident. Reading it again is fine.

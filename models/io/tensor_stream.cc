@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "models/io/llama_names.h"
+#include "models/io/stored_rows.h"
 
 namespace edgetune {
 namespace {

@@ -9,6 +9,7 @@
 #include "models/io/gguf/gguf.h"
 #include "models/io/llama_names.h"
 #include "models/io/quantise/block_types.h"
+#include "models/io/stored_rows.h"
 
 namespace edgetune {
 namespace {
