@@ -18,6 +18,10 @@ EngineOptions Arguments::EngineChoice() const {
   options.threads = static_cast<int>(Number("threads"));
   if (precision == "fp32") options.precision = Precision::kFp32;
   if (precision == "bf16") options.precision = Precision::kBf16;
+  if (Text("weights") == "copied") options.weights = WeightMemory::kCopied;
+  const auto recompute = this->options.find("recompute");
+  options.recompute =
+      recompute != this->options.end() && recompute->second == "yes";
   return options;
 }
 

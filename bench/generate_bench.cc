@@ -102,6 +102,7 @@ absl::Status Run(int argc, char** argv) {
                             bench::ParseArguments(argc, argv, 2,
                                                   {{"engine", "fused"},
                                                    {"precision", "auto"},
+                                                   {"weights", "mapped"},
                                                    {"threads", "0"},
                                                    {"prompt", "256"},
                                                    {"tokens", "128"},
@@ -138,6 +139,7 @@ absl::Status Run(int argc, char** argv) {
 }  // namespace edgetune
 
 int main(int argc, char** argv) {
+  edgetune::PrepareForEngines();
   return edgetune::bench::ExitCodeOf("generate_bench",
                                      edgetune::Run(argc, argv));
 }

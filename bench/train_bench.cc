@@ -204,6 +204,8 @@ absl::Status Run(int argc, char** argv) {
                             bench::ParseArguments(argc, argv, 2,
                                                   {{"engine", "fused"},
                                                    {"precision", "auto"},
+                                                   {"weights", "mapped"},
+                                                   {"recompute", "no"},
                                                    {"threads", "0"},
                                                    {"length", "256"},
                                                    {"shape", "packed"},
@@ -233,6 +235,8 @@ absl::Status Run(int argc, char** argv) {
               {"precision", trainer->precision()},
               {"threads", arguments.Number("threads")},
               {"micro_batch", arguments.Number("micro-batch")},
+              {"weights", arguments.Text("weights")},
+              {"recompute", arguments.Text("recompute")},
               {"load_s", Now() - start},
               {"rss_after_load_mb", bench::ProcessMegabytes("VmRSS")}};
   EDGETUNE_RETURN_IF_ERROR(Measure(arguments, data, adapter, *trainer, out));
@@ -244,5 +248,6 @@ absl::Status Run(int argc, char** argv) {
 }  // namespace edgetune
 
 int main(int argc, char** argv) {
+  edgetune::PrepareForEngines();
   return edgetune::bench::ExitCodeOf("train_bench", edgetune::Run(argc, argv));
 }

@@ -8,8 +8,7 @@
 
 namespace edgetune {
 
-// Tokens a forward pass through a prompt, from its beginning: bounds the memory
-// of long prompts.
+// Tokens a matrix product takes of a prompt, from its beginning.
 inline constexpr size_t kPromptChunk = 64;
 
 // Which positions of a key/value cache the next prompt may use again: those of

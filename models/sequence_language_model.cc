@@ -16,6 +16,8 @@ namespace {
 
 // Tokens a forward pass where all are scored: bounds the memory of long texts.
 constexpr size_t kScoredChunk = 256;
+// Tokens of a prompt at once, whole chunks: likewise.
+constexpr size_t kPromptAtOnce = 8 * kPromptChunk;
 // Room is made for so many tokens more than asked for, so that a chat's next
 // turn fits too.
 constexpr size_t kSpare = 1024;
@@ -138,10 +140,14 @@ class SequenceLanguageModel final : public LanguageModel {
                                  size_t capacity) {
     size_t begin = MakeRoom(kept_.Reuse(ids), capacity);
     if (begin == 0) kept_.Drop();
-    for (; begin < ids.size(); begin += kPromptChunk) {
-      engine_->Extend(
-          ids.subspan(begin, std::min(kPromptChunk, ids.size() - begin)));
+    const size_t rest = (ids.size() - begin) % kPromptChunk;
+    const size_t whole = ids.size() - rest;
+    while (begin < whole) {
+      const size_t n = std::min(kPromptAtOnce, whole - begin);
+      engine_->ExtendByChunks(ids.subspan(begin, n));
+      begin += n;
     }
+    if (rest > 0) engine_->Extend(ids.subspan(whole));
     kept_.Keep(ids);
     return engine_->LastLogits();
   }
@@ -153,6 +159,12 @@ class SequenceLanguageModel final : public LanguageModel {
 };
 
 }  // namespace
+
+void SequenceEngine::ExtendByChunks(std::span<const int32_t> ids) {
+  for (; !ids.empty(); ids = ids.subspan(kPromptChunk)) {
+    Extend(ids.first(kPromptChunk));
+  }
+}
 
 std::unique_ptr<LanguageModel> MakeSequenceLanguageModel(
     std::shared_ptr<const ModelFile> file,

@@ -29,6 +29,10 @@ class SequenceEngine {
   virtual void Keep(size_t length) = 0;
   // Appends ids, which must fit.
   virtual void Extend(std::span<const int32_t> ids) = 0;
+  // Appends ids, a multiple of kPromptChunk: the same, bit for bit, as Extend
+  // for one chunk after the other, but the engine may read its weights once for
+  // all.
+  virtual void ExtendByChunks(std::span<const int32_t> ids);
   // Of the ids that Extend was given last: logits [V] after the last of them,
   // and -log p of next[i] after the i-th, for as many as `next` has.
   virtual std::vector<float> LastLogits() = 0;

@@ -80,7 +80,7 @@ absl::StatusOr<Engine*> Open(const std::string& path, const Library& library) {
 
 void PrepareForEngines() {
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
-  setenv("GOMP_SPINCOUNT", "0", /*overwrite=*/0);
+  setenv("GOMP_SPINCOUNT", "2000", /*overwrite=*/0);
 }
 
 absl::StatusOr<Engine*> LoadEngine(std::string_view name) {

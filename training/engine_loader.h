@@ -39,9 +39,11 @@ class Engine {
 };
 
 // Sets, unless the environment says otherwise, that threads of an engine that
-// wait for each other yield: OpenMP reads this when an engine is loaded. On a
-// busy machine spinning costs more than the work; on a quiet one it gains
-// nothing. At the beginning of main, before there are threads.
+// wait for each other spin for some 50 microseconds and then sleep: OpenMP reads
+// this when an engine is loaded. Spinning on costs more than the work where
+// other processes want the cores; sleeping at once costs a third of the speed
+// of generation, whose products take less than waking up. At the beginning of
+// main, before there are threads.
 void PrepareForEngines();
 
 // The engine of a setting `train.engine`: "fused", the fast one;

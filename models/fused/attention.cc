@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "models/fused/block_kernels.h"
 #include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
 
@@ -19,6 +20,9 @@ constexpr size_t kBlock = 128;
 // every shape. Rows of zeros stand for the tokens that are not: behind all
 // others, nobody sees them as keys, and what they see as queries is dropped.
 constexpr size_t kStep = 16;
+
+// Room for the keys of a single query grows in steps of so many.
+constexpr size_t kOneStep = 1024;
 
 size_t RoundUp(size_t n) { return (n + kStep - 1) / kStep * kStep; }
 
@@ -79,7 +83,7 @@ void Attention<T>::Reserve(size_t queries, size_t keys, bool backward) {
 }
 
 template <typename T>
-void Attention<T>::ForwardHead(size_t queries, size_t keys,
+void Attention<T>::ForwardHead(size_t queries, size_t keys, size_t block,
                                Scratch& scratch) const {
   const size_t d = shape_.dim, past = keys - queries;
   const float scale = 1 / std::sqrt(static_cast<float>(d));
@@ -87,8 +91,7 @@ void Attention<T>::ForwardHead(size_t queries, size_t keys,
   const auto key = Const(scratch.key.As(keys, d));
   const auto value = Const(scratch.value.As(keys, d));
   const auto result = scratch.out.As(queries, d);
-  for (size_t begin = 0; begin < queries; begin += kBlock) {
-    const size_t end = std::min(begin + kBlock, queries);
+  ForBlocks(queries, std::min(block, kBlock), [&](size_t begin, size_t end) {
     const size_t seen = past + end;
     const auto scores = scratch.scores.As(end - begin, seen);
     const auto probabilities = scratch.probabilities.As(end - begin, seen);
@@ -98,7 +101,7 @@ void Attention<T>::ForwardHead(size_t queries, size_t keys,
                   scratch.log_sums.data() + begin);
     Multiply(Form::kAB, Const(probabilities), RowRange(value, 0, seen),
              RowRange(result, begin, end));
-  }
+  });
 }
 
 template <typename T>
@@ -121,7 +124,7 @@ void Attention<T>::Forward(const Rows<const T>& qkv,
     TakeOut(view(qkv, key_column + shape_.kv_width()), scratch.value);
     for (size_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
       TakeOut(view(qkv, head * d), scratch.query);
-      ForwardHead(RoundUp(n), RoundUp(n), scratch);
+      ForwardHead(RoundUp(n), RoundUp(n), kBlock, scratch);
       CopyRows(Const(scratch.out.As(n, d)), view(out, head * d));
       std::copy_n(scratch.log_sums.data(), n,
                   log_sums + head * qkv.rows + sequence.begin);
@@ -130,9 +133,40 @@ void Attention<T>::Forward(const Rows<const T>& qkv,
 }
 
 template <typename T>
+void Attention<T>::ExtendOne(const T* query, const Rows<const T>& keys,
+                             const Rows<const T>& values, T* out) {
+  const size_t d = shape_.dim, n = keys.rows;
+  const size_t group = shape_.heads / shape_.kv_heads;
+  const float scale = 1 / std::sqrt(static_cast<float>(d));
+  scratch_.resize(static_cast<size_t>(omp_get_max_threads()));
+  ForTasks(shape_.heads, [&](size_t head, size_t thread) {
+    Scratch& scratch = scratch_[thread];
+    const auto key = StoredAs(ColumnRange(keys, head / group * d, d));
+    const auto value = ColumnRange(values, head / group * d, d);
+    const size_t room = (n + kOneStep - 1) / kOneStep * kOneStep;
+    scratch.one.Reserve(d);
+    scratch.scores.Reserve(room);
+    scratch.weights.Reserve(room);
+    scratch.log_sums.Reserve(1);
+    const auto scores = scratch.scores.As(1, n);
+    const auto weights = scratch.weights.As(1, n);
+    float* const one = scratch.one.data();
+    Widen(query + head * d, d, one);
+    scratch.query_vector.Set(one, d);
+    DotRows(key, 0, n, scratch.query_vector, scores.data);
+    CausalSoftmax(Const(scores), n - 1, scale, weights,
+                  scratch.log_sums.data());
+    SumRows(weights.data, value, one);
+    Convert(one, d, out + head * d);
+  });
+}
+
+template <typename T>
 void Attention<T>::Extend(const Rows<const T>& queries,
                           const Rows<const T>& keys,
-                          const Rows<const T>& values, const Rows<T>& out) {
+                          const Rows<const T>& values, size_t block,
+                          const Rows<T>& out) {
+  if (queries.rows == 1) return ExtendOne(queries.data, keys, values, out.data);
   const size_t d = shape_.dim, group = shape_.heads / shape_.kv_heads;
   Reserve(queries.rows, keys.rows, /*backward=*/false);
   ForTasks(shape_.kv_heads, [&](size_t kv_head, size_t thread) {
@@ -143,7 +177,7 @@ void Attention<T>::Extend(const Rows<const T>& queries,
     for (size_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
       CopyRows(ColumnRange(queries, head * d, d),
                scratch.query.As(queries.rows, d));
-      ForwardHead(queries.rows, keys.rows, scratch);
+      ForwardHead(queries.rows, keys.rows, block, scratch);
       CopyRows(Const(scratch.out.As(queries.rows, d)),
                ColumnRange(out, head * d, d));
     }

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "models/fused/block_kernels.h"
 #include "models/fused/buffer.h"
 
 namespace edgetune::fused {
@@ -38,9 +39,10 @@ class Attention {
                const Rows<T>& out, float* log_sums);
 
   // The same for the next n tokens of one sequence, of which `past` came
-  // before: queries [n, H d]; keys and values [past + n, K d] of all.
+  // before: queries [n, H d], of which products take `block` at a time; keys
+  // and values [past + n, K d] of all.
   void Extend(const Rows<const T>& queries, const Rows<const T>& keys,
-              const Rows<const T>& values, const Rows<T>& out);
+              const Rows<const T>& values, size_t block, const Rows<T>& out);
 
   // dqkv [M, (H + 2 K) d], the gradient of qkv, given dout, that of `out`.
   void Backward(const Rows<const T>& qkv, std::span<const size_t> lengths,
@@ -58,16 +60,23 @@ class Attention {
     Buffer<float> scores, dprobabilities;  // [block, keys]
     Buffer<T> probabilities, dscores;      // [block, keys]
     Buffer<float> dots, log_sums;          // [n]
+    DotVector query_vector;                // of ExtendOne
+    Buffer<float> one;                     // ExtendOne: query, result [d]
+    Buffer<float> weights;                 // and probabilities [keys]
   };
   struct Sequence {
     size_t begin, length;
   };
 
+  // Extend for a single query, whose scores are products of vectors.
+  void ExtendOne(const T* query, const Rows<const T>& keys,
+                 const Rows<const T>& values, T* out);
   // Room for sequences of these lengths, or for so many new tokens of one.
   void Prepare(std::span<const size_t> lengths, bool backward);
   void Reserve(size_t queries, size_t keys, bool backward);
   // One head, from scratch.{query,key,value} to scratch.{out,log_sums}.
-  void ForwardHead(size_t queries, size_t keys, Scratch& scratch) const;
+  void ForwardHead(size_t queries, size_t keys, size_t block,
+                   Scratch& scratch) const;
   // One head of n tokens: adds to scratch.{dkey,dvalue}, sets scratch.dquery.
   void BackwardHead(size_t n, Scratch& scratch) const;
   void BackwardGroup(const Rows<const T>& qkv, const Sequence& sequence,

@@ -5,25 +5,63 @@
 // it runs on: rows de-quantised for a matrix product, and products of rows with
 // a single vector, for which the weights are read once and nothing is written.
 // Fast for F32, F16, BF16, Q8_0, Q4_0 and Q4_1; the other types go through
-// models/io/quantise. Stateless, on the calling thread; what comes out depends
-// on the input and the instruction set alone.
+// models/io/quantise. Rows may begin at any address; nothing beyond them is
+// read. Stateless, on the calling thread; what comes out depends on the input
+// and the instruction set alone.
 
 #include <cstddef>
 
 #include "models/fused/bfloat16.h"
+#include "models/fused/buffer.h"
 #include "models/io/stored_rows.h"
 
 namespace edgetune::fused {
 
 // Row `row` as T into out [width]: the values of Dequantise of
 // models/io/quantise, bit for bit, rounded to nearest even where T is BFloat16.
+// A NaN stays one, though not always of the same bits.
 template <typename T>
 void DequantiseRow(const StoredRows& rows, size_t row, T* out);
 
-// y[i - begin] = row i . x, for rows [begin, end). x [width] is float32, sums
-// are float32, weights are not rounded.
-void DotRows(const StoredRows& rows, size_t begin, size_t end, const float* x,
-             float* y);
+// A float32 vector made ready for DotRows, once for all rows and all matrices
+// that it is multiplied with. Threads may share one that is not being set.
+class DotVector {
+ public:
+  // x [width], which must stay as it is for as long as this is used. Takes
+  // about as long as two passes over x; memory only grows. Throws
+  // std::bad_alloc.
+  void Set(const float* x, size_t width);
+
+  const float* x() const { return x_; }
+  size_t width() const { return width_; }
+  // x as blocks of 4-bit weights meet it: kFloatsPerBlock for each 32 numbers,
+  // arranged in block_kernels.cc. Not set unless width is a multiple of 32.
+  const float* nibbles() const { return nibbles_.data(); }
+  static constexpr size_t kFloatsPerBlock = 36;
+
+ private:
+  const float* x_ = nullptr;
+  size_t width_ = 0;
+  Buffer<float> nibbles_;
+};
+
+// y[i - begin] = row i . x, for rows [begin, end) as wide as x. Weights are not
+// rounded and sums are float32: wrong by no more than float32 arithmetic makes
+// it (below 16 < scale, offset and the rounding of each sum). Finite scales,
+// and x of magnitudes from 2^-90 to 2^90 or 0, else sums may lose what is
+// smaller.
+void DotRows(const StoredRows& rows, size_t begin, size_t end,
+             const DotVector& x, float* y);
+
+// The elements of a matrix of this program's own, as rows to compute with.
+template <typename T>
+StoredRows StoredAs(const Rows<const T>& m) {
+  return {.type = std::is_same_v<T, float> ? BlockType::kF32 : BlockType::kBF16,
+          .data = reinterpret_cast<const uint8_t*>(m.data),
+          .rows = m.rows,
+          .width = m.width,
+          .row_bytes = m.stride * sizeof(T)};
+}
 
 }  // namespace edgetune::fused
 

@@ -49,11 +49,14 @@ void Head<T>::Normalise(const Rows<const float>& x) {
 }
 
 template <typename T>
-Rows<const float> Head<T>::Logits(const Rows<const float>& x) {
-  Normalise(x);
-  const auto logits = logits_.Make(x.rows, projection_.rows);
-  Multiply(Form::kABt, Const(normed_.As(x.rows, x.width)), projection_, logits);
-  return Const(logits);
+std::span<const float> Head<T>::Logits(const float* x) {
+  const size_t d = projection_.width();
+  const auto normed = row_.Make(1, d);
+  RmsNorm(Rows<const float>{x, 1, d, d}, gain_, epsilon_, normed);
+  logits_.Reserve(projection_.rows());
+  vector_.Set(normed.data, d);
+  projection_.Dot(vector_, logits_.data());
+  return {logits_.data(), projection_.rows()};
 }
 
 template <typename T>
@@ -65,9 +68,9 @@ void Head<T>::Sweep(const Chunk& chunk, bool gradient) {
   std::fill_n(sum_.data(), n, 0.0f);
   const auto sums = gradient ? sums_.Make(n, d) : Rows<float>();
   if (gradient) std::fill_n(sums.data, n * d, 0.0f);
-  for (size_t column = 0; column < projection_.rows; column += kColumns) {
-    const auto projection = RowRange(
-        projection_, column, std::min(column + kColumns, projection_.rows));
+  for (size_t column = 0; column < projection_.rows(); column += kColumns) {
+    const size_t end = std::min(column + kColumns, projection_.rows());
+    const auto projection = projection_.Read(column, end, columns_);
     const auto logits = logits_.Make(n, projection.rows);
     const auto exps = gradient ? exps_.Make(n, projection.rows) : Rows<T>();
     Multiply(Form::kABt, Const(normed_.As(n, d)), projection, logits);
@@ -107,8 +110,7 @@ void Head<T>::AddGradient(const Chunk& chunk, float weight,
   ForRows(dx.rows, [&](size_t first, size_t last) {
     std::vector<float> row(d);  // of the projection
     for (size_t i = first; i < last; ++i) {
-      Widen(projection_.row(static_cast<size_t>(chunk.tokens[i])), d,
-            row.data());
+      projection_.ReadRow<T>(static_cast<size_t>(chunk.tokens[i]), row.data());
       const float others = weight / sum_.data()[i];
       // p - 1 without cancellation where p is near 1.
       const float own = weight * std::expm1(-nll_.data()[i]);

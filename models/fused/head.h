@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "models/fused/buffer.h"
+#include "models/fused/frozen_products.h"
 
 namespace edgetune::fused {
 
@@ -20,15 +20,15 @@ namespace edgetune::fused {
 template <typename T>
 class Head {
  public:
-  Head(const Rows<const T>& projection, const float* gain, float epsilon)
+  Head(const FrozenMatrix& projection, const float* gain, float epsilon)
       : projection_(projection), gain_(gain), epsilon_(epsilon) {}
 
   // nll[i] = -log p(tokens[i]) after row rows[i] of x [M,D]; N of each.
   void Nll(const Rows<const float>& x, std::span<const size_t> rows,
            std::span<const int32_t> tokens, std::span<float> nll);
 
-  // Of few rows of x: [rows, V]. Valid until the next call.
-  Rows<const float> Logits(const Rows<const float>& x);
+  // Of one row of x [D]: [V]. Valid until the next call.
+  std::span<const float> Logits(const float* x);
 
   // The sum of nll; and dx [M,D] becomes the gradient of weight * sum: 0 in
   // rows without a label. dx may be x itself.
@@ -52,13 +52,16 @@ class Head {
   // From those, adds to dx [n,D] the gradient of weight * the sum of nll_.
   void AddGradient(const Chunk& chunk, float weight, const Rows<float>& dx);
 
-  const Rows<const T> projection_;
+  const FrozenMatrix& projection_;
   const float* const gain_;
   const float epsilon_;
   Buffer<float> collected_;           // [n,D]
   Buffer<float> dcollected_;          // [N,D]
   Buffer<T> normed_;                  // [n,D]
-  Buffer<float> logits_;              // [n, columns] or few rows [n,V]
+  DotVector vector_;                  // of Logits
+  Buffer<float> row_;                 // normed, of Logits [D]
+  Buffer<T> columns_;                 // some of the projection [columns, D]
+  Buffer<float> logits_;              // [n, columns], or [V]
   Buffer<T> exps_;                    // [n, columns]
   Buffer<float> sums_;                // exps times projection [n,D]
   Buffer<float> most_, sum_, logit_;  // PartialSoftmax [n]

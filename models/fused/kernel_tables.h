@@ -21,6 +21,7 @@ struct RowKernels {
   decltype(&AddLowRank<T, float>) add_low_rank_to_float;
   decltype(&AddLowRank<T, T>) add_low_rank;
   decltype(&RowDots<T>) row_dots;
+  decltype(&SumRows<T>) sum_rows;
   decltype(&RmsNorm<T>) rms_norm;
   decltype(&AddRmsNormGradient<T>) add_rms_norm_gradient;
 };

@@ -121,6 +121,10 @@ template <typename T, typename C>
 void AddLowRank(const Rows<const T>& x, const Rows<const float>& b,
                 const Rows<C>& y);
 
+// out [width] = the sum of weights[i] times row i.
+template <typename T>
+void SumRows(const float* weights, const Rows<const T>& rows, float* out);
+
 // The name of the instruction set in use, e.g. "AVX3", for people.
 const char* VectorTarget();
 

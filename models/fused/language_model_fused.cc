@@ -6,8 +6,8 @@
 #include "base/status.h"
 #include "models/exception_guard.h"
 #include "models/fused/cpu.h"
-#include "models/fused/llama.h"
 #include "models/fused/parallel.h"
+#include "models/kept_prefix.h"
 #include "models/sequence_language_model.h"
 
 namespace edgetune {
@@ -31,7 +31,11 @@ class FusedSequence final : public SequenceEngine {
   void Keep(size_t length) override { llama_->Keep(length); }
   void Extend(std::span<const int32_t> ids) override {
     fused::UseThreads(threads_);
-    llama_->Extend(ids, lora_ ? &*lora_ : nullptr);
+    llama_->Extend(ids, lora_ ? &*lora_ : nullptr, ids.size());
+  }
+  void ExtendByChunks(std::span<const int32_t> ids) override {
+    fused::UseThreads(threads_);
+    llama_->Extend(ids, lora_ ? &*lora_ : nullptr, kPromptChunk);
   }
   std::vector<float> LastLogits() override {
     fused::UseThreads(threads_);
@@ -52,10 +56,11 @@ class FusedSequence final : public SequenceEngine {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> MakeFusedLanguageModel(
-    std::shared_ptr<const ModelFile> model, bool bf16, int threads) {
+    std::shared_ptr<const ModelFile> model,
+    const fused::Llama::Options& options, int threads) {
   using Result = absl::StatusOr<std::unique_ptr<LanguageModel>>;
   return CatchExceptions([&]() -> Result {
-    EDGETUNE_ASSIGN_OR_RETURN(auto llama, fused::Llama::Load(*model, bf16));
+    EDGETUNE_ASSIGN_OR_RETURN(auto llama, fused::Llama::Load(model, options));
     return MakeSequenceLanguageModel(
         model, std::make_unique<FusedSequence>(model, std::move(llama),
                                                fused::ThreadCount(threads)));

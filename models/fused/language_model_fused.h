@@ -4,16 +4,17 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "models/fused/llama.h"
 #include "models/io/model_file.h"
 #include "models/language_model.h"
 
 namespace edgetune {
 
 // The fast LanguageModel: scores and generates with fused::Llama, without
-// LibTorch. Holds its own copy of the weights, and `model`. threads 0: all
-// cores.
+// LibTorch. Holds `model`. threads 0: all cores.
 absl::StatusOr<std::unique_ptr<LanguageModel>> MakeFusedLanguageModel(
-    std::shared_ptr<const ModelFile> model, bool bf16, int threads);
+    std::shared_ptr<const ModelFile> model,
+    const fused::Llama::Options& options, int threads);
 
 }  // namespace edgetune
 

@@ -10,23 +10,29 @@ namespace edgetune::fused {
 namespace {
 
 template <typename T>
-absl::StatusOr<std::unique_ptr<Llama>> LoadAs(const ModelFile& file) {
-  EDGETUNE_ASSIGN_OR_RETURN(Weights<T> weights, Weights<T>::Read(file));
-  return std::make_unique<LlamaStack<T>>(file.config(), std::move(weights));
+absl::StatusOr<std::unique_ptr<Llama>> LoadAs(
+    std::shared_ptr<const ModelFile> file, BlockType type,
+    const Llama::Options& options) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      Weights weights,
+      Weights::Read(std::move(file), type, options.copy_weights));
+  return std::make_unique<LlamaStack<T>>(std::move(weights), options.recompute);
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Llama>> Llama::Load(const ModelFile& file,
-                                                   bool bf16) {
-  if (bf16 && !CpuCanMultiplyBf16()) {
+absl::StatusOr<std::unique_ptr<Llama>> Llama::Load(
+    std::shared_ptr<const ModelFile> file, const Options& options) {
+  if (options.bf16 && !CpuCanMultiplyBf16()) {
     return Annotate(absl::FailedPreconditionError(
                         "the fused engine cannot multiply bfloat16 on this "
                         "processor, which has no AVX-512"),
                     ErrorKind::kConfig,
                     "precision auto or fp32, or the engine reference");
   }
-  return bf16 ? LoadAs<BFloat16>(file) : LoadAs<float>(file);
+  return options.bf16
+             ? LoadAs<BFloat16>(std::move(file), BlockType::kBF16, options)
+             : LoadAs<float>(std::move(file), BlockType::kF32, options);
 }
 
 }  // namespace edgetune::fused

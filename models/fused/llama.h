@@ -34,10 +34,17 @@ struct PackedBatch {
 // thread at a time. Throws std::bad_alloc when memory runs out.
 class Llama {
  public:
-  // Weights are converted into memory of its own; `file` is not kept.
+  struct Options {
+    bool bf16 = false;  // products in bfloat16, else float32
+    // Every matrix converted once, instead of for each use where the file
+    // stores it in fewer bytes.
+    bool copy_weights = false;
+    // Of a layer, what comes in is all that is kept for the way back.
+    bool recompute = false;
+  };
   // FailedPrecondition: this processor cannot multiply bfloat16.
-  static absl::StatusOr<std::unique_ptr<Llama>> Load(const ModelFile& file,
-                                                     bool bf16);
+  static absl::StatusOr<std::unique_ptr<Llama>> Load(
+      std::shared_ptr<const ModelFile> file, const Options& options);
   virtual ~Llama() = default;
 
   // -log p of each label; `lora` may be null.
@@ -53,9 +60,10 @@ class Llama {
   // tokens and forgets those before; Keep forgets all but the first `length`.
   virtual void Reset(size_t capacity) = 0;
   virtual void Keep(size_t length) = 0;
-  // Appends ids, which must fit.
-  virtual void Extend(std::span<const int32_t> ids,
-                      const LoraFactors* lora) = 0;
+  // Appends ids, which must fit. Products take `block` tokens at a time: the
+  // same, bit for bit, as so many ids after each other.
+  virtual void Extend(std::span<const int32_t> ids, const LoraFactors* lora,
+                      size_t block) = 0;
   // Logits [V] after the last of the ids that Extend was given last, and -log p
   // of next[i] after the i-th of them, for as many as `next` has.
   virtual std::vector<float> LastLogits() = 0;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
 
 namespace edgetune::fused {
@@ -15,34 +14,32 @@ HeadShape HeadsOf(const ModelConfig& c) {
   return {Size(c.heads), Size(c.kv_heads), Size(c.head_dim)};
 }
 
-template <typename T>
-Rows<const T> Matrix(const Buffer<T>& weights, size_t rows, size_t columns) {
-  return Const(weights.As(rows, columns));
-}
-
-template <typename T>
-Rows<const T> ProjectionOf(const ModelConfig& c, const Weights<T>& weights) {
-  return Matrix(c.tied ? weights.embedding : weights.head, Size(c.vocab),
-                Size(c.hidden));
-}
-
 void Copy(const Rows<const float>& from, const Rows<float>& to) {
   ForRows(from.rows, [&](size_t begin, size_t end) {
     std::copy_n(from.row(begin), (end - begin) * from.width, to.row(begin));
   });
 }
 
+bool Adapts(const LoraFactors* lora, size_t layer, Group group) {
+  const auto [first, count] = kGroupLinears[group];
+  for (size_t linear = first; lora && linear < first + count; ++linear) {
+    if (lora->at(layer, linear).rank > 0) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 template <typename T>
-LlamaStack<T>::LlamaStack(const ModelConfig& config, Weights<T> weights)
-    : config_(config),
-      weights_(std::move(weights)),
-      heads_(HeadsOf(config)),
+LlamaStack<T>::LlamaStack(Weights weights, bool recompute)
+    : weights_(std::move(weights)),
+      config_(weights_.file->config()),
+      recompute_(recompute),
+      heads_(HeadsOf(config_)),
       attention_(heads_),
-      head_(ProjectionOf(config, weights_), weights_.norm.data(),
-            static_cast<float>(config.rms_eps)),
-      rotary_(config) {}
+      head_(weights_.projection(), weights_.norm.data(),
+            static_cast<float>(config_.rms_eps)),
+      rotary_(config_) {}
 
 template <typename T>
 Rows<T> LlamaStack<T>::Norm(const Rows<const float>& x,
@@ -102,9 +99,18 @@ template <typename C>
 void LlamaStack<T>::Apply(const Step& step, size_t layer, Group group,
                           const Rows<const T>& input, Trace& trace,
                           const Rows<C>& output) {
+  if (step.tokens == 1 && step.mode == Mode::kExtend) {
+    if (step.lora != nullptr) {
+      lora_.ForwardRow(*step.lora, layer, group, input.data, output.data);
+    }
+    return;
+  }
   lora_.Prepare(step.lora, layer, group);
-  lora_.Forward(input, trace.down[group].Make(step.tokens, lora_.rank()),
-                output);
+  const auto down = trace.down[group].Make(step.tokens, lora_.rank());
+  ForBlocks(step.tokens, step.block, [&](size_t begin, size_t end) {
+    lora_.Forward(RowRange(input, begin, end), RowRange(down, begin, end),
+                  RowRange(output, begin, end));
+  });
 }
 
 template <typename T>
@@ -126,7 +132,7 @@ void LlamaStack<T>::Attend(const Step& step, size_t layer, const Rows<T>& qkv,
     std::copy_n(key + width, width, values.row(past_ + i));
   }
   attention_.Extend(Const(ColumnRange(qkv, 0, heads_.query_width())),
-                    Const(keys), Const(values), attended);
+                    Const(keys), Const(values), step.block, attended);
 }
 
 template <typename T>
@@ -134,17 +140,16 @@ void LlamaStack<T>::AttentionForward(const Step& step, size_t layer,
                                      Trace& trace) {
   const auto& weights = weights_.layers[layer];
   const size_t m = step.tokens, d = step.x.width;
-  if (step.mode == Mode::kTrain) Copy(Const(step.x), trace.input.Make(m, d));
+  if (Traced(step)) Copy(Const(step.x), trace.input.Make(m, d));
   const auto normed = Const(Norm(Const(step.x), weights.attention_norm));
   const auto qkv = trace.qkv.Make(m, heads_.width());
-  Multiply(Form::kABt, normed, Matrix(weights.qkv, heads_.width(), d), qkv,
-           {.bias = weights.qkv_bias.data()});
+  products_.Forward(normed, weights.qkv, qkv, step.block,
+                    {.bias = weights.qkv_bias.data()});
   Apply(step, layer, kQkv, normed, trace, qkv);
   RotateHeads(qkv, /*inverse=*/false);
   Attend(step, layer, qkv, trace);
   const auto attended = Const(trace.attended.As(m, heads_.query_width()));
-  Multiply(Form::kABt, attended, Matrix(weights.out, d, heads_.query_width()),
-           step.x, {.add = true});
+  products_.Forward(attended, weights.out, step.x, step.block, {.add = true});
   Apply(step, layer, kOut, attended, trace, step.x);
 }
 
@@ -152,14 +157,19 @@ template <typename T>
 void LlamaStack<T>::MlpForward(const Step& step, size_t layer, Trace& trace) {
   const auto& weights = weights_.layers[layer];
   const size_t m = step.tokens, d = step.x.width, f = Size(config_.ffn);
-  if (step.mode == Mode::kTrain) Copy(Const(step.x), trace.middle.Make(m, d));
+  if (Traced(step)) Copy(Const(step.x), trace.middle.Make(m, d));
   const auto normed = Const(Norm(Const(step.x), weights.mlp_norm));
   const auto gate_up = trace.gate_up.Make(m, 2 * f);
-  Multiply(Form::kABt, normed, Matrix(weights.gate_up, 2 * f, d), gate_up);
+  products_.Forward(normed, weights.gate_up, gate_up, step.block);
   Apply(step, layer, kGateUp, normed, trace, gate_up);
+  // Nobody reads what comes out of a layer that runs again.
+  const bool again = step.mode == Mode::kAgain;
+  if (again && !Adapts(step.lora, layer, kDown)) return;
   const auto activated = Const(Activate(Const(gate_up)));
-  Multiply(Form::kABt, activated, Matrix(weights.down, d, f), step.x,
-           {.add = true});
+  if (!again) {
+    products_.Forward(activated, weights.down, step.x, step.block,
+                      {.add = true});
+  }
   Apply(step, layer, kDown, activated, trace, step.x);
 }
 
@@ -167,29 +177,47 @@ template <typename T>
 typename LlamaStack<T>::Step LlamaStack<T>::Begin(
     std::span<const int32_t> ids, std::span<const size_t> lengths,
     const LoraFactors* lora, Mode mode) {
-  return {ids,  lengths,    lora,
-          mode, ids.size(), x_.Make(ids.size(), Size(config_.hidden))};
+  return {ids,
+          lengths,
+          lora,
+          mode,
+          ids.size(),
+          ids.size(),
+          x_.Make(ids.size(), Size(config_.hidden))};
 }
 
 // x of `step` becomes the hidden states before the last norm.
 template <typename T>
 void LlamaStack<T>::Run(const Step& step) {
-  const size_t d = step.x.width, v = Size(config_.vocab);
-  const auto embedding = Matrix(weights_.embedding, v, d);
   ForRows(step.tokens, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      Widen(embedding.row(Size(step.ids[i])), d, step.x.row(i));
+      weights_.embedding.ReadRow<T>(Size(step.ids[i]), step.x.row(i));
     }
   });
   rotary_.Fill(step.lengths, step.mode == Mode::kExtend ? past_ : 0);
-  const bool train = step.mode == Mode::kTrain;
   const size_t layers = weights_.layers.size();
+  const bool train = step.mode == Mode::kTrain;
+  const bool inputs = step.mode == Mode::kInputs;
   traces_.resize(std::max(traces_.size(), train ? layers : 1));
+  if (inputs) inputs_.resize(layers);
   for (size_t layer = 0; layer < layers; ++layer) {
+    if (inputs) {
+      Copy(Const(step.x), inputs_[layer].Make(step.tokens, step.x.width));
+    }
     Trace& trace = traces_[train ? layer : 0];
     AttentionForward(step, layer, trace);
     MlpForward(step, layer, trace);
   }
+}
+
+template <typename T>
+void LlamaStack<T>::RunAgain(const Step& step, size_t layer) {
+  Step again = step;
+  again.mode = Mode::kAgain;
+  again.x = again_.Make(step.tokens, step.x.width);
+  Copy(Const(inputs_[layer].As(step.tokens, step.x.width)), again.x);
+  AttentionForward(again, layer, traces_[0]);
+  MlpForward(again, layer, traces_[0]);
 }
 
 template <typename T>
@@ -214,17 +242,19 @@ void LlamaStack<T>::Reset(size_t capacity) {
 
 template <typename T>
 void LlamaStack<T>::Extend(std::span<const int32_t> ids,
-                           const LoraFactors* lora) {
+                           const LoraFactors* lora, size_t block) {
   extended_ = ids.size();
-  Run(Begin(ids, {&extended_, 1}, lora, Mode::kExtend));
+  Step step = Begin(ids, {&extended_, 1}, lora, Mode::kExtend);
+  step.block = block;
+  Run(step);
   past_ += ids.size();
 }
 
 template <typename T>
 std::vector<float> LlamaStack<T>::LastLogits() {
   const auto x = Const(x_.As(extended_, Size(config_.hidden)));
-  const auto logits = head_.Logits(RowRange(x, extended_ - 1, extended_));
-  return {logits.data, logits.data + logits.width};
+  const auto logits = head_.Logits(x.row(extended_ - 1));
+  return {logits.begin(), logits.end()};
 }
 
 template <typename T>
@@ -246,7 +276,7 @@ void LlamaStack<T>::MlpBackward(const Step& step, size_t layer, Factors trained,
   lora_.Prepare(step.lora, layer, kDown);
   // Before its gradient takes its place.
   const auto dactivated = doutput_.Make(m, f);
-  Multiply(Form::kAB, dx, Matrix(weights.down, d, f), dactivated);
+  products_.Backward(dx, weights.down, dactivated);
   if (lora_.rank() > 0) {
     lora_.Backward(Const(Activate(Const(gate_up))),
                    Const(trace.down[kDown].As(m, lora_.rank())), dx, trained,
@@ -257,8 +287,7 @@ void LlamaStack<T>::MlpBackward(const Step& step, size_t layer, Factors trained,
                    RowRange(gate_up, begin, end));
   });
   const auto dnormed = dnormed_.Make(m, d);
-  Multiply(Form::kAB, Const(gate_up), Matrix(weights.gate_up, 2 * f, d),
-           dnormed);
+  products_.Backward(Const(gate_up), weights.gate_up, dnormed);
   lora_.Prepare(step.lora, layer, kGateUp);
   if (lora_.rank() > 0) {
     lora_.Backward(Const(Norm(Const(trace.middle.As(m, d)), weights.mlp_norm)),
@@ -278,8 +307,7 @@ void LlamaStack<T>::AttentionBackward(const Step& step, size_t layer,
   const auto attended = Const(trace.attended.As(m, heads_.query_width()));
   const auto dx = Narrow(step.x);
   const auto dattended = doutput_.Make(m, heads_.query_width());
-  Multiply(Form::kAB, dx, Matrix(weights.out, d, heads_.query_width()),
-           dattended);
+  products_.Backward(dx, weights.out, dattended);
   lora_.Prepare(step.lora, layer, kOut);
   lora_.Backward(attended, Const(trace.down[kOut].As(m, lora_.rank())), dx,
                  trained, dattended, lora);
@@ -291,10 +319,7 @@ void LlamaStack<T>::AttentionBackward(const Step& step, size_t layer,
   // Nothing trained lies before the first layer.
   const bool last = layer == 0;
   const auto dnormed = last ? Rows<float>() : dnormed_.Make(m, d);
-  if (!last) {
-    Multiply(Form::kAB, Const(dqkv), Matrix(weights.qkv, heads_.width(), d),
-             dnormed);
-  }
+  if (!last) products_.Backward(Const(dqkv), weights.qkv, dnormed);
   if (lora_.rank() > 0) {
     lora_.Backward(
         Const(Norm(Const(trace.input.As(m, d)), weights.attention_norm)),
@@ -310,13 +335,16 @@ void LlamaStack<T>::AttentionBackward(const Step& step, size_t layer,
 template <typename T>
 double LlamaStack<T>::AddGradient(const PackedBatch& batch, double weight,
                                   Factors trained, LoraFactors& lora) {
-  const Step step = Begin(batch.tokens, batch.lengths, &lora, Mode::kTrain);
+  const Step step = Begin(batch.tokens, batch.lengths, &lora,
+                          recompute_ ? Mode::kInputs : Mode::kTrain);
   Run(step);
   const double sum = head_.Gradient(Const(step.x), batch.label_rows,
                                     batch.label_tokens, weight, step.x);
   for (size_t layer = weights_.layers.size(); layer-- > 0;) {
-    MlpBackward(step, layer, trained, lora, traces_[layer]);
-    AttentionBackward(step, layer, trained, lora, traces_[layer]);
+    if (recompute_) RunAgain(step, layer);
+    Trace& trace = traces_[recompute_ ? 0 : layer];
+    MlpBackward(step, layer, trained, lora, trace);
+    AttentionBackward(step, layer, trained, lora, trace);
   }
   return sum;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/fused/attention.h"
+#include "models/fused/frozen_products.h"
 #include "models/fused/head.h"
 #include "models/fused/llama.h"
 #include "models/fused/rotary.h"
@@ -20,7 +21,7 @@ namespace edgetune::fused {
 template <typename T>
 class LlamaStack final : public Llama {
  public:
-  LlamaStack(const ModelConfig& config, Weights<T> weights);
+  LlamaStack(Weights weights, bool recompute);
 
   std::vector<float> Nll(const PackedBatch& batch,
                          const LoraFactors* lora) override;
@@ -28,7 +29,8 @@ class LlamaStack final : public Llama {
                      LoraFactors& lora) override;
   void Reset(size_t capacity) override;
   void Keep(size_t length) override { past_ = length; }
-  void Extend(std::span<const int32_t> ids, const LoraFactors* lora) override;
+  void Extend(std::span<const int32_t> ids, const LoraFactors* lora,
+              size_t block) override;
   std::vector<float> LastLogits() override;
   std::vector<float> NextNll(std::span<const int32_t> next) override;
 
@@ -49,6 +51,8 @@ class LlamaStack final : public Llama {
   enum class Mode {
     kScore,   // nothing is kept
     kTrain,   // a trace of every layer
+    kInputs,  // what comes into every layer
+    kAgain,   // the trace of a layer, from its input
     kExtend,  // one sequence goes on, from the cache
   };
   struct Step {
@@ -57,12 +61,18 @@ class LlamaStack final : public Llama {
     const LoraFactors* lora;          // may be null
     Mode mode;
     size_t tokens;  // M
+    size_t block;   // of them that a product takes
     Rows<float> x;  // the residual stream, or its gradient [M,D]
   };
 
+  static bool Traced(const Step& step) {
+    return step.mode == Mode::kTrain || step.mode == Mode::kAgain;
+  }
   Step Begin(std::span<const int32_t> ids, std::span<const size_t> lengths,
              const LoraFactors* lora, Mode mode);
   void Run(const Step& step);
+  // Fills traces_[0] for a layer of which only the input was kept.
+  void RunAgain(const Step& step, size_t layer);
   void AttentionForward(const Step& step, size_t layer, Trace& trace);
   void Attend(const Step& step, size_t layer, const Rows<T>& qkv, Trace& trace);
   void MlpForward(const Step& step, size_t layer, Trace& trace);
@@ -81,24 +91,28 @@ class LlamaStack final : public Llama {
   void Apply(const Step& step, size_t layer, Group group,
              const Rows<const T>& input, Trace& trace, const Rows<C>& output);
 
-  const ModelConfig config_;
-  const Weights<T> weights_;
+  const Weights weights_;
+  const ModelConfig& config_;  // of weights_
+  const bool recompute_;
   const HeadShape heads_;
+  FrozenProducts<T> products_;
   Attention<T> attention_;
   Head<T> head_;
   RotaryTable rotary_;
   LoraGroup<T> lora_;
-  std::vector<Trace> traces_;  // one, or one a layer
-  std::vector<Cache> caches_;  // one a layer, once there was a Reset
-  size_t past_ = 0;            // tokens in them
-  size_t extended_ = 0;        // rows of x_ that Extend left
-  Buffer<float> x_;            // [M,D]
-  Buffer<T> normed_;           // [M,D]
-  Buffer<T> narrow_;           // [M,D]
-  Buffer<float> dnormed_;      // [M,D]
-  Buffer<T> activated_;        // [M,F]
-  Buffer<T> doutput_;          // [M, H d] or [M,F]
-  Buffer<T> dqkv_;             // [M, (H + 2 K) d]
+  std::vector<Trace> traces_;          // one, or one a layer
+  std::vector<Buffer<float>> inputs_;  // one a layer, to compute it again [M,D]
+  std::vector<Cache> caches_;          // one a layer, once there was a Reset
+  size_t past_ = 0;                    // tokens in them
+  size_t extended_ = 0;                // rows of x_ that Extend left
+  Buffer<float> x_;                    // [M,D]
+  Buffer<float> again_;                // x of RunAgain [M,D]
+  Buffer<T> normed_;                   // [M,D]
+  Buffer<T> narrow_;                   // [M,D]
+  Buffer<float> dnormed_;              // [M,D]
+  Buffer<T> activated_;                // [M,F]
+  Buffer<T> doutput_;                  // [M, H d] or [M,F]
+  Buffer<T> dqkv_;                     // [M, (H + 2 K) d]
 };
 
 }  // namespace edgetune::fused

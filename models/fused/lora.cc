@@ -113,6 +113,34 @@ void LoraGroup<T>::Forward(const Rows<const T>& x, const Rows<T>& down,
 
 template <typename T>
 template <typename C>
+void LoraGroup<T>::ForwardRow(const LoraFactors& lora, size_t layer,
+                              Group group, const T* x, C* y) {
+  const float* values = lora.values().data();
+  const auto [first, count] = kGroupLinears[group];
+  for (size_t linear = first; linear < first + count; ++linear) {
+    const LoraFactors::Factor& f = lora.at(layer, linear);
+    if (f.rank > 0) {
+      row_.Reserve(f.in + f.rank + f.out);
+      float* const input = row_.data();
+      float* const down = input + f.in;
+      float* const up = down + f.rank;
+      Widen(x, f.in, input);
+      vector_.Set(input, f.in);
+      DotRows(StoredAs<float>({values + f.a, f.rank, f.in, f.in}), 0, f.rank,
+              vector_, down);
+      vector_.Set(down, f.rank);
+      DotRows(StoredAs<float>({values + f.b, f.out, f.rank, f.rank}), 0, f.out,
+              vector_, up);
+      for (size_t i = 0; i < f.out; ++i) {
+        y[i] = FromFloat<C>(ToFloat(y[i]) + f.scale * up[i]);
+      }
+    }
+    y += f.out;
+  }
+}
+
+template <typename T>
+template <typename C>
 void LoraGroup<T>::Backward(const Rows<const T>& x, const Rows<const T>& down,
                             const Rows<const T>& dy, Factors trained,
                             const Rows<C>& dx, LoraFactors& lora) {
@@ -158,6 +186,12 @@ template void LoraGroup<BFloat16>::Forward(const Rows<const BFloat16>&,
 template void LoraGroup<BFloat16>::Forward(const Rows<const BFloat16>&,
                                            const Rows<BFloat16>&,
                                            const Rows<float>&) const;
+template void LoraGroup<float>::ForwardRow(const LoraFactors&, size_t, Group,
+                                           const float*, float*);
+template void LoraGroup<BFloat16>::ForwardRow(const LoraFactors&, size_t, Group,
+                                              const BFloat16*, BFloat16*);
+template void LoraGroup<BFloat16>::ForwardRow(const LoraFactors&, size_t, Group,
+                                              const BFloat16*, float*);
 template void LoraGroup<float>::Backward(const Rows<const float>&,
                                          const Rows<const float>&,
                                          const Rows<const float>&, Factors,

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/factors.h"
+#include "models/fused/block_kernels.h"
 #include "models/fused/buffer.h"
 #include "models/io/adapter/adapter_file.h"
 
@@ -71,6 +72,12 @@ class LoraGroup {
   void Forward(const Rows<const T>& x, const Rows<T>& down,
                const Rows<C>& y) const;
 
+  // The same for one row, x [in], y [out of all], with factors as they are,
+  // which need no Prepare, and nothing kept.
+  template <typename C>
+  void ForwardRow(const LoraFactors& lora, size_t layer, Group group,
+                  const T* x, C* y);
+
   // Adds the gradients of the trained factors to `lora`, and that of x to dx
   // [M, in] unless its data is null, given dy [M, out of all]. C as above.
   template <typename C>
@@ -98,6 +105,8 @@ class LoraGroup {
   Buffer<float> b_transposed_;  // [r, out] of each part
   Buffer<T> ddown_;             // [M,R]
   Buffer<float> da_;            // [R, in]
+  DotVector vector_;            // of ForwardRow
+  Buffer<float> row_;           // of ForwardRow [in + r + out]
 };
 
 }  // namespace edgetune::fused

@@ -36,6 +36,14 @@ void ForRows(size_t rows, const Work& work) {
   }
 }
 
+// work(begin, end) for parts of [0, rows) of `block` rows, one after the other.
+template <typename Work>
+void ForBlocks(size_t rows, size_t block, const Work& work) {
+  for (size_t begin = 0; begin < rows; begin += block) {
+    work(begin, std::min(begin + block, rows));
+  }
+}
+
 // work(task, thread) for every task, each on one thread; products inside stay
 // on it. Which thread takes which task is fixed, so that sums that a thread
 // collects are always the same.

@@ -61,6 +61,23 @@ void RowDots(const Rows<const T>& a, const Rows<const T>& b, float* out) {
   }
 }
 
+template <typename T>
+void SumRows(const float* weights, const Rows<const T>& rows, float* out) {
+  ForLanes(rows.width, [&](size_t i, auto at) HWY_ATTR {
+    V even = Fill(0), odd = Fill(0);
+    size_t row = 0;
+    for (; row + 2 <= rows.rows; row += 2) {
+      even = hn::MulAdd(Fill(weights[row]), at.Read(rows.row(row) + i), even);
+      odd = hn::MulAdd(Fill(weights[row + 1]), at.Read(rows.row(row + 1) + i),
+                       odd);
+    }
+    if (row < rows.rows) {
+      even = hn::MulAdd(Fill(weights[row]), at.Read(rows.row(row) + i), even);
+    }
+    at.Write(hn::Add(even, odd), out + i);
+  });
+}
+
 // 1 / rms of a row.
 template <typename T>
 HWY_INLINE float InverseRms(const T* x, size_t width, float epsilon) {
@@ -110,8 +127,9 @@ void AddRmsNormGradient(const Rows<const float>& x, const float* gain,
 
 template <typename T>
 RowKernels<T> Kernels() {
-  return {&Convert<T>, &AddLowRank<T, float>, &AddLowRank<T, T>,
-          &RowDots<T>, &RmsNorm<T>,           &AddRmsNormGradient<T>};
+  return {&Convert<T>,           &AddLowRank<T, float>, &AddLowRank<T, T>,
+          &RowDots<T>,           &SumRows<T>,           &RmsNorm<T>,
+          &AddRmsNormGradient<T>};
 }
 RowKernels<float> FloatKernels() { return Kernels<float>(); }
 RowKernels<BFloat16> BFloat16Kernels() { return Kernels<BFloat16>(); }
@@ -175,6 +193,13 @@ template void RowDots(const Rows<const float>&, const Rows<const float>&,
                       float*);
 template void RowDots(const Rows<const BFloat16>&, const Rows<const BFloat16>&,
                       float*);
+
+template <typename T>
+void SumRows(const float* weights, const Rows<const T>& rows, float* out) {
+  Kernels<T>().sum_rows(weights, rows, out);
+}
+template void SumRows(const float*, const Rows<const float>&, float*);
+template void SumRows(const float*, const Rows<const BFloat16>&, float*);
 
 template <typename T>
 void RmsNorm(const Rows<const float>& x, const float* gain, float epsilon,

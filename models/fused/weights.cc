@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -12,127 +11,108 @@
 namespace edgetune::fused {
 namespace {
 
-constexpr int64_t kRowsAtOnce = 256;
-
-// Reads tensors one after the other into one buffer.
-template <typename T>
-class Filler {
+class Reader {
  public:
-  Filler(const ModelFile& file, Buffer<T>* out) : file_(file), out_(out) {}
+  Reader(const ModelFile& file, BlockType type, bool copy)
+      : file_(file), type_(type), copy_(copy) {}
 
-  absl::Status Append(const std::string& name, int64_t rows, int64_t columns) {
-    const size_t width = static_cast<size_t>(columns);
-    std::vector<float> part;
-    for (int64_t begin = 0; begin < rows; begin += kRowsAtOnce) {
-      const int64_t end = std::min(begin + kRowsAtOnce, rows);
-      part.resize(static_cast<size_t>(end - begin) * width);
-      EDGETUNE_RETURN_IF_ERROR(file_.ReadRows(name, begin, end, part));
-      Convert(part.data(), part.size(), out_->data() + filled_);
-      filled_ += part.size();
+  absl::StatusOr<FrozenMatrix> Matrix(std::span<const std::string> names) {
+    EDGETUNE_ASSIGN_OR_RETURN(auto mapped, FrozenMatrix::Map(file_, names));
+    const size_t bytes = type_ == BlockType::kBF16 ? 2 : 4;
+    const bool larger =
+        mapped.stored_bytes() > mapped.rows() * mapped.width() * bytes;
+    if (!copy_ && !larger) return mapped;
+    FrozenMatrix copied = mapped.Copy(type_);
+    for (const std::string& name : names) file_.Release(name);
+    return copied;
+  }
+
+  // The linears [first, first + count) of a layer, one below the other.
+  absl::StatusOr<FrozenMatrix> Linears(int64_t layer, size_t first,
+                                       size_t count) {
+    std::vector<std::string> names;
+    for (size_t i = first; i < first + count; ++i) {
+      names.push_back(LinearName(layer, i, "weight"));
     }
-    file_.Release(name);
-    return absl::OkStatus();
+    return Matrix(names);
+  }
+
+  absl::StatusOr<Buffer<float>> Vector(const std::string& name, int64_t size) {
+    Buffer<float> out(static_cast<size_t>(size));
+    EDGETUNE_RETURN_IF_ERROR(Append(name, size, out.data()));
+    return out;
+  }
+
+  absl::StatusOr<Buffer<float>> Bias(int64_t layer) {
+    if (!file_.config().qkv_bias) return Buffer<float>();
+    int64_t size = 0;
+    for (size_t i = 0; i < 3; ++i) size += Outputs(i);
+    Buffer<float> out(static_cast<size_t>(size));
+    float* to = out.data();
+    for (size_t i = 0; i < 3; ++i) {
+      EDGETUNE_RETURN_IF_ERROR(
+          Append(LinearName(layer, i, "bias"), Outputs(i), to));
+      to += Outputs(i);
+    }
+    return out;
+  }
+
+  absl::StatusOr<Weights::Layer> Layer(int64_t i) {
+    const int64_t hidden = file_.config().hidden;
+    const std::string at = fmt::format("model.layers.{}.", i);
+    Weights::Layer layer;
+    EDGETUNE_ASSIGN_OR_RETURN(layer.attention_norm,
+                              Vector(at + "input_layernorm.weight", hidden));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        layer.mlp_norm, Vector(at + "post_attention_layernorm.weight", hidden));
+    EDGETUNE_ASSIGN_OR_RETURN(layer.qkv, Linears(i, 0, 3));
+    EDGETUNE_ASSIGN_OR_RETURN(layer.qkv_bias, Bias(i));
+    EDGETUNE_ASSIGN_OR_RETURN(layer.out, Linears(i, 3, 1));
+    EDGETUNE_ASSIGN_OR_RETURN(layer.gate_up, Linears(i, 4, 2));
+    EDGETUNE_ASSIGN_OR_RETURN(layer.down, Linears(i, 6, 1));
+    return layer;
   }
 
  private:
+  static std::string LinearName(int64_t layer, size_t linear,
+                                const char* what) {
+    return fmt::format("model.layers.{}.{}.{}", layer,
+                       kLlamaLinears[linear].module, what);
+  }
+  int64_t Outputs(size_t linear) const {
+    return LlamaLinearShape(file_.config(), linear).out;
+  }
+  absl::Status Append(const std::string& name, int64_t size, float* to) {
+    return file_.ReadRows(name, 0, 1, {to, static_cast<size_t>(size)});
+  }
+
   const ModelFile& file_;
-  Buffer<T>* const out_;
-  size_t filled_ = 0;
+  const BlockType type_;
+  const bool copy_;
 };
-
-template <typename T>
-absl::StatusOr<Buffer<T>> ReadMatrix(const ModelFile& file,
-                                     const std::string& name, int64_t rows,
-                                     int64_t columns) {
-  Buffer<T> out(static_cast<size_t>(rows * columns));
-  EDGETUNE_RETURN_IF_ERROR(Filler<T>(file, &out).Append(name, rows, columns));
-  return out;
-}
-
-std::string LinearName(int64_t layer, size_t linear, const char* what) {
-  return fmt::format("model.layers.{}.{}.{}", layer,
-                     kLlamaLinears[linear].module, what);
-}
-
-// The linears [first, first + count) of a layer, one below the other.
-template <typename T>
-absl::StatusOr<Buffer<T>> ReadLinears(const ModelFile& file, int64_t layer,
-                                      size_t first, size_t count) {
-  int64_t size = 0;
-  for (size_t i = first; i < first + count; ++i) {
-    const LinearShape shape = LlamaLinearShape(file.config(), i);
-    size += shape.out * shape.in;
-  }
-  Buffer<T> out(static_cast<size_t>(size));
-  Filler<T> filler(file, &out);
-  for (size_t i = first; i < first + count; ++i) {
-    const LinearShape shape = LlamaLinearShape(file.config(), i);
-    EDGETUNE_RETURN_IF_ERROR(
-        filler.Append(LinearName(layer, i, "weight"), shape.out, shape.in));
-  }
-  return out;
-}
-
-absl::StatusOr<Buffer<float>> ReadBias(const ModelFile& file, int64_t layer) {
-  if (!file.config().qkv_bias) return Buffer<float>();
-  int64_t size = 0;
-  for (size_t i = 0; i < 3; ++i) {
-    size += LlamaLinearShape(file.config(), i).out;
-  }
-  Buffer<float> out(static_cast<size_t>(size));
-  Filler<float> filler(file, &out);
-  for (size_t i = 0; i < 3; ++i) {
-    EDGETUNE_RETURN_IF_ERROR(
-        filler.Append(LinearName(layer, i, "bias"), 1,
-                      LlamaLinearShape(file.config(), i).out));
-  }
-  return out;
-}
-
-template <typename T>
-absl::StatusOr<typename Weights<T>::Layer> ReadLayer(const ModelFile& file,
-                                                     int64_t i) {
-  const int64_t hidden = file.config().hidden;
-  const std::string at = fmt::format("model.layers.{}.", i);
-  typename Weights<T>::Layer layer;
-  EDGETUNE_ASSIGN_OR_RETURN(
-      layer.attention_norm,
-      ReadMatrix<float>(file, at + "input_layernorm.weight", 1, hidden));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      layer.mlp_norm,
-      ReadMatrix<float>(file, at + "post_attention_layernorm.weight", 1,
-                        hidden));
-  EDGETUNE_ASSIGN_OR_RETURN(layer.qkv, ReadLinears<T>(file, i, 0, 3));
-  EDGETUNE_ASSIGN_OR_RETURN(layer.qkv_bias, ReadBias(file, i));
-  EDGETUNE_ASSIGN_OR_RETURN(layer.out, ReadLinears<T>(file, i, 3, 1));
-  EDGETUNE_ASSIGN_OR_RETURN(layer.gate_up, ReadLinears<T>(file, i, 4, 2));
-  EDGETUNE_ASSIGN_OR_RETURN(layer.down, ReadLinears<T>(file, i, 6, 1));
-  return layer;
-}
 
 }  // namespace
 
-template <typename T>
-absl::StatusOr<Weights<T>> Weights<T>::Read(const ModelFile& file) {
-  const ModelConfig& c = file.config();
+absl::StatusOr<Weights> Weights::Read(std::shared_ptr<const ModelFile> file,
+                                      BlockType type, bool copy) {
+  const ModelConfig& c = file->config();
+  Reader reader(*file, type, copy);
   Weights out;
   EDGETUNE_ASSIGN_OR_RETURN(
       out.embedding,
-      ReadMatrix<T>(file, "model.embed_tokens.weight", c.vocab, c.hidden));
+      reader.Matrix(std::vector<std::string>{"model.embed_tokens.weight"}));
   if (!c.tied) {
     EDGETUNE_ASSIGN_OR_RETURN(
-        out.head, ReadMatrix<T>(file, "lm_head.weight", c.vocab, c.hidden));
+        out.head, reader.Matrix(std::vector<std::string>{"lm_head.weight"}));
   }
-  EDGETUNE_ASSIGN_OR_RETURN(
-      out.norm, ReadMatrix<float>(file, "model.norm.weight", 1, c.hidden));
+  EDGETUNE_ASSIGN_OR_RETURN(out.norm,
+                            reader.Vector("model.norm.weight", c.hidden));
   for (int64_t i = 0; i < c.layers; ++i) {
-    EDGETUNE_ASSIGN_OR_RETURN(Layer layer, ReadLayer<T>(file, i));
+    EDGETUNE_ASSIGN_OR_RETURN(Layer layer, reader.Layer(i));
     out.layers.push_back(std::move(layer));
   }
+  out.file = std::move(file);
   return out;
 }
-
-template struct Weights<float>;
-template struct Weights<BFloat16>;
 
 }  // namespace edgetune::fused

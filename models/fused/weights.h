@@ -1,35 +1,44 @@
 #ifndef EDGETUNE_MODELS_FUSED_WEIGHTS_H_
 #define EDGETUNE_MODELS_FUSED_WEIGHTS_H_
 
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "models/fused/buffer.h"
+#include "models/fused/frozen_matrix.h"
 #include "models/io/model_file.h"
 
 namespace edgetune::fused {
 
-// The frozen weights of a model in the type T of its products: one copy, which
-// serves the forward and the backward pass. D hidden, F feed-forward, H query
-// and K key/value heads of d, V vocabulary. Immutable once read.
-template <typename T>
+// The frozen weights of a model, which serve the forward and the backward pass.
+// D hidden, F feed-forward, H query and K key/value heads of d, V vocabulary.
+// Immutable once read.
 struct Weights {
   struct Layer {
     Buffer<float> attention_norm, mlp_norm;  // [D]
-    Buffer<T> qkv;                           // [(H + 2 K) d, D]
+    FrozenMatrix qkv;                        // [(H + 2 K) d, D]
     Buffer<float> qkv_bias;                  // [(H + 2 K) d], or empty
-    Buffer<T> out;                           // [D, H d]
-    Buffer<T> gate_up;                       // [2 F, D]
-    Buffer<T> down;                          // [D, F]
+    FrozenMatrix out;                        // [D, H d]
+    FrozenMatrix gate_up;                    // [2 F, D]
+    FrozenMatrix down;                       // [D, F]
   };
 
-  Buffer<T> embedding;  // [V, D]
-  Buffer<T> head;       // [V, D], or empty: the embedding
-  Buffer<float> norm;   // [D]
+  FrozenMatrix embedding;  // [V, D]
+  FrozenMatrix head;       // [V, D]; no rows: the embedding
+  Buffer<float> norm;      // [D]
   std::vector<Layer> layers;
+  std::shared_ptr<const ModelFile> file;  // what is mapped
 
-  // De-quantises a few rows at a time; errors are those of ReadRows.
-  static absl::StatusOr<Weights> Read(const ModelFile& file);
+  const FrozenMatrix& projection() const {
+    return head.rows() == 0 ? embedding : head;
+  }
+
+  // Matrices stay where the file has them; but all of them with `copy`, and
+  // those that take more bytes there than as `type`, are copied as `type` (kF32
+  // or kBF16), and what was mapped of them is released. Errors are those of
+  // ModelFile.
+  static absl::StatusOr<Weights> Read(std::shared_ptr<const ModelFile> file,
+                                      BlockType type, bool copy);
 };
 
 }  // namespace edgetune::fused

@@ -13,9 +13,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainerUnderTest(
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModelUnderTest(
     std::shared_ptr<const ModelFile> model, const EngineOptions& options) {
-  return MakeFusedLanguageModel(std::move(model),
-                                FusedTrainer::UsesBf16(options.precision),
-                                options.threads);
+  return MakeFusedLanguageModel(
+      std::move(model), FusedTrainer::ModelOptions(options), options.threads);
 }
 
 absl::StatusOr<BatchGradient> GradientOf(Trainer& trainer,

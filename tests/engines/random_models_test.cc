@@ -40,8 +40,20 @@ class Draw {
   std::mt19937_64 random_;
 };
 
+// Sizes are multiples of the blocks of quantised types, or of nothing.
 TinyModelOptions DrawModel(Draw& draw) {
   TinyModelOptions model;
+  if (draw.From(1, 4) == 1) {
+    constexpr BlockType kTypes[] = {BlockType::kQ8_0, BlockType::kQ4_0,
+                                    BlockType::kQ4_1, BlockType::kQ5_0,
+                                    BlockType::kQ5_1};
+    model.linear_type = kTypes[draw.From(0, 4)];
+    model.embedding_type = kTypes[draw.From(0, 4)];
+    model.hidden = 32 * draw.From(1, 3);
+    model.ffn = 32 * draw.From(1, 20);
+    model.tied = draw.Flip();
+    return model;
+  }
   model.architecture = draw.Flip() ? "llama" : "qwen2";
   model.kv_heads = draw.From(1, 3);
   model.heads = model.kv_heads * draw.From(1, 3);
@@ -124,8 +136,11 @@ void CompareOne(uint64_t seed) {
   const std::shared_ptr<const ModelFile> model = *ModelFile::Open(path);
   const Adapter adapter = DrawAdapter(draw, model->config());
   const ListSource examples = DrawExamples(draw, model->config());
-  const EngineOptions options = {Precision::kFp32,
-                                 static_cast<int>(draw.From(1, 2))};
+  const EngineOptions options = {
+      .precision = Precision::kFp32,
+      .threads = static_cast<int>(draw.From(1, 2)),
+      .weights = draw.Flip() ? WeightMemory::kMapped : WeightMemory::kCopied,
+      .recompute = draw.Flip()};
   const int64_t micro_batch = draw.From(1, 5);
   const auto wanted = (*LoraTrainer::Make(model, options))
                           ->ComputeGradient(adapter, examples, micro_batch);

@@ -21,9 +21,8 @@ class FusedEngine final : public Engine {
   absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
-    return MakeFusedLanguageModel(std::move(model),
-                                  FusedTrainer::UsesBf16(options.precision),
-                                  options.threads);
+    return MakeFusedLanguageModel(
+        std::move(model), FusedTrainer::ModelOptions(options), options.threads);
   }
 };
 

@@ -82,20 +82,24 @@ auto Guarded(int threads, const Work& work) {
 
 }  // namespace
 
-bool FusedTrainer::UsesBf16(Precision precision) {
-  return precision == Precision::kAuto ? fused::CpuMultipliesBf16()
-                                       : precision == Precision::kBf16;
+fused::Llama::Options FusedTrainer::ModelOptions(const EngineOptions& options) {
+  const bool bf16 = options.precision == Precision::kAuto
+                        ? fused::CpuMultipliesBf16()
+                        : options.precision == Precision::kBf16;
+  return {.bf16 = bf16,
+          .copy_weights = options.weights == WeightMemory::kCopied,
+          .recompute = options.recompute};
 }
 
 absl::StatusOr<std::unique_ptr<FusedTrainer>> FusedTrainer::Make(
     std::shared_ptr<const ModelFile> model, const EngineOptions& options) {
   const int threads = fused::ThreadCount(options.threads);
-  const bool bf16 = UsesBf16(options.precision);
+  const auto how = ModelOptions(options);
   return Guarded(
       threads, [&]() -> absl::StatusOr<std::unique_ptr<FusedTrainer>> {
-        EDGETUNE_ASSIGN_OR_RETURN(auto llama, fused::Llama::Load(*model, bf16));
+        EDGETUNE_ASSIGN_OR_RETURN(auto llama, fused::Llama::Load(model, how));
         return std::unique_ptr<FusedTrainer>(new FusedTrainer(
-            std::move(model), std::move(llama), bf16, threads));
+            std::move(model), std::move(llama), how.bf16, threads));
       });
 }
 

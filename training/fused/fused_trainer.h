@@ -13,14 +13,13 @@
 namespace edgetune {
 
 // The fast Trainer: LoRA on fused::Llama, without LibTorch. Deterministic for
-// a seed and a number of threads. Holds its own copy of the weights, and
-// `model`. One thread at a time; errors are Trainer's, and ResourceExhausted
-// when memory runs out.
+// a seed and a number of threads. Holds `model`. One thread at a time; errors
+// are Trainer's, and ResourceExhausted when memory runs out.
 class FusedTrainer final : public Trainer {
  public:
-  // Whether linears run in bfloat16: where asked for, or, with kAuto, where
-  // this processor is faster with it.
-  static bool UsesBf16(Precision precision);
+  // What `options` mean for the model. kAuto is bfloat16 where this processor
+  // is faster with it.
+  static fused::Llama::Options ModelOptions(const EngineOptions& options);
 
   static absl::StatusOr<std::unique_ptr<FusedTrainer>> Make(
       std::shared_ptr<const ModelFile> model, const EngineOptions& options);
