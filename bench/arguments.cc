@@ -18,6 +18,7 @@ EngineOptions Arguments::EngineChoice() const {
   options.threads = static_cast<int>(Number("threads"));
   if (precision == "fp32") options.precision = Precision::kFp32;
   if (precision == "bf16") options.precision = Precision::kBf16;
+  if (precision == "int8") options.precision = Precision::kInt8;
   if (Text("weights") == "copied") options.weights = WeightMemory::kCopied;
   const auto recompute = this->options.find("recompute");
   options.recompute =
@@ -48,8 +49,9 @@ absl::StatusOr<Arguments> ParseArguments(
   }
   const auto precision = out.options.find("precision");
   if (precision != out.options.end() && precision->second != "auto" &&
-      precision->second != "fp32" && precision->second != "bf16") {
-    return absl::InvalidArgumentError("--precision is auto, fp32 or bf16");
+      precision->second != "fp32" && precision->second != "bf16" &&
+      precision->second != "int8") {
+    return absl::InvalidArgumentError("--precision is auto, fp32, bf16, int8");
   }
   if (out.words.size() != words) {
     return absl::InvalidArgumentError("wanted words: " + std::to_string(words) +

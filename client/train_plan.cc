@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "protos/plan_check.h"
+#include "training/parse.h"
 
 namespace edgetune {
 
@@ -58,10 +59,9 @@ TextDataOptions DataOptionsOf(const v1::TaskPlan& plan) {
 
 EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads) {
   EngineOptions options;
-  const std::string& precision = plan.model().precision();
-  options.precision = precision == "fp32"   ? Precision::kFp32
-                      : precision == "bf16" ? Precision::kBf16
-                                            : Precision::kAuto;
+  // A word that plan_check let through.
+  options.precision =
+      ParsePrecision(plan.model().precision()).value_or(Precision::kAuto);
   options.threads = static_cast<int>(threads);
   return options;
 }

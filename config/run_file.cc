@@ -19,7 +19,7 @@ constexpr std::string_view kVariablePrefix = "EDGETUNE_";
 void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Text("model.base", &run.model.base);
   settings.Word("model.precision", &run.model.precision,
-                {"auto", "fp32", "bf16"}, {"int8", "4bit"});
+                {"auto", "fp32", "bf16", "int8"}, {"4bit"});
   settings.Whole("lora.rank", &run.lora.rank, 1, 1024);
   settings.Real("lora.alpha", &run.lora.alpha, 0, 1e9, true);
   settings.Words("lora.targets", &run.lora.targets,

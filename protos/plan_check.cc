@@ -102,8 +102,8 @@ void CheckModel(const v1::ModelSpec& model, FieldChecks& check) {
   check.Label("model.name", model.name(), 100);
   check.Digest("model.digest", model.digest());
   CheckParts(model, check);
-  check.Word("model.precision", model.precision(), {"auto", "fp32", "bf16"},
-             {"int8", "4bit"});
+  check.Word("model.precision", model.precision(),
+             {"auto", "fp32", "bf16", "int8"}, {"4bit"});
 }
 
 void CheckTargets(const v1::LoraSpec& lora, FieldChecks& check) {
@@ -178,6 +178,10 @@ void CheckData(const v1::DataSpec& data, FieldChecks& check) {
 void CheckTrain(const v1::TaskPlan& plan, FieldChecks& check) {
   const v1::TrainSpec& train = plan.train();
   check.Word("train.engine", train.engine(), {"auto", "fused", "reference"});
+  check.Require(
+      plan.model().precision() != "int8" || train.engine() != "reference",
+      "model.precision", "int8 with the engine reference",
+      "the engine fused or auto");
   check.Positive("train.lr", train.lr(), 10);
   check.Whole("train.steps", train.steps(), 1, 100000);
   check.Whole("train.batch", train.batch(), 1, 4096);

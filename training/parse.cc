@@ -26,8 +26,9 @@ absl::StatusOr<Enum> Parse(std::string_view what, std::string_view word,
 }  // namespace
 
 absl::StatusOr<Precision> ParsePrecision(std::string_view word) {
-  return Parse("precision", word,
-               {Precision::kAuto, Precision::kFp32, Precision::kBf16});
+  return Parse(
+      "precision", word,
+      {Precision::kAuto, Precision::kFp32, Precision::kBf16, Precision::kInt8});
 }
 
 absl::StatusOr<Schedule> ParseSchedule(std::string_view word) {
@@ -42,6 +43,8 @@ std::string_view NameOf(Precision precision) {
       return "fp32";
     case Precision::kBf16:
       return "bf16";
+    case Precision::kInt8:
+      return "int8";
   }
   return "?";
 }

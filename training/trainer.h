@@ -18,7 +18,9 @@
 
 namespace edgetune {
 
-enum class Precision { kAuto, kFp32, kBf16 };
+// Of products with frozen weights. kInt8: those of the decoder in 8 bits both
+// ways, the rest as kAuto has it; the fused engine alone.
+enum class Precision { kAuto, kFp32, kBf16, kInt8 };
 enum class Schedule { kConstant, kCosine };
 
 // One segment of training: `steps` optimiser steps of round `round` (of
@@ -76,7 +78,7 @@ class Trainer {
   virtual ~Trainer() = default;
 
   virtual const ModelConfig& model() const = 0;
-  // The precision that kAuto became on this machine: "fp32" or "bf16".
+  // The precision that kAuto became on this machine: "fp32", "bf16", "int8".
   virtual std::string precision() const = 0;
 
   // Scores up to max_examples of `examples` (all when 0), chosen by position:

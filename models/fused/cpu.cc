@@ -20,6 +20,8 @@ bool CpuMultipliesBf16() { return Has(dnnl::cpu_isa::avx512_core_bf16); }
 
 bool CpuCanMultiplyBf16() { return Has(dnnl::cpu_isa::avx512_core); }
 
+bool CpuMultipliesInt8() { return Has(dnnl::cpu_isa::avx512_core_vnni); }
+
 int ThreadCount(int asked) {
   if (asked > 0) return asked;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

@@ -8,6 +8,9 @@ namespace edgetune::fused {
 bool CpuMultipliesBf16();
 // Whether they are possible at all (AVX-512, at least).
 bool CpuCanMultiplyBf16();
+// Whether oneDNN has exact and fast products of int8 here: those that it has
+// for processors without instructions for them saturate.
+bool CpuMultipliesInt8();
 
 // `asked`, or all cores when it is 0.
 int ThreadCount(int asked);

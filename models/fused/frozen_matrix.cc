@@ -77,6 +77,22 @@ FrozenMatrix FrozenMatrix::Copy(BlockType type) const {
   return out;
 }
 
+FrozenMatrix FrozenMatrix::Quantise() const {
+  FrozenMatrix out;
+  out.parts_ = parts_;
+  out.rows_ = rows_;
+  out.width_ = width_;
+  out.int8_.emplace(rows_, width_);
+  ForRows(rows_, [&](size_t begin, size_t end) {
+    Buffer<float> row(width_);
+    for (size_t i = begin; i < end; ++i) {
+      ReadRow<float>(i, row.data());
+      QuantiseRow(row.data(), i, *out.int8_);
+    }
+  });
+  return out;
+}
+
 template <typename Work>
 void FrozenMatrix::ForParts(size_t from, size_t to, const Work& work) const {
   size_t first = 0;  // of the part

@@ -1,6 +1,7 @@
 #ifndef EDGETUNE_MODELS_FUSED_FROZEN_MATRIX_H_
 #define EDGETUNE_MODELS_FUSED_FROZEN_MATRIX_H_
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "models/fused/block_kernels.h"
 #include "models/fused/buffer.h"
+#include "models/fused/int8_product.h"
 #include "models/io/model_file.h"
 
 namespace edgetune::fused {
@@ -26,10 +28,13 @@ class FrozenMatrix {
 
   // The same in memory of its own, as `type`, kF32 or kBF16.
   FrozenMatrix Copy(BlockType type) const;
+  // The same with 8 bits a weight beside what is mapped, for Int8Workspace.
+  FrozenMatrix Quantise() const;
 
   size_t rows() const { return rows_; }
   size_t width() const { return width_; }
   size_t stored_bytes() const;
+  const std::optional<Int8Matrix>& int8() const { return int8_; }
 
   // Rows [begin, end) as T: where they are when they are stored so, else
   // de-quantised into `scratch` by the engine's threads.
@@ -51,6 +56,7 @@ class FrozenMatrix {
   std::vector<StoredRows> parts_;
   size_t rows_ = 0, width_ = 0;
   Buffer<uint8_t> own_;
+  std::optional<Int8Matrix> int8_;
 };
 
 }  // namespace edgetune::fused

@@ -27,6 +27,10 @@ void FrozenProducts<T>::Forward(const Rows<const T>& x, const FrozenMatrix& w,
                                 const Rows<C>& y, size_t block,
                                 const ProductOptions& options) {
   if (x.rows == 1) return ForwardRow(x.data, w, y.data, options);
+  // Exact sums: the number of rows does not matter.
+  if (w.int8()) {
+    return int8_.Forward(x, *w.int8(), options.bias, options.add, y);
+  }
   const auto whole = w.Read(0, w.rows(), whole_);
   ForBlocks(x.rows, block, [&](size_t begin, size_t end) {
     Multiply(Form::kABt, RowRange(x, begin, end), whole,
@@ -38,6 +42,7 @@ template <typename T>
 template <typename C>
 void FrozenProducts<T>::Backward(const Rows<const T>& dy, const FrozenMatrix& w,
                                  const Rows<C>& dx) {
+  if (w.int8()) return int8_.Backward(dy, *w.int8(), dx);
   Multiply(Form::kAB, dy, w.Read(0, w.rows(), whole_), dx);
 }
 

@@ -7,9 +7,9 @@
 namespace edgetune::fused {
 
 // Products with frozen matrices, whatever those are stored as: with the blocks
-// themselves for a single row, else with the whole matrix as T, for which there
-// is room for one. C is T or float. One thread at a time; uses the engine's
-// threads.
+// themselves for a single row; else in 8 bits where the matrix has them, or
+// with the whole matrix as T, for which there is room for one. C is T or float.
+// One thread at a time; uses the engine's threads.
 template <typename T>
 class FrozenProducts {
  public:
@@ -29,6 +29,7 @@ class FrozenProducts {
   void ForwardRow(const T* x, const FrozenMatrix& w, C* y,
                   const ProductOptions& options);
 
+  Int8Workspace int8_;
   Buffer<T> whole_;   // a matrix
   DotVector vector_;  // a row, and it as float32
   Buffer<float> in_, out_;

@@ -1,9 +1,9 @@
 #ifndef EDGETUNE_MODELS_FUSED_KERNEL_TABLES_H_
 #define EDGETUNE_MODELS_FUSED_KERNEL_TABLES_H_
 
-// The kernels of kernels.h for one T and one instruction set, a table a source
-// file. Highway picks functions by name and a template has none it could use,
-// so what it picks is the function that fills the table.
+// The kernels of kernels.h and int8_kernels.h for one T and one instruction
+// set, a table a source file. Highway picks functions by name and a template
+// has none it could use, so what it picks is the function that fills the table.
 //
 // Inside HWY_NAMESPACE the kernels use no templates of the standard library:
 // their instances would be built for that instruction set, and the linker may
@@ -11,6 +11,7 @@
 
 #include <type_traits>
 
+#include "models/fused/int8_kernels.h"
 #include "models/fused/kernels.h"
 
 namespace edgetune::fused {
@@ -40,6 +41,12 @@ struct SoftmaxKernels {
                          const Rows<T>&, float*, float*);
   decltype(&CausalSoftmaxGradient<T>) causal_softmax_gradient;
   decltype(&AddSoftmaxColumns<T>) add_softmax_columns;
+};
+
+template <typename T>
+struct Int8Kernels {
+  decltype(&QuantiseRows<T>) quantise_rows;
+  decltype(&ScaleSums<T>) scale_sums;
 };
 
 // What the one or the other gives.

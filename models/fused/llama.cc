@@ -15,7 +15,9 @@ absl::StatusOr<std::unique_ptr<Llama>> LoadAs(
     const Llama::Options& options) {
   EDGETUNE_ASSIGN_OR_RETURN(
       Weights weights,
-      Weights::Read(std::move(file), type, options.copy_weights));
+      Weights::Read(std::move(file), {.type = type,
+                                      .copy = options.copy_weights,
+                                      .int8_linears = options.int8}));
   return std::make_unique<LlamaStack<T>>(std::move(weights), options.recompute);
 }
 

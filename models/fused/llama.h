@@ -36,6 +36,9 @@ class Llama {
  public:
   struct Options {
     bool bf16 = false;  // products in bfloat16, else float32
+    // Products with the frozen linears of several tokens in 8 bits both ways
+    // (int8_product.h); embedding, head, attention and adapters stay.
+    bool int8 = false;
     // Every matrix converted once, instead of for each use where the file
     // stores it in fewer bytes.
     bool copy_weights = false;

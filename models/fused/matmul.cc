@@ -23,8 +23,13 @@ constexpr size_t kMostKernels = 4096;
 constexpr size_t kLongestSum = 1024;
 
 template <typename T>
-constexpr DataType kTypeOf =
-    std::is_same_v<T, float> ? DataType::f32 : DataType::bf16;
+constexpr DataType kTypeOf = DataType::bf16;
+template <>
+constexpr DataType kTypeOf<float> = DataType::f32;
+template <>
+constexpr DataType kTypeOf<int8_t> = DataType::s8;
+template <>
+constexpr DataType kTypeOf<int32_t> = DataType::s32;
 
 // Everything a kernel is made for.
 struct Shape {
@@ -159,6 +164,9 @@ template void Multiply(Form, const Rows<const BFloat16>&,
                        const ProductOptions&);
 template void Multiply(Form, const Rows<const BFloat16>&,
                        const Rows<const BFloat16>&, const Rows<float>&,
+                       const ProductOptions&);
+template void Multiply(Form, const Rows<const int8_t>&,
+                       const Rows<const int8_t>&, const Rows<int32_t>&,
                        const ProductOptions&);
 
 }  // namespace edgetune::fused

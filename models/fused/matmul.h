@@ -21,7 +21,8 @@ struct ProductOptions {
 };
 
 // C [M,N]. Products of BFloat16 are summed in float32. (T, C) is one of
-// (float, float), (BFloat16, BFloat16), (BFloat16, float). Shapes that do not
+// (float, float), (BFloat16, BFloat16), (BFloat16, float), (int8_t, int32_t);
+// the last is exact only where CpuMultipliesInt8 (cpu.h). Shapes that do not
 // belong together are a programmer's error. Kernels are kept for every shape
 // that a thread has met. Thread-safe.
 template <typename T, typename C>

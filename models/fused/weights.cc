@@ -13,18 +13,16 @@ namespace {
 
 class Reader {
  public:
-  Reader(const ModelFile& file, BlockType type, bool copy)
-      : file_(file), type_(type), copy_(copy) {}
+  Reader(const ModelFile& file, const Weights::Options& options)
+      : file_(file), options_(options) {}
 
   absl::StatusOr<FrozenMatrix> Matrix(std::span<const std::string> names) {
     EDGETUNE_ASSIGN_OR_RETURN(auto mapped, FrozenMatrix::Map(file_, names));
-    const size_t bytes = type_ == BlockType::kBF16 ? 2 : 4;
+    const size_t bytes = options_.type == BlockType::kBF16 ? 2 : 4;
     const bool larger =
         mapped.stored_bytes() > mapped.rows() * mapped.width() * bytes;
-    if (!copy_ && !larger) return mapped;
-    FrozenMatrix copied = mapped.Copy(type_);
-    for (const std::string& name : names) file_.Release(name);
-    return copied;
+    if (!options_.copy && !larger) return mapped;
+    return Released(names, mapped.Copy(options_.type));
   }
 
   // The linears [first, first + count) of a layer, one below the other.
@@ -34,7 +32,9 @@ class Reader {
     for (size_t i = first; i < first + count; ++i) {
       names.push_back(LinearName(layer, i, "weight"));
     }
-    return Matrix(names);
+    if (!options_.int8_linears) return Matrix(names);
+    EDGETUNE_ASSIGN_OR_RETURN(auto mapped, FrozenMatrix::Map(file_, names));
+    return Released(names, mapped.Quantise());
   }
 
   absl::StatusOr<Buffer<float>> Vector(const std::string& name, int64_t size) {
@@ -82,21 +82,25 @@ class Reader {
   int64_t Outputs(size_t linear) const {
     return LlamaLinearShape(file_.config(), linear).out;
   }
+  FrozenMatrix Released(std::span<const std::string> names,
+                        FrozenMatrix matrix) {
+    for (const std::string& name : names) file_.Release(name);
+    return matrix;
+  }
   absl::Status Append(const std::string& name, int64_t size, float* to) {
     return file_.ReadRows(name, 0, 1, {to, static_cast<size_t>(size)});
   }
 
   const ModelFile& file_;
-  const BlockType type_;
-  const bool copy_;
+  const Weights::Options options_;
 };
 
 }  // namespace
 
 absl::StatusOr<Weights> Weights::Read(std::shared_ptr<const ModelFile> file,
-                                      BlockType type, bool copy) {
+                                      const Options& options) {
   const ModelConfig& c = file->config();
-  Reader reader(*file, type, copy);
+  Reader reader(*file, options);
   Weights out;
   EDGETUNE_ASSIGN_OR_RETURN(
       out.embedding,

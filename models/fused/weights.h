@@ -33,12 +33,17 @@ struct Weights {
     return head.rows() == 0 ? embedding : head;
   }
 
-  // Matrices stay where the file has them; but all of them with `copy`, and
-  // those that take more bytes there than as `type`, are copied as `type` (kF32
-  // or kBF16), and what was mapped of them is released. Errors are those of
+  struct Options {
+    BlockType type = BlockType::kF32;  // of products: kF32 or kBF16
+    bool copy = false;                 // every matrix as `type`
+    bool int8_linears = false;         // those of layers in 8 bits
+  };
+  // Matrices stay where the file has them, but for what the options say; those
+  // that take more bytes there than as `type` are copied too. What was mapped
+  // of a matrix that is not used from there is released. Errors are those of
   // ModelFile.
   static absl::StatusOr<Weights> Read(std::shared_ptr<const ModelFile> file,
-                                      BlockType type, bool copy);
+                                      const Options& options);
 };
 
 }  // namespace edgetune::fused

@@ -188,6 +188,11 @@ TEST(PlanCheckTest, RefusesBadDataAndTraining) {
       {"train.lr", [](auto& p) { p.mutable_train()->set_lr(11); }},
       {"train.steps", [](auto& p) { p.mutable_train()->set_steps(0); }},
       {"train.batch", [](auto& p) { p.mutable_train()->set_batch(0); }},
+      {"model.precision is int8 with the engine reference",
+       [](auto& p) {
+         p.mutable_model()->set_precision("int8");
+         p.mutable_train()->set_engine("reference");
+       }},
       {"train.micro_batch is 9, wanted 1 to 8",
        [](auto& p) { p.mutable_train()->set_micro_batch(9); }},
       {"train.schedule", [](auto& p) { p.mutable_train()->clear_schedule(); }},
@@ -266,7 +271,7 @@ TEST(PlanCheckTest, CallsWhatIsPlannedNotInThisVersion) {
       {"rounds.aggregator",
        [](auto& p) { p.mutable_rounds()->set_aggregator("krum"); }},
       {"model.precision",
-       [](auto& p) { p.mutable_model()->set_precision("int8"); }},
+       [](auto& p) { p.mutable_model()->set_precision("4bit"); }},
       {"rounds.server_optimizer",
        [](auto& p) { p.mutable_rounds()->set_server_optimizer("yogi"); }},
   };

@@ -11,7 +11,8 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(ParseTest, EveryNameIsReadBack) {
-  for (const auto p : {Precision::kAuto, Precision::kFp32, Precision::kBf16}) {
+  for (const auto p : {Precision::kAuto, Precision::kFp32, Precision::kBf16,
+                       Precision::kInt8}) {
     EXPECT_EQ(*ParsePrecision(NameOf(p)), p);
   }
   for (const auto s : {Schedule::kConstant, Schedule::kCosine}) {

@@ -19,7 +19,7 @@ void AddScoringOptions(CLI::App& verb, ScoringOptions& options) {
                   "auto, fused (the fast one) or reference (LibTorch)")
       ->check(CLI::IsMember({"auto", "fused", "reference"}))
       ->capture_default_str();
-  verb.add_option("--precision", options.precision, "auto, fp32 or bf16")
+  verb.add_option("--precision", options.precision, "auto, fp32, bf16 or int8")
       ->capture_default_str();
   verb.add_option("--threads", options.threads, "0: all cores")
       ->check(CLI::NonNegativeNumber);

@@ -82,11 +82,18 @@ auto Guarded(int threads, const Work& work) {
 
 }  // namespace
 
+Precision FusedTrainer::PrecisionOf(const fused::Llama::Options& options) {
+  if (options.int8) return Precision::kInt8;
+  return options.bf16 ? Precision::kBf16 : Precision::kFp32;
+}
+
 fused::Llama::Options FusedTrainer::ModelOptions(const EngineOptions& options) {
-  const bool bf16 = options.precision == Precision::kAuto
+  const bool bf16 = options.precision == Precision::kAuto ||
+                            options.precision == Precision::kInt8
                         ? fused::CpuMultipliesBf16()
                         : options.precision == Precision::kBf16;
   return {.bf16 = bf16,
+          .int8 = options.precision == Precision::kInt8,
           .copy_weights = options.weights == WeightMemory::kCopied,
           .recompute = options.recompute};
 }
@@ -99,7 +106,7 @@ absl::StatusOr<std::unique_ptr<FusedTrainer>> FusedTrainer::Make(
       threads, [&]() -> absl::StatusOr<std::unique_ptr<FusedTrainer>> {
         EDGETUNE_ASSIGN_OR_RETURN(auto llama, fused::Llama::Load(model, how));
         return std::unique_ptr<FusedTrainer>(new FusedTrainer(
-            std::move(model), std::move(llama), how.bf16, threads));
+            std::move(model), std::move(llama), PrecisionOf(how), threads));
       });
 }
 

@@ -8,6 +8,7 @@
 #include "models/fused/llama.h"
 #include "training/engine_loader.h"
 #include "training/local_training.h"
+#include "training/parse.h"
 #include "training/trainer.h"
 
 namespace edgetune {
@@ -25,7 +26,9 @@ class FusedTrainer final : public Trainer {
       std::shared_ptr<const ModelFile> model, const EngineOptions& options);
 
   const ModelConfig& model() const override { return file_->config(); }
-  std::string precision() const override { return bf16_ ? "bf16" : "fp32"; }
+  std::string precision() const override {
+    return std::string(NameOf(precision_));
+  }
   absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
                                       const ExampleSource& examples,
                                       int64_t max_examples,
@@ -41,16 +44,19 @@ class FusedTrainer final : public Trainer {
                                                 int64_t micro_batch);
 
  private:
+  static Precision PrecisionOf(const fused::Llama::Options& options);
+
   FusedTrainer(std::shared_ptr<const ModelFile> file,
-               std::unique_ptr<fused::Llama> llama, bool bf16, int threads)
+               std::unique_ptr<fused::Llama> llama, Precision precision,
+               int threads)
       : file_(std::move(file)),
         llama_(std::move(llama)),
-        bf16_(bf16),
+        precision_(precision),
         threads_(threads) {}
 
   const std::shared_ptr<const ModelFile> file_;
   const std::unique_ptr<fused::Llama> llama_;
-  const bool bf16_;
+  const Precision precision_;
   const int threads_;
 };
 

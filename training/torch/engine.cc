@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/status.h"
 #include "models/torch/language_model_torch.h"
 #include "training/engine_loader.h"
 #include "training/torch/lora_trainer.h"
@@ -10,17 +11,26 @@
 namespace edgetune {
 namespace {
 
+absl::Status CheckPrecision(Precision precision) {
+  if (precision != Precision::kInt8) return absl::OkStatus();
+  return Annotate(absl::FailedPreconditionError(
+                      "the engine reference has no products in 8 bits"),
+                  ErrorKind::kConfig, "another precision, or the engine fused");
+}
+
 class TorchEngine final : public Engine {
  public:
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
+    EDGETUNE_RETURN_IF_ERROR(CheckPrecision(options.precision));
     return LoraTrainer::Make(std::move(model), options);
   }
 
   absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
+    EDGETUNE_RETURN_IF_ERROR(CheckPrecision(options.precision));
     TorchModelOptions torch;
     torch.bf16 = options.precision == Precision::kAuto
                      ? CpuMultipliesBf16()
