@@ -76,6 +76,19 @@ def limits():
                               for n, part in zip(threads, parts)}}
 
 
+def blocks():
+    """Weights as files store them: products with a vector, de-quantising, reading."""
+    figures = {"load": harness.load()}
+    for threads in sorted({1, THREADS}):
+        part = program("block_bench", "--threads", threads)
+        figures["target"] = part["target"]
+        figures[f"read_gb_per_s t{threads}"] = round(part["read_gb_per_s"], 1)
+        figures |= {f"{name} {work} t{threads}": f"{rate['weights_per_s'] / 1e9:.1f} G weights/s, "
+                                                 f"{rate['gb_per_s']:.1f} GB/s"
+                    for name, works in part["types"].items() for work, rate in works.items()}
+    return figures
+
+
 def b1():
     """LoRA step: tokens per second beside PEFT, share of the limit of products."""
     with text_work() as work:
@@ -202,5 +215,5 @@ def b12():
     return figures | {"load": harness.load()}
 
 
-BENCHMARKS = {"limits": limits, "b1": b1, "b1-loss": b1_loss, "b1-peers": b1_peers, "b2": b2,
-              "b3": b3, "b12": b12}
+BENCHMARKS = {"limits": limits, "blocks": blocks, "b1": b1, "b1-loss": b1_loss,
+              "b1-peers": b1_peers, "b2": b2, "b3": b3, "b12": b12}

@@ -12,6 +12,7 @@
 #define HWY_TARGET_INCLUDE "models/fused/block_kernels.cc"
 #include <hwy/foreach_target.h>
 // After it: what follows is compiled once an instruction set.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "models/fused/lanes-inl.h"
@@ -62,19 +63,19 @@ HWY_INLINE hn::Vec<D> HalvesToFloats(D d,
 
 // --- Types without blocks: as many elements at a time as there are lanes.
 
-struct Floats {
+struct F32Bytes {
   static constexpr size_t kBytes = 4;
   static HWY_INLINE V Read(const uint8_t* p) { return Load(F32(), p); }
 };
 
-struct Halves {
+struct F16Bytes {
   static constexpr size_t kBytes = 2;
   static HWY_INLINE V Read(const uint8_t* p) {
     return HalvesToFloats(F32(), Load(U16(), p));
   }
 };
 
-struct BrainFloats {
+struct BF16Bytes {
   static constexpr size_t kBytes = 2;
   static HWY_INLINE V Read(const uint8_t* p) {
     const auto bits = hn::PromoteTo(U32(), Load(U16(), p));
@@ -82,23 +83,35 @@ struct BrainFloats {
   }
 };
 
-template <typename Type>
-HWY_INLINE V ReadAt(const uint8_t* p, Whole) {
-  return Type::Read(p);
-}
-template <typename Type>
-HWY_INLINE V ReadAt(const uint8_t* p, Part part) {
-  uint8_t buffer[hn::MaxLanes(F32()) * Type::kBytes] = {};
-  std::memcpy(buffer, p, part.count * Type::kBytes);
-  return Type::Read(buffer);
-}
+template <typename Bytes>
+struct Plain {
+  // Of a step of ForEach.
+  static size_t StepBytes() { return hn::Lanes(F32()) * Bytes::kBytes; }
 
-template <typename Type, typename T>
-HWY_INLINE void DequantisePlain(const uint8_t* row, size_t width, T* out) {
-  ForLanes(width, [&](size_t i, auto at) HWY_ATTR {
-    at.Write(ReadAt<Type>(row + i * Type::kBytes, at), out + i);
-  });
-}
+  template <typename Step>
+  static HWY_INLINE void ForEach(size_t width, const Step& step) {
+    ForLanes(width, step);
+  }
+  static HWY_INLINE V Read(const uint8_t* row, size_t i, Whole) {
+    return Bytes::Read(row + i * Bytes::kBytes);
+  }
+  static HWY_INLINE V Read(const uint8_t* row, size_t i, Part part) {
+    uint8_t buffer[hn::MaxLanes(F32()) * Bytes::kBytes] = {};
+    std::memcpy(buffer, row + i * Bytes::kBytes, part.count * Bytes::kBytes);
+    return Bytes::Read(buffer);
+  }
+  template <typename T>
+  static void Dequantise(const uint8_t* row, size_t width, T* out) {
+    ForLanes(width, [&](size_t i, auto at)
+                        HWY_ATTR { at.Write(Read(row, i, at), out + i); });
+  }
+  // sum + the products of a step.
+  template <typename At>
+  static HWY_INLINE V Add(const uint8_t* row, const float* x, size_t i, At at,
+                          V sum) {
+    return hn::MulAdd(Read(row, i, at), at.Read(x + i), sum);
+  }
+};
 
 // --- Blocks of 32.
 
@@ -107,83 +120,123 @@ HWY_INLINE float HalfAt(const uint8_t* p) {
   return hn::GetLane(HalvesToFloats(hn::CappedTag<float, 1>(), Load(u16, p)));
 }
 
-HWY_INLINE V SignedBytes(const uint8_t* p) {
-  const auto bytes = hn::BitCast(I8(), hn::LoadU(U8(), p));
-  return hn::ConvertTo(F32(), hn::PromoteTo(I32(), bytes));
-}
-
-template <typename T>
-HWY_INLINE void DequantiseQ8_0(const uint8_t* row, size_t width, T* out) {
-  for (size_t i = 0; i < width; i += kBlock, row += 34) {
-    const V scale = Fill(HalfAt(row));
-    for (size_t j = 0; j < kBlock; j += hn::Lanes(F32())) {
-      Write(hn::Mul(SignedBytes(row + 2 + j), scale), out + i + j);
-    }
+template <typename Type, typename T>
+HWY_INLINE void ReadBlocks(const uint8_t* row, size_t width, T* out) {
+  for (size_t i = 0; i < width; i += kBlock, row += Type::kBytes) {
+    Type::Read(row, out + i);
   }
 }
+
+struct Q8_0 {
+  static constexpr size_t kBytes = 34;
+  static size_t StepBytes() { return kBytes; }
+
+  static HWY_INLINE V Levels(const uint8_t* block, size_t j) {
+    const auto bytes = hn::BitCast(I8(), hn::LoadU(U8(), block + 2 + j));
+    return hn::ConvertTo(F32(), hn::PromoteTo(I32(), bytes));
+  }
+  template <typename T>
+  static HWY_INLINE void Read(const uint8_t* block, T* out) {
+    const V scale = Fill(HalfAt(block));
+    for (size_t j = 0; j < kBlock; j += hn::Lanes(F32())) {
+      Write(hn::Mul(Levels(block, j), scale), out + j);
+    }
+  }
+  template <typename Step>
+  static HWY_INLINE void ForEach(size_t width, const Step& step) {
+    for (size_t i = 0; i < width; i += kBlock) step(i, Whole());
+  }
+  // sum + the product of a block, whose scale is applied once.
+  static HWY_INLINE V Add(const uint8_t* row, const float* x, size_t i, Whole,
+                          V sum) {
+    const uint8_t* block = row + i / kBlock * kBytes;
+    const size_t lanes = hn::Lanes(F32());
+    V part = hn::Mul(Levels(block, 0), HWY_NAMESPACE::Read(x + i));
+    for (size_t j = lanes; j < kBlock; j += lanes) {
+      part = hn::MulAdd(Levels(block, j), HWY_NAMESPACE::Read(x + i + j), part);
+    }
+    return hn::MulAdd(part, Fill(HalfAt(block)), sum);
+  }
+};
 
 // value(levels) of 32 nibbles: low ones first, then high ones.
 template <typename T, typename Value>
-HWY_INLINE void ForNibbles(const uint8_t* qs, T* out, const Value& value) {
+HWY_INLINE void ForNibbles(const uint8_t* bytes, T* out, const Value& value) {
   for (size_t j = 0; j < kBlock / 2; j += hn::Lanes(F32())) {
-    const auto pair = hn::PromoteTo(I32(), hn::LoadU(U8(), qs + j));
-    Write(value(hn::And(pair, hn::Set(I32(), 15))), out + j);
-    Write(value(hn::ShiftRight<4>(pair)), out + kBlock / 2 + j);
+    const auto pairs = hn::PromoteTo(I32(), hn::LoadU(U8(), bytes + j));
+    Write(value(hn::And(pairs, hn::Set(I32(), 15))), out + j);
+    Write(value(hn::ShiftRight<4>(pairs)), out + kBlock / 2 + j);
   }
 }
 
-template <typename T>
-HWY_INLINE void DequantiseQ4_0(const uint8_t* row, size_t width, T* out) {
-  const auto middle = hn::Set(I32(), 8);
-  for (size_t i = 0; i < width; i += kBlock, row += 18) {
-    const V scale = Fill(HalfAt(row));
-    ForNibbles(row + 2, out + i, [&](auto level) HWY_ATTR {
-      return hn::Mul(hn::ConvertTo(F32(), hn::Sub(level, middle)), scale);
+// kLevels: where the nibbles begin. kHead: what to take of the sums that
+// DotNibbles makes of a block's head.
+struct Q4_0 {
+  static constexpr size_t kBytes = 18, kLevels = 2, kHead = 0;
+
+  template <typename T>
+  static HWY_INLINE void Read(const uint8_t* block, T* out) {
+    const V scale = Fill(HalfAt(block));
+    ForNibbles(block + kLevels, out, [&](auto level) HWY_ATTR {
+      const auto centred = hn::Sub(level, hn::Set(I32(), 8));
+      return hn::Mul(hn::ConvertTo(F32(), centred), scale);
     });
   }
-}
+};
 
-template <typename T>
-HWY_INLINE void DequantiseQ4_1(const uint8_t* row, size_t width, T* out) {
-  for (size_t i = 0; i < width; i += kBlock, row += 20) {
-    const V scale = Fill(HalfAt(row)), offset = Fill(HalfAt(row + 2));
-    // Rounds once whether fused or not: 4 bits times 11 are exact.
-    ForNibbles(row + 4, out + i, [&](auto level) HWY_ATTR {
+struct Q4_1 {
+  static constexpr size_t kBytes = 20, kLevels = 4, kHead = 1;
+
+  template <typename T>
+  static HWY_INLINE void Read(const uint8_t* block, T* out) {
+    const V scale = Fill(HalfAt(block)), offset = Fill(HalfAt(block + 2));
+    // Fused or not, this rounds once: 4 bits times 11 are exact.
+    ForNibbles(block + kLevels, out, [&](auto level) HWY_ATTR {
       return hn::MulAdd(hn::ConvertTo(F32(), level), scale, offset);
     });
   }
-}
+};
 
 template <typename T>
-void Dequantise(BlockType type, const uint8_t* row, size_t width, T* out) {
+void DequantiseAs(BlockType type, const uint8_t* row, size_t width, T* out) {
   switch (type) {
     case BlockType::kF32:
-      return DequantisePlain<Floats>(row, width, out);
+      return Plain<F32Bytes>::Dequantise(row, width, out);
     case BlockType::kF16:
-      return DequantisePlain<Halves>(row, width, out);
+      return Plain<F16Bytes>::Dequantise(row, width, out);
     case BlockType::kBF16:
-      return DequantisePlain<BrainFloats>(row, width, out);
+      return Plain<BF16Bytes>::Dequantise(row, width, out);
     case BlockType::kQ8_0:
-      return DequantiseQ8_0(row, width, out);
+      return ReadBlocks<Q8_0>(row, width, out);
     case BlockType::kQ4_0:
-      return DequantiseQ4_0(row, width, out);
+      return ReadBlocks<Q4_0>(row, width, out);
     default:
-      return DequantiseQ4_1(row, width, out);
+      return ReadBlocks<Q4_1>(row, width, out);
   }
 }
 void ToFloats(BlockType type, const uint8_t* row, size_t width, float* out) {
-  Dequantise(type, row, width, out);
+  DequantiseAs(type, row, width, out);
 }
 void ToBFloat16s(BlockType type, const uint8_t* row, size_t width,
                  BFloat16* out) {
-  Dequantise(type, row, width, out);
+  DequantiseAs(type, row, width, out);
 }
 
-// --- Products. Several rows at a time, for as many chains of sums.
+// --- Products. Several rows at a time: as many chains of sums, and x is read
+// once for all. Processors do not see that these short streams are one long
+// one: without being told what comes next they wait for memory most of the
+// time.
 
-HWY_INLINE float SumOf(V v) { return hn::GetLane(hn::SumOfLanes(F32(), v)); }
+constexpr size_t kAhead = 8192;  // bytes; about 0.3 us before they are used
 
-// dot(row pointers [kRows], sums [kRows]); past the end the last row again.
+// The lines of [p, p + bytes), which need not be memory of ours; the end.
+HWY_INLINE const uint8_t* Prefetch(const uint8_t* p, size_t bytes) {
+  for (size_t k = 0; k < bytes; k += 64) hwy::Prefetch(p + k);
+  return p + bytes;
+}
+
+// dot(row pointers [kRows], what to prefetch from, sums [kRows]); past the end
+// the last row again.
 template <size_t kRows, typename Dot>
 HWY_INLINE void ForGroups(const StoredRows& rows, size_t begin, size_t end,
                           float* y, const Dot& dot) {
@@ -193,77 +246,37 @@ HWY_INLINE void ForGroups(const StoredRows& rows, size_t begin, size_t end,
       group[k] = rows.row(i + k < end ? i + k : end - 1);
     }
     float sums[kRows];
-    dot(group, sums);
+    dot(group, rows.data + i * rows.row_bytes + kAhead, sums);
     for (size_t k = 0; k < kRows && i + k < end; ++k) {
       y[i - begin + k] = sums[k];
     }
   }
 }
 
+HWY_INLINE float SumOf(V v) { return hn::GetLane(hn::SumOfLanes(F32(), v)); }
+
 template <typename Type>
-void DotPlain(const StoredRows& rows, size_t begin, size_t end, const float* x,
+void DotFours(const StoredRows& rows, size_t begin, size_t end, const float* x,
               float* y) {
-  ForGroups<4>(rows, begin, end, y,
-               [&](const uint8_t* const* row, float* sums) HWY_ATTR {
-                 V a = Fill(0), b = a, c = a, d = a;
-                 ForLanes(rows.width, [&](size_t i, auto at) HWY_ATTR {
-                   const V v = at.Read(x + i);
-                   const size_t byte = i * Type::kBytes;
-                   a = hn::MulAdd(ReadAt<Type>(row[0] + byte, at), v, a);
-                   b = hn::MulAdd(ReadAt<Type>(row[1] + byte, at), v, b);
-                   c = hn::MulAdd(ReadAt<Type>(row[2] + byte, at), v, c);
-                   d = hn::MulAdd(ReadAt<Type>(row[3] + byte, at), v, d);
-                 });
-                 sums[0] = SumOf(a);
-                 sums[1] = SumOf(b);
-                 sums[2] = SumOf(c);
-                 sums[3] = SumOf(d);
-               });
-}
-
-// sum + the product of a block; its scale is applied once.
-HWY_INLINE V AddQ8_0(const uint8_t* block, const float* x, V sum) {
-  const size_t lanes = hn::Lanes(F32());
-  V part = hn::Mul(SignedBytes(block + 2), Read(x));
-  for (size_t j = lanes; j < kBlock; j += lanes) {
-    part = hn::MulAdd(SignedBytes(block + 2 + j), Read(x + j), part);
-  }
-  return hn::MulAdd(part, Fill(HalfAt(block)), sum);
-}
-
-void DotQ8_0(const StoredRows& rows, size_t begin, size_t end, const float* x,
-             float* y) {
-  ForGroups<4>(rows, begin, end, y,
-               [&](const uint8_t* const* row, float* sums) HWY_ATTR {
-                 V a = Fill(0), b = a, c = a, d = a;
-                 for (size_t i = 0, byte = 0; i < rows.width;
-                      i += kBlock, byte += 34) {
-                   a = AddQ8_0(row[0] + byte, x + i, a);
-                   b = AddQ8_0(row[1] + byte, x + i, b);
-                   c = AddQ8_0(row[2] + byte, x + i, c);
-                   d = AddQ8_0(row[3] + byte, x + i, d);
-                 }
-                 sums[0] = SumOf(a);
-                 sums[1] = SumOf(b);
-                 sums[2] = SumOf(c);
-                 sums[3] = SumOf(d);
-               });
+  const auto dot = [&](const uint8_t* const* row, const uint8_t* ahead,
+                       float* sums) HWY_ATTR {
+    V a = Fill(0), b = a, c = a, d = a;
+    Type::ForEach(rows.width, [&](size_t i, auto at) HWY_ATTR {
+      ahead = Prefetch(ahead, 4 * Type::StepBytes());
+      a = Type::Add(row[0], x, i, at, a);
+      b = Type::Add(row[1], x, i, at, b);
+      c = Type::Add(row[2], x, i, at, c);
+      d = Type::Add(row[3], x, i, at, d);
+    });
+    sums[0] = SumOf(a);
+    sums[1] = SumOf(b);
+    sums[2] = SumOf(c);
+    sums[3] = SumOf(d);
+  };
+  ForGroups<4>(rows, begin, end, y, dot);
 }
 
 #if HWY_TARGET == HWY_SCALAR
-
-struct Q4_0 {
-  static constexpr size_t kBytes = 18;
-  static void Read(const uint8_t* block, float* out) {
-    DequantiseQ4_0(block, kBlock, out);
-  }
-};
-struct Q4_1 {
-  static constexpr size_t kBytes = 20;
-  static void Read(const uint8_t* block, float* out) {
-    DequantiseQ4_1(block, kBlock, out);
-  }
-};
 
 template <typename Type>
 void DotNibbles(const StoredRows& rows, size_t begin, size_t end,
@@ -280,115 +293,125 @@ void DotNibbles(const StoredRows& rows, size_t begin, size_t end,
   }
 }
 
-void Arrange(const float*, size_t, float*) {}  // it takes x as it is
+void Arrange(const float*, size_t, float*) {}  // x is taken as it is
 
 #else
 
-// --- Products with blocks of nibbles: the same block of several rows at a
-// time, each in 4 lanes of a vector. A lane holds 4 bytes of its block, so 8
-// nibbles: its n-th is number 4 lane + n / 2 + 16 (n % 2) of the block. Masked
-// where it stands it is 16^n times what it means, exact in float32, and x is
-// divided by that (DotVector): one operation instead of a shift and a mask.
-// What is left, scales and offsets, is done once a block.
+// --- Products with blocks of nibbles. A vector holds the same block of several
+// rows, each in 4 lanes, a lane 4 bytes of the block, so 8 nibbles: its n-th is
+// number 4 lane + n / 2 + 16 (n % 2) of the block. Masked where it stands it is
+// 16^n times what it means, which float32 holds exactly, and the x that it
+// meets is divided by that (DotVector): one operation instead of a shift and a
+// mask. Scales and offsets are applied once a block.
 
 #if HWY_HAVE_SCALABLE
-constexpr size_t kRowsAtOnce = 1;
+constexpr size_t kInVector = 1;
 #else
-constexpr size_t kRowsAtOnce = hn::MaxLanes(F32()) / 4;
+constexpr size_t kInVector = hn::MaxLanes(F32()) / 4;  // rows
 #endif
-using Quads = hn::CappedTag<float, 4 * kRowsAtOnce>;
+using Quads = hn::CappedTag<float, 4 * kInVector>;
 using QuadBits = hn::RebindToSigned<Quads>;
-using Four = hn::CappedTag<float, 4>;
-using Pairs = hn::CappedTag<float, 2 * kRowsAtOnce>;
+using Pairs = hn::CappedTag<float, 2 * kInVector>;
 
-// d bytes of each row side by side, from row[k] + byte.
-template <typename D, size_t kRows = kRowsAtOnce>
+// A part of d from each row, row[k] + byte, side by side.
+template <size_t rows, typename D>
 HWY_INLINE hn::Vec<D> Gather(D d, const uint8_t* const* row, size_t byte) {
-  if constexpr (kRows == 1) {
+  if constexpr (rows == 1) {
     return Load(d, row[0] + byte);
   } else {
     const hn::Half<D> half;
-    return hn::Combine(
-        d, Gather<hn::Half<D>, kRows / 2>(half, row + kRows / 2, byte),
-        Gather<hn::Half<D>, kRows / 2>(half, row, byte));
+    return hn::Combine(d, Gather<rows / 2>(half, row + rows / 2, byte),
+                       Gather<rows / 2>(half, row, byte));
   }
 }
 
-struct Q4_0 {
-  static constexpr size_t kBytes = 18, kLevels = 2, kOffset = 0;
-};
-struct Q4_1 {
-  static constexpr size_t kBytes = 20, kLevels = 4, kOffset = 1;
-};
+// Of all lanes, times 16^n but for the last, whose topmost bit would be a sign.
+template <int n>
+HWY_INLINE hn::Vec<Quads> Nibbles(hn::Vec<QuadBits> levels) {
+  if constexpr (n == 7) {
+    const hn::RebindToUnsigned<Quads> bits;
+    const auto top = hn::ShiftRight<28>(hn::BitCast(bits, levels));
+    return hn::ConvertTo(Quads(), hn::BitCast(QuadBits(), top));
+  } else {
+    const auto mask = hn::Set(QuadBits(), 15 << (4 * n));
+    return hn::ConvertTo(Quads(), hn::And(levels, mask));
+  }
+}
 
-// Of each row the sum of levels times x, in 4 lanes.
-HWY_INLINE hn::Vec<Quads> DotLevels(hn::Vec<QuadBits> levels, const float* x) {
-  const QuadBits bits;
-  const Quads floats;
-  const auto term = [&](int32_t mask, size_t n, hn::Vec<Quads> sum) HWY_ATTR {
-    const auto level =
-        hn::ConvertTo(floats, hn::And(levels, hn::Set(bits, mask)));
-    return hn::MulAdd(level, hn::LoadDup128(floats, x + 4 * n), sum);
-  };
-  // The topmost holds the sign.
-  const auto top = hn::BitCast(
-      bits,
-      hn::ShiftRight<28>(hn::BitCast(hn::RebindToUnsigned<Quads>(), levels)));
-  auto sum =
-      hn::Mul(hn::ConvertTo(floats, top), hn::LoadDup128(floats, x + 4 * 7));
-  sum = term(0xf, 0, sum);
-  sum = term(0xf0, 1, sum);
-  sum = term(0xf00, 2, sum);
-  sum = term(0xf000, 3, sum);
-  sum = term(0xf0000, 4, sum);
-  sum = term(0xf00000, 5, sum);
-  return term(0xf000000, 6, sum);
+// Adds the products of the n-th to last nibbles of two vectors.
+template <int n>
+HWY_INLINE void AddProducts(hn::Vec<QuadBits> a, hn::Vec<QuadBits> b,
+                            const float* x, hn::Vec<Quads>& sum_a,
+                            hn::Vec<Quads>& sum_b) {
+  const auto v = hn::LoadDup128(Quads(), x + 4 * n);
+  sum_a = hn::MulAdd(Nibbles<n>(a), v, sum_a);
+  sum_b = hn::MulAdd(Nibbles<n>(b), v, sum_b);
+  if constexpr (n < 7) AddProducts<n + 1>(a, b, x, sum_a, sum_b);
+}
+
+// From a block's head, which is a scale and, in Q4_1, an offset: adds `sum`
+// times scale to `scaled`, and to `heads` both times the sum of x. What Q4_0
+// has in place of an offset ends up where nobody looks. `scales` picks the
+// scale of its row for each lane.
+template <typename Indices>
+HWY_INLINE void AddScaled(const uint8_t* const* row, size_t byte,
+                          const float* x, const Indices& scales,
+                          hn::Vec<Quads> sum, hn::Vec<Quads>& scaled,
+                          hn::Vec<Pairs>& heads) {
+  const auto head = HalvesToFloats(
+      Pairs(), Gather<kInVector>(hn::Rebind<uint16_t, Pairs>(), row, byte));
+  heads = hn::MulAdd(head, hn::LoadDup128(Pairs(), x + kBlock), heads);
+  const auto wide = hn::ZeroExtendVector(Quads(), head);
+  scaled = hn::MulAdd(sum, hn::TableLookupLanes(wide, scales), scaled);
+}
+
+template <typename Type>
+HWY_INLINE void Finish(hn::Vec<Quads> scaled, hn::Vec<Pairs> heads,
+                       float* sums) {
+  HWY_ALIGN float of_levels[4 * kInVector], of_heads[2 * kInVector];
+  scaled = hn::Add(scaled, hn::Shuffle1032(scaled));
+  scaled = hn::Add(scaled, hn::Shuffle2301(scaled));
+  hn::StoreU(scaled, Quads(), of_levels);
+  hn::StoreU(heads, Pairs(), of_heads);
+  for (size_t k = 0; k < kInVector; ++k) {
+    sums[k] = of_levels[4 * k] + of_heads[2 * k + Type::kHead];
+  }
 }
 
 template <typename Type>
 void DotNibbles(const StoredRows& rows, size_t begin, size_t end,
                 const DotVector& x, float* y) {
-  const Quads floats;
-  const Pairs pairs;
-  alignas(64) int32_t evens[4 * kRowsAtOnce];
-  for (size_t i = 0; i < 4 * kRowsAtOnce; ++i) {
-    evens[i] = static_cast<int32_t>(i / 4 * 2);
-  }
-  const auto of_scales = hn::SetTableIndices(floats, evens);
-  ForGroups<kRowsAtOnce>(
-      rows, begin, end, y,
-      [&](const uint8_t* const* row, float* sums) HWY_ATTR {
-        auto scaled = hn::Zero(floats);
-        auto offset = hn::Zero(pairs);
-        const float* block = x.nibbles();
-        const size_t bytes = rows.width / kBlock * Type::kBytes;
-        for (size_t byte = 0; byte < bytes; byte += Type::kBytes) {
-          // A row's scale and what follows it, of which Q4_0 uses nothing.
-          const auto head = HalvesToFloats(
-              pairs, Gather(hn::Rebind<uint16_t, Pairs>(), row, byte));
-          offset = hn::MulAdd(head, hn::LoadDup128(pairs, block + 32), offset);
-          const auto scales = hn::TableLookupLanes(
-              hn::ZeroExtendVector(floats, head), of_scales);
-          const auto levels = Gather(QuadBits(), row, byte + Type::kLevels);
-          scaled = hn::MulAdd(DotLevels(levels, block), scales, scaled);
-          block += DotVector::kFloatsPerBlock;
-        }
-        alignas(64) float lanes[4 * kRowsAtOnce], heads[2 * kRowsAtOnce];
-        scaled = hn::Add(scaled, hn::Shuffle1032(scaled));
-        scaled = hn::Add(scaled, hn::Shuffle2301(scaled));
-        hn::Store(scaled, floats, lanes);
-        hn::Store(offset, pairs, heads);
-        for (size_t k = 0; k < kRowsAtOnce; ++k) {
-          sums[k] = lanes[4 * k] + heads[2 * k + Type::kOffset];
-        }
-      });
+  HWY_ALIGN int32_t evens[4 * kInVector];
+  for (int32_t i = 0; i < int32_t{4 * kInVector}; ++i) evens[i] = i / 4 * 2;
+  const auto scales = hn::SetTableIndices(Quads(), evens);
+  const size_t bytes = rows.width / kBlock * Type::kBytes;
+  const auto dot = [&](const uint8_t* const* row, const uint8_t* ahead,
+                       float* sums) HWY_ATTR {
+    const uint8_t* const* more = row + kInVector;
+    auto scaled_a = hn::Zero(Quads()), scaled_b = scaled_a;
+    auto heads_a = hn::Zero(Pairs()), heads_b = heads_a;
+    const float* v = x.nibbles();
+    for (size_t byte = 0; byte < bytes; byte += Type::kBytes) {
+      ahead = Prefetch(ahead, 2 * kInVector * Type::kBytes);
+      auto sum_a = hn::Zero(Quads()), sum_b = sum_a;
+      AddProducts<0>(Gather<kInVector>(QuadBits(), row, byte + Type::kLevels),
+                     Gather<kInVector>(QuadBits(), more, byte + Type::kLevels),
+                     v, sum_a, sum_b);
+      AddScaled(row, byte, v, scales, sum_a, scaled_a, heads_a);
+      AddScaled(more, byte, v, scales, sum_b, scaled_b, heads_b);
+      v += DotVector::kFloatsPerBlock;
+    }
+    Finish<Type>(scaled_a, heads_a, sums);
+    Finish<Type>(scaled_b, heads_b, sums + kInVector);
+  };
+  ForGroups<2 * kInVector>(rows, begin, end, y, dot);
 }
 
 // out is a DotVector's: for each block 8 times 4 numbers as the lanes of its
 // n-th nibbles meet them, then what a pair (scale, offset) is multiplied with,
 // twice: the sum times -8, for the middle of Q4_0, and the sum.
 void Arrange(const float* x, size_t width, float* out) {
-  const Four four;
+  const hn::CappedTag<float, 4> four;
   for (size_t i = 0; i < width; i += kBlock) {
     auto sum = hn::Zero(four);
     // low and high are the nibbles of a byte, of which a lane has 4.
@@ -399,7 +422,7 @@ void Arrange(const float* x, size_t width, float* out) {
       hn::StoreU(hn::Mul(high, hn::Set(four, of_high)), four, at + 4);
       sum = hn::Add(sum, hn::Add(low, high));
     };
-    hn::Vec<Four> a, b, c, d, e, f, g, h;
+    hn::Vec<decltype(four)> a, b, c, d, e, f, g, h;
     hn::LoadInterleaved4(four, x + i, a, b, c, d);
     hn::LoadInterleaved4(four, x + i + kBlock / 2, e, f, g, h);
     place(0, 1, 0x1p-4f, a, e);
@@ -421,13 +444,13 @@ void Dot(const StoredRows& rows, size_t begin, size_t end, const DotVector& x,
          float* y) {
   switch (rows.type) {
     case BlockType::kF32:
-      return DotPlain<Floats>(rows, begin, end, x.x(), y);
+      return DotFours<Plain<F32Bytes>>(rows, begin, end, x.x(), y);
     case BlockType::kF16:
-      return DotPlain<Halves>(rows, begin, end, x.x(), y);
+      return DotFours<Plain<F16Bytes>>(rows, begin, end, x.x(), y);
     case BlockType::kBF16:
-      return DotPlain<BrainFloats>(rows, begin, end, x.x(), y);
+      return DotFours<Plain<BF16Bytes>>(rows, begin, end, x.x(), y);
     case BlockType::kQ8_0:
-      return DotQ8_0(rows, begin, end, x.x(), y);
+      return DotFours<Q8_0>(rows, begin, end, x.x(), y);
     case BlockType::kQ4_0:
       return DotNibbles<Q4_0>(rows, begin, end, x, y);
     default:
@@ -447,17 +470,17 @@ HWY_EXPORT(ToBFloat16s);
 HWY_EXPORT(Arrange);
 HWY_EXPORT(Dot);
 
+bool HasBlockKernel(BlockType type) {
+  return type == BlockType::kF32 || type == BlockType::kF16 ||
+         type == BlockType::kBF16 || type == BlockType::kQ8_0 ||
+         type == BlockType::kQ4_0 || type == BlockType::kQ4_1;
+}
+
 namespace {
 
 constexpr size_t kBlock = 32;
 // Of a row of a type that has no kernel: the longest block.
 constexpr size_t kPiece = 256;
-
-bool HasKernel(BlockType type) {
-  return type == BlockType::kF32 || type == BlockType::kF16 ||
-         type == BlockType::kBF16 || type == BlockType::kQ8_0 ||
-         type == BlockType::kQ4_0 || type == BlockType::kQ4_1;
-}
 
 // work(i, values, count) for consecutive pieces of a row.
 template <typename Work>
@@ -478,7 +501,7 @@ void ForPieces(const StoredRows& rows, size_t row, const Work& work) {
 
 template <typename T>
 void DequantiseRow(const StoredRows& rows, size_t row, T* out) {
-  if (!HasKernel(rows.type)) {
+  if (!HasBlockKernel(rows.type)) {
     return ForPieces(rows, row, [&](size_t i, const float* in, size_t count) {
       Convert(in, count, out + i);
     });
@@ -504,7 +527,7 @@ void DotVector::Set(const float* x, size_t width) {
 void DotRows(const StoredRows& rows, size_t begin, size_t end,
              const DotVector& x, float* y) {
   EDGETUNE_CHECK(rows.width == x.width());
-  if (HasKernel(rows.type)) {
+  if (HasBlockKernel(rows.type)) {
     HWY_DYNAMIC_DISPATCH(Dot)(rows, begin, end, x, y);
     return;
   }

@@ -60,6 +60,11 @@ size_t FrozenMatrix::stored_bytes() const {
   return bytes;
 }
 
+bool FrozenMatrix::has_kernels() const {
+  return std::ranges::all_of(
+      parts_, [](const StoredRows& part) { return HasBlockKernel(part.type); });
+}
+
 FrozenMatrix FrozenMatrix::Copy(BlockType type) const {
   const bool bf16 = type == BlockType::kBF16;
   FrozenMatrix out;

@@ -34,6 +34,7 @@ class FrozenMatrix {
   size_t rows() const { return rows_; }
   size_t width() const { return width_; }
   size_t stored_bytes() const;
+  bool has_kernels() const;  // for every type in it
   const std::optional<Int8Matrix>& int8() const { return int8_; }
 
   // Rows [begin, end) as T: where they are when they are stored so, else

@@ -21,7 +21,7 @@ class Reader {
     const size_t bytes = options_.type == BlockType::kBF16 ? 2 : 4;
     const bool larger =
         mapped.stored_bytes() > mapped.rows() * mapped.width() * bytes;
-    if (!options_.copy && !larger) return mapped;
+    if (!options_.copy && !larger && mapped.has_kernels()) return mapped;
     return Released(names, mapped.Copy(options_.type));
   }
 

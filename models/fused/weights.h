@@ -39,7 +39,8 @@ struct Weights {
     bool int8_linears = false;         // those of layers in 8 bits
   };
   // Matrices stay where the file has them, but for what the options say; those
-  // that take more bytes there than as `type` are copied too. What was mapped
+  // that take more bytes there than as `type`, or are of a type without fast
+  // kernels, are copied too. What was mapped
   // of a matrix that is not used from there is released. Errors are those of
   // ModelFile.
   static absl::StatusOr<Weights> Read(std::shared_ptr<const ModelFile> file,
