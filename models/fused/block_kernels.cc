@@ -223,11 +223,10 @@ void ToBFloat16s(BlockType type, const uint8_t* row, size_t width,
 }
 
 // --- Products. Several rows at a time: as many chains of sums, and x is read
-// once for all. Processors do not see that these short streams are one long
-// one: without being told what comes next they wait for memory most of the
-// time.
+// once for all. A processor does not see by itself that these short streams are
+// one long one, and has to be asked for what comes next.
 
-constexpr size_t kAhead = 8192;  // bytes; about 0.3 us before they are used
+constexpr size_t kAhead = 8192;  // bytes: 0.2 us at 40 GB/s
 
 // The lines of [p, p + bytes), which need not be memory of ours; the end.
 HWY_INLINE const uint8_t* Prefetch(const uint8_t* p, size_t bytes) {
