@@ -27,9 +27,11 @@ void FrozenProducts<T>::Forward(const Rows<const T>& x, const FrozenMatrix& w,
                                 const Rows<C>& y, size_t block,
                                 const ProductOptions& options) {
   if (x.rows == 1) return ForwardRow(x.data, w, y.data, options);
-  // Exact sums: the number of rows does not matter.
   if (w.int8()) {
-    return int8_.Forward(x, *w.int8(), options.bias, options.add, y);
+    return ForBlocks(x.rows, block, [&](size_t begin, size_t end) {
+      int8_.Forward(RowRange(x, begin, end), *w.int8(), options.bias,
+                    options.add, RowRange(y, begin, end));
+    });
   }
   const auto whole = w.Read(0, w.rows(), whole_);
   ForBlocks(x.rows, block, [&](size_t begin, size_t end) {

@@ -92,10 +92,21 @@ void QuantiseRows(const Rows<const T>& x, const float* factors,
   }
 }
 
+template <typename T>
+void RaiseToMagnitudes(const Rows<const T>& x, float* most) {
+  for (size_t row = 0; row < x.rows; ++row) {
+    const T* from = x.row(row);
+    ForLanes(x.width, [&](size_t i, auto at) HWY_ATTR {
+      const V value = hn::Abs(at.Read(from + i));
+      at.Write(hn::Max(at.Read(most + i), value), most + i);
+    });
+  }
+}
+
 template <typename C>
 void ScaleSums(const Rows<const int32_t>& sums, const float* row_scales,
-               const float* column_scales, const float* bias, bool add,
-               const Rows<C>& y) {
+               const float* column_scales, const float* bias,
+               const LowRank& apart, bool add, const Rows<C>& y) {
   for (size_t row = 0; row < sums.rows; ++row) {
     const int32_t* from = sums.row(row);
     C* to = y.row(row);
@@ -107,6 +118,10 @@ void ScaleSums(const Rows<const int32_t>& sums, const float* row_scales,
       }
       value = hn::Mul(value, scale);
       if (bias != nullptr) value = hn::Add(value, at.Read(bias + i));
+      for (size_t r = 0; r < apart.x.width; ++r) {
+        value = hn::MulAdd(Fill(apart.x.row(row)[r]),
+                           at.Read(apart.b.row(r) + i), value);
+      }
       if (add) value = hn::Add(value, at.Read(to + i));
       at.Write(value, to + i);
     });
@@ -303,7 +318,7 @@ void MultiplyBytes(Form form, const Rows<const int8_t>& a,
 
 template <typename T>
 Int8Kernels<T> Kernels() {
-  return {&QuantiseRows<T>, &ScaleSums<T>};
+  return {&QuantiseRows<T>, &RaiseToMagnitudes<T>, &ScaleSums<T>};
 }
 Int8Kernels<float> FloatKernels() { return Kernels<float>(); }
 Int8Kernels<BFloat16> BFloat16Kernels() { return Kernels<BFloat16>(); }
@@ -337,16 +352,24 @@ template void QuantiseRows(const Rows<const float>&, const float*,
 template void QuantiseRows(const Rows<const BFloat16>&, const float*,
                            const Rows<int8_t>&, float*);
 
+template <typename T>
+void RaiseToMagnitudes(const Rows<const T>& x, float* most) {
+  Kernels<T>().raise_to_magnitudes(x, most);
+}
+template void RaiseToMagnitudes(const Rows<const float>&, float*);
+template void RaiseToMagnitudes(const Rows<const BFloat16>&, float*);
+
 template <typename C>
 void ScaleSums(const Rows<const int32_t>& sums, const float* row_scales,
-               const float* column_scales, const float* bias, bool add,
-               const Rows<C>& y) {
-  Kernels<C>().scale_sums(sums, row_scales, column_scales, bias, add, y);
+               const float* column_scales, const float* bias,
+               const LowRank& apart, bool add, const Rows<C>& y) {
+  Kernels<C>().scale_sums(sums, row_scales, column_scales, bias, apart, add, y);
 }
 template void ScaleSums(const Rows<const int32_t>&, const float*, const float*,
-                        const float*, bool, const Rows<float>&);
+                        const float*, const LowRank&, bool, const Rows<float>&);
 template void ScaleSums(const Rows<const int32_t>&, const float*, const float*,
-                        const float*, bool, const Rows<BFloat16>&);
+                        const float*, const LowRank&, bool,
+                        const Rows<BFloat16>&);
 
 void MultiplyBytes(Form form, const Rows<const int8_t>& a,
                    const Rows<const int8_t>& b, const Rows<int32_t>& sums,

@@ -18,17 +18,27 @@ template <typename T>
 void QuantiseRows(const Rows<const T>& x, const float* factors,
                   const Rows<int8_t>& values, float* scales);
 
+// most[j] becomes at least |x[i][j]| for every row i; most [width].
+template <typename T>
+void RaiseToMagnitudes(const Rows<const T>& x, float* most);
+
 // Matrices of sums have room for their rows and their width rounded up to
 // multiples of these. What stands there is anything.
 inline constexpr size_t kSumRows = 4;
 inline constexpr size_t kSumColumns = 32;
 
-// y = sums * row_scales[row] * column_scales[column] + bias [width], or added
-// to y. column_scales (ones) and bias (zeros) may be null.
+// x b, for few rows of b: x [rows, r], b [r, width].
+struct LowRank {
+  Rows<const float> x, b;
+};
+
+// y = sums * row_scales[row] * column_scales[column] + bias [width] + apart, or
+// added to y. column_scales (ones) and bias (zeros) may be null, apart of rank
+// 0.
 template <typename C>
 void ScaleSums(const Rows<const int32_t>& sums, const float* row_scales,
-               const float* column_scales, const float* bias, bool add,
-               const Rows<C>& y);
+               const float* column_scales, const float* bias,
+               const LowRank& apart, bool add, const Rows<C>& y);
 
 // sums [M,N] = A B, or A B^T: form is kAB or kABt as in matmul.h, and all is
 // exact. `scratch` has room for ScratchOfBytes(M) numbers, aligned to cache

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "base/status.h"
 #include "models/fused/int8_kernels.h"
@@ -125,26 +126,81 @@ void Int8Workspace::MultiplyBlock(const Product<T, C>& product,
     MultiplyBytes(product.form, a, b, sums,
                   scratch_.data() + thread * ScratchOfBytes(kBlockRows));
   }
+  LowRank apart = product.apart;
+  if (apart.x.width > 0) {
+    apart = {RowRange(apart.x, rows.begin, rows.end),
+             ColumnRange(apart.b, columns.begin, columns.size())};
+  }
   const auto from = [&](const float* values) {
     return values == nullptr ? nullptr : values + columns.begin;
   };
   ScaleSums<C>(Const(RowRange(sums, 0, rows.size())),
                row_scales_.data() + rows.begin, from(product.scales),
-               from(product.bias), product.add,
+               from(product.bias), apart, product.add,
                ColumnRange(RowRange(product.y, rows.begin, rows.end),
                            columns.begin, columns.size()));
+}
+
+template <typename T>
+void Int8Workspace::FindLargest(const Rows<const T>& x) {
+  const size_t width = x.width, apart = Apart(width);
+  const auto threads = static_cast<size_t>(omp_get_max_threads());
+  const auto most = most_.Make(threads, width);
+  std::fill_n(most.data, threads * width, 0.0f);
+  ForTasks(threads, [&](size_t task, size_t) {
+    const size_t begin = x.rows * task / threads;
+    const size_t end = x.rows * (task + 1) / threads;
+    RaiseToMagnitudes(RowRange(x, begin, end), most.row(task));
+  });
+  for (size_t i = width; i < threads * width; ++i) {
+    most.data[i % width] = std::max(most.data[i % width], most.data[i]);
+  }
+  order_.resize(width);
+  std::iota(order_.begin(), order_.end(), size_t{0});
+  std::partial_sort(order_.begin(), order_.begin() + apart, order_.end(),
+                    [&](size_t a, size_t b) {
+                      return most.data[a] != most.data[b]
+                                 ? most.data[a] > most.data[b]
+                                 : a < b;
+                    });
+  factors_.Reserve(width);
+  std::fill_n(factors_.data(), width, 1.0f);
+  for (size_t i = 0; i < apart; ++i) factors_.data()[order_[i]] = 0;
+}
+
+template <typename T>
+LowRank Int8Workspace::TakeApart(const Rows<const T>& x, const Int8Matrix& w) {
+  const size_t apart = Apart(x.width);
+  const auto b = w_apart_.Make(apart, w.rows);
+  ForRows(w.rows, [&](size_t begin, size_t end) {
+    for (size_t row = begin; row < end; ++row) {
+      const int8_t* values = w.values.data() + row * w.width;
+      for (size_t i = 0; i < apart; ++i) {
+        b.row(i)[row] = w.scales.data()[row] * values[order_[i]];
+      }
+    }
+  });
+  const auto picked = x_apart_.Make(x.rows, apart);
+  for (size_t row = 0; row < x.rows; ++row) {
+    for (size_t i = 0; i < apart; ++i) {
+      picked.row(row)[i] = ToFloat(x.row(row)[order_[i]]);
+    }
+  }
+  return {Const(picked), Const(b)};
 }
 
 template <typename T, typename C>
 void Int8Workspace::Forward(const Rows<const T>& x, const Int8Matrix& w,
                             const float* bias, bool add, const Rows<C>& y) {
   EDGETUNE_CHECK(x.width == w.width && y.width == w.rows);
+  FindLargest(x);
   Run<T, C>({.form = Form::kABt,
              .x = x,
-             .factors = nullptr,
+             .factors = factors_.data(),
              .w = w,
              .scales = w.scales.data(),
              .bias = bias,
+             .apart = TakeApart(x, w),
              .add = add,
              .y = y});
 }
@@ -159,6 +215,7 @@ void Int8Workspace::Backward(const Rows<const T>& dy, const Int8Matrix& w,
              .w = w,
              .scales = nullptr,
              .bias = nullptr,
+             .apart = {},
              .add = false,
              .y = dx});
 }

@@ -5,18 +5,23 @@
 // Wortsman et al., 2023): weights have one scale a row (an output channel),
 // activations and gradients one a row (a token), found anew each time;
 // quantised symmetrically, multiplied in integers, scaled in float32. The one
-// copy of the weights serves both directions.
+// copy of the weights serves both directions. Forward, the few columns with the
+// largest activations, which would make the step of every token coarse, are
+// multiplied apart, unrounded (LLM.int8(), Dettmers et al., 2022).
 //
 // Sums are exact, so that results depend neither on threads nor on which
 // kernel multiplies: oneDNN where the processor has instructions for it,
 // Highway elsewhere. A token with a NaN gives nothing but NaN, one with an
 // infinity no finite number.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "models/fused/buffer.h"
 #include "models/fused/cpu.h"
+#include "models/fused/int8_kernels.h"
 #include "models/fused/matmul.h"
 
 namespace edgetune::fused {
@@ -50,6 +55,11 @@ class Int8Workspace {
   explicit Int8Workspace(bool through_onednn = CpuMultipliesInt8())
       : through_onednn_(through_onednn) {}
 
+  // So many columns of K are multiplied apart.
+  static constexpr size_t Apart(size_t width) {
+    return std::min<size_t>(width / 32, 16);
+  }
+
   // y [M,N] = x W^T + bias, or added to y. bias [N] may be null.
   template <typename T, typename C>
   void Forward(const Rows<const T>& x, const Int8Matrix& w, const float* bias,
@@ -71,11 +81,18 @@ class Int8Workspace {
     const Int8Matrix& w;
     const float* scales;  // of y's columns; null: ones
     const float* bias;    // null: none
+    LowRank apart;        // added
     bool add;
     const Rows<C>& y;
   };
   struct Range;
 
+  // Decides which columns of x are multiplied apart.
+  template <typename T>
+  void FindLargest(const Rows<const T>& x);
+  // Those columns of x, and of w scaled.
+  template <typename T>
+  LowRank TakeApart(const Rows<const T>& x, const Int8Matrix& w);
   template <typename T, typename C>
   void Run(const Product<T, C>& product);
   void Reserve(size_t rows, size_t depth, size_t threads);
@@ -86,10 +103,15 @@ class Int8Workspace {
                      const Range& columns, size_t thread);
 
   bool through_onednn_;
-  Buffer<int8_t> quantised_;  // [M,K] or [M,N], and a few rows of zeros
-  Buffer<float> row_scales_;  // [M]
-  Buffer<int32_t> sums_;      // a block of the product for each thread
-  Buffer<int16_t> scratch_;   // of MultiplyBytes, for each thread
+  Buffer<int8_t> quantised_;   // [M,K] or [M,N], and a few rows of zeros
+  Buffer<float> row_scales_;   // [M]
+  Buffer<int32_t> sums_;       // a block of the product for each thread
+  Buffer<int16_t> scratch_;    // of MultiplyBytes, for each thread
+  Buffer<float> most_;         // of each column of x, for each thread [K]
+  Buffer<float> factors_;      // 0 for columns apart, else 1 [K]
+  std::vector<size_t> order_;  // columns, those apart first [K]
+  Buffer<float> x_apart_;      // [M, Apart]
+  Buffer<float> w_apart_;      // [Apart, N]
 };
 
 }  // namespace edgetune::fused

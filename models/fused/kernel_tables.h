@@ -46,6 +46,7 @@ struct SoftmaxKernels {
 template <typename T>
 struct Int8Kernels {
   decltype(&QuantiseRows<T>) quantise_rows;
+  decltype(&RaiseToMagnitudes<T>) raise_to_magnitudes;
   decltype(&ScaleSums<T>) scale_sums;
 };
 
