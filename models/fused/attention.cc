@@ -94,7 +94,7 @@ void Attention<T>::ForwardHead(size_t queries, size_t keys,
     const auto probabilities = scratch.probabilities.As(end - begin, seen);
     Multiply(Form::kABt, RowRange(query, begin, end), RowRange(key, 0, seen),
              scores);
-    CausalSoftmax(Const(scores), past + begin, scale, probabilities,
+    CausalSoftmax(scores, past + begin, scale, probabilities,
                   scratch.log_sums.data() + begin);
     Multiply(Form::kAB, Const(probabilities), RowRange(value, 0, seen),
              RowRange(result, begin, end));

@@ -33,10 +33,9 @@ typename Head<T>::Chunk Head<T>::Collect(const Rows<const float>& x,
     std::copy_n(x.row(rows[begin + i]), x.width, out.row(i));
   }
   std::fill_n(out.row(labels), (n - labels) * x.width, 0.0f);
-  const auto chosen = tokens.subspan(begin, labels);
-  Chunk chunk{Const(out), {chosen.begin(), chosen.end()}, labels};
-  chunk.tokens.resize(n);
-  return chunk;
+  tokens_.assign(n, 0);
+  std::ranges::copy(tokens.subspan(begin, labels), tokens_.begin());
+  return {Const(out), tokens_, labels};
 }
 
 template <typename T>
@@ -105,15 +104,14 @@ void Head<T>::AddGradient(const Chunk& chunk, float weight,
   const size_t d = dx.width;
   const auto dnormed = sums_.As(chunk.labels, d);
   ForRows(dx.rows, [&](size_t first, size_t last) {
-    std::vector<float> row(d);  // of the projection
     for (size_t i = first; i < last; ++i) {
-      Widen(projection_.row(static_cast<size_t>(chunk.tokens[i])), d,
-            row.data());
+      const T* row = projection_.row(static_cast<size_t>(chunk.tokens[i]));
       const float others = weight / sum_.data()[i];
       // p - 1 without cancellation where p is near 1.
       const float own = weight * std::expm1(-nll_.data()[i]);
       float* out = dnormed.row(i);
-      for (size_t j = 0; j < d; ++j) out[j] = others * out[j] + own * row[j];
+      for (size_t j = 0; j < d; ++j)
+        out[j] = others * out[j] + own * ToFloat(row[j]);
     }
     AddRmsNormGradient(RowRange(chunk.x, first, last), gain_, epsilon_,
                        Const(RowRange(dnormed, first, last)),
