@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "models/step_profile.h"
 #include "training/adam_w.h"
 #include "training/schedule.h"
 
@@ -88,6 +89,7 @@ absl::Status CheckExample(const ModelConfig& model, int64_t index,
 absl::StatusOr<Batch> Gather(const ModelConfig& model,
                              const ExampleSource& examples,
                              std::span<const int64_t> indices) {
+  const ProfileScope scope(StepPart::kBatches);
   Batch batch;
   batch.reserve(indices.size());
   for (const int64_t index : indices) {

@@ -6,6 +6,7 @@
 
 #include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -105,6 +106,7 @@ template <typename T>
 void Attention<T>::Forward(const Rows<const T>& qkv,
                            std::span<const size_t> lengths, const Rows<T>& out,
                            float* log_sums) {
+  const ProfileScope scope(StepPart::kAttention);
   Prepare(lengths, /*backward=*/false);
   const size_t d = shape_.dim, group = shape_.heads / shape_.kv_heads;
   const size_t tasks = sequences_.size() * shape_.kv_heads;
@@ -133,6 +135,7 @@ template <typename T>
 void Attention<T>::Extend(const Rows<const T>& queries,
                           const Rows<const T>& keys,
                           const Rows<const T>& values, const Rows<T>& out) {
+  const ProfileScope scope(StepPart::kAttention);
   const size_t d = shape_.dim, group = shape_.heads / shape_.kv_heads;
   Reserve(queries.rows, keys.rows, /*backward=*/false);
   ForTasks(shape_.kv_heads, [&](size_t kv_head, size_t thread) {
@@ -223,6 +226,7 @@ void Attention<T>::Backward(const Rows<const T>& qkv,
                             std::span<const size_t> lengths,
                             const Rows<const T>& out, const float* log_sums,
                             const Rows<const T>& dout, const Rows<T>& dqkv) {
+  const ProfileScope scope(StepPart::kAttention);
   Prepare(lengths, /*backward=*/true);
   ForTasks(sequences_.size() * shape_.kv_heads,
            [&](size_t task, size_t thread) {

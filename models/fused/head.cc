@@ -6,6 +6,7 @@
 
 #include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -49,6 +50,7 @@ void Head<T>::Normalise(const Rows<const float>& x) {
 
 template <typename T>
 Rows<const float> Head<T>::Logits(const Rows<const float>& x) {
+  const ProfileScope scope(StepPart::kHead);
   Normalise(x);
   const auto logits = logits_.Make(x.rows, projection_.rows);
   Multiply(Form::kABt, Const(normed_.As(x.rows, x.width)), projection_, logits);
@@ -91,6 +93,7 @@ void Head<T>::Sweep(const Chunk& chunk, bool gradient) {
 template <typename T>
 void Head<T>::Nll(const Rows<const float>& x, std::span<const size_t> rows,
                   std::span<const int32_t> tokens, std::span<float> nll) {
+  const ProfileScope scope(StepPart::kHead);
   for (size_t begin = 0; begin < rows.size(); begin += kLabels) {
     const Chunk chunk = Collect(x, rows, tokens, begin);
     Sweep(chunk, /*gradient=*/false);
@@ -124,6 +127,7 @@ double Head<T>::Gradient(const Rows<const float>& x,
                          std::span<const size_t> rows,
                          std::span<const int32_t> tokens, double weight,
                          const Rows<float>& dx) {
+  const ProfileScope scope(StepPart::kHead);
   const auto gradients = dcollected_.Make(rows.size(), x.width);
   std::fill_n(gradients.data, rows.size() * x.width, 0.0f);
   double sum = 0;

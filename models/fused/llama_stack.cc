@@ -5,6 +5,7 @@
 
 #include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -24,6 +25,15 @@ template <typename T>
 Rows<const T> ProjectionOf(const ModelConfig& c, const Weights<T>& weights) {
   return Matrix(c.tied ? weights.embedding : weights.head, Size(c.vocab),
                 Size(c.hidden));
+}
+
+// gate_up becomes its own gradient.
+template <typename T>
+void BackThroughSwiGlu(const Rows<const T>& dout, const Rows<T>& gate_up) {
+  const ProfileScope scope(StepPart::kNorms);
+  ForRows(dout.rows, [&](size_t begin, size_t end) {
+    SwiGluGradient(RowRange(dout, begin, end), RowRange(gate_up, begin, end));
+  });
 }
 
 void Copy(const Rows<const float>& from, const Rows<float>& to) {
@@ -47,6 +57,7 @@ LlamaStack<T>::LlamaStack(const ModelConfig& config, Weights<T> weights)
 template <typename T>
 Rows<T> LlamaStack<T>::Norm(const Rows<const float>& x,
                             const Buffer<float>& gain) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto out = normed_.Make(x.rows, x.width);
   ForRows(x.rows, [&](size_t begin, size_t end) {
     RmsNorm(RowRange(x, begin, end), gain.data(),
@@ -60,6 +71,7 @@ void LlamaStack<T>::AddNormGradient(const Buffer<float>& x,
                                     const Buffer<float>& gain,
                                     const Rows<const float>& dy,
                                     const Rows<float>& dx) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto input = Const(x.As(dx.rows, dx.width));
   ForRows(dx.rows, [&](size_t begin, size_t end) {
     AddRmsNormGradient(RowRange(input, begin, end), gain.data(),
@@ -71,6 +83,7 @@ void LlamaStack<T>::AddNormGradient(const Buffer<float>& x,
 // The gradient of the residual stream as products take it.
 template <typename T>
 Rows<const T> LlamaStack<T>::Narrow(const Rows<float>& x) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto out = narrow_.Make(x.rows, x.width);
   ForRows(x.rows, [&](size_t begin, size_t end) {
     Convert(x.row(begin), (end - begin) * x.width, out.row(begin));
@@ -80,6 +93,7 @@ Rows<const T> LlamaStack<T>::Narrow(const Rows<float>& x) {
 
 template <typename T>
 Rows<T> LlamaStack<T>::Activate(const Rows<const T>& gate_up) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto out = activated_.Make(gate_up.rows, Size(config_.ffn));
   ForRows(gate_up.rows, [&](size_t begin, size_t end) {
     SwiGlu(RowRange(gate_up, begin, end), RowRange(out, begin, end));
@@ -89,6 +103,7 @@ Rows<T> LlamaStack<T>::Activate(const Rows<const T>& gate_up) {
 
 template <typename T>
 void LlamaStack<T>::RotateHeads(const Rows<T>& qkv, bool inverse) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto rotated =
       ColumnRange(qkv, 0, heads_.query_width() + heads_.kv_width());
   ForRows(qkv.rows, [&](size_t begin, size_t end) {
@@ -252,10 +267,7 @@ void LlamaStack<T>::MlpBackward(const Step& step, size_t layer, Factors trained,
                    Const(trace.down[kDown].As(m, lora_.rank())), dx, trained,
                    dactivated, lora);
   }
-  ForRows(m, [&](size_t begin, size_t end) {
-    SwiGluGradient(Const(RowRange(dactivated, begin, end)),
-                   RowRange(gate_up, begin, end));
-  });
+  BackThroughSwiGlu(Const(dactivated), gate_up);
   const auto dnormed = dnormed_.Make(m, d);
   Multiply(Form::kAB, Const(gate_up), Matrix(weights.gate_up, 2 * f, d),
            dnormed);

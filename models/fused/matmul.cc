@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/status.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -136,6 +137,10 @@ void Multiply(Form form, const Rows<const T>& a, const Rows<const T>& b,
                     (form == Form::kABt ? b.rows : b.width) == c.width;
   EDGETUNE_CHECK(fits);
   if (c.rows == 0 || c.width == 0 || k == 0) return;
+  const ProfileScope scope(StepPart::kProducts,
+                           2.0 * static_cast<double>(c.rows) *
+                               static_cast<double>(c.width) *
+                               static_cast<double>(k));
   if constexpr (std::is_same_v<C, float>) {
     if (form == Form::kAB && k > kLongestSum) {
       return MultiplyInParts(a, b, c, options);

@@ -114,7 +114,8 @@ TEST(FusedAllocationsTest, AStepOfEqualLengthsWorksInMemoryThatIsThere) {
 }
 
 // All in one micro-batch, whose sum of lengths stays the same; and each of two
-// threads has one of two key/value heads, so that it meets every length at once.
+// threads has one of two key/value heads, so that it meets every length at
+// once.
 TEST(FusedAllocationsTest, AStepOfRaggedLengthsWorksInMemoryThatIsThere) {
   ExpectNothingNew(CountSteps(Examples({5, 70, 33, 130, 16, 18}),
                               {.micro_batch = kBatch}, Precision::kFp32, 2));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "models/exception_guard.h"
 #include "models/fused/cpu.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune {
 namespace {
@@ -20,6 +22,7 @@ constexpr size_t kTokenStep = 64;
 
 // Into the memory of an earlier batch.
 void Pack(ExampleBatch examples, fused::PackedBatch& batch) {
+  const ProfileScope scope(StepPart::kBatches);
   batch.tokens.clear();
   batch.lengths.clear();
   for (const LabelledTokens* example : examples) {
@@ -133,7 +136,13 @@ absl::StatusOr<TrainResult> FusedTrainer::Train(
                               fused::LoraFactors::Make(model(), adapter));
     FusedGradient gradient(*llama_, std::move(lora), adapter.layout,
                            config.factors);
-    return TrainSegment(model(), examples, config, stop, progress, gradient);
+    std::optional<StepProfiler> profiler;
+    if (config.profile) profiler.emplace();
+    EDGETUNE_ASSIGN_OR_RETURN(
+        TrainResult result,
+        TrainSegment(model(), examples, config, stop, progress, gradient));
+    if (profiler) result.profile = profiler->Read();
+    return result;
   });
 }
 
