@@ -2,8 +2,9 @@
 // training, timed from outside the engine. DATA is a .txt file, cut into
 // examples of --length tokens (or of 16 to --length with --shape ragged), or a
 // .jsonl file of instructions. --held-out N keeps N examples aside and gives
-// their loss before and after. --dump FOLDER writes the examples in the order
-// of the steps and the initial adapter, for the peers. Prints one JSON object.
+// their loss before and after. --profile 1 tells where the time of a step went.
+// --dump FOLDER writes the examples in the order of the steps and the initial
+// adapter, for the peers. Prints one JSON object.
 
 #include <algorithm>
 #include <chrono>
@@ -94,7 +95,8 @@ TrainConfig ConfigOf(const Arguments& arguments) {
           .steps = arguments.Number("warmup") +
                    arguments.Number("windows") * arguments.Number("steps"),
           .batch = arguments.Number("batch"),
-          .micro_batch = arguments.Number("micro-batch")};
+          .micro_batch = arguments.Number("micro-batch"),
+          .profile = arguments.Number("profile") > 0};
 }
 
 json ToJson(const LabelledTokens& example) {
@@ -157,6 +159,16 @@ absl::StatusOr<json> HeldOut(Trainer& trainer, const Adapter& adapter,
   return json(score.nll_sum / static_cast<double>(score.tokens));
 }
 
+// Milliseconds a step, warm-up and kernels made in it included.
+json ToJson(const StepProfile& profile, int64_t steps) {
+  json out;
+  for (size_t i = 0; i < profile.size(); ++i) {
+    out[kStepPartNames[i]] =
+        1e3 * profile[i].seconds / static_cast<double>(steps);
+  }
+  return out;
+}
+
 // Trains; fills in what was measured.
 absl::Status Measure(const Arguments& arguments, const Data& data,
                      Adapter adapter, Trainer& trainer, json& out) {
@@ -188,6 +200,9 @@ absl::Status Measure(const Arguments& arguments, const Data& data,
                          {"min", rates.front()},
                          {"max", rates.back()}};
   out["tokens"] = result.tokens;
+  if (result.profile) {
+    out["profile_ms"] = ToJson(*result.profile, result.steps);
+  }
   out["loss_first"] = losses.front();
   out["loss_last"] = losses.back();
   out["peak_mb"] = bench::ProcessMegabytes("VmHWM");
@@ -215,6 +230,7 @@ absl::Status Run(int argc, char** argv) {
                                                    {"windows", "5"},
                                                    {"steps", "10"},
                                                    {"held-out", "0"},
+                                                   {"profile", "0"},
                                                    {"dump", ""}}));
   EDGETUNE_ASSIGN_OR_RETURN(auto opened, ModelFile::Open(arguments.words[0]));
   const std::shared_ptr<const ModelFile> model = std::move(opened);

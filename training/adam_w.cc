@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/status.h"
+#include "models/step_profile.h"
 
 namespace edgetune {
 namespace {
@@ -12,6 +13,7 @@ constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 }  // namespace
 
 double ClipByGlobalNorm(std::span<float> gradient, double limit) {
+  const ProfileScope scope(StepPart::kOptimiser);
   double sum = 0;
   for (const float g : gradient) sum += static_cast<double>(g) * g;
   const double norm = std::sqrt(sum);
@@ -26,6 +28,7 @@ void AdamW::Step(std::span<float> values, std::span<const float> gradient,
                  double lr) {
   EDGETUNE_CHECK(values.size() == first_.size() &&
                  gradient.size() == first_.size());
+  const ProfileScope scope(StepPart::kOptimiser);
   ++steps_;
   const auto t = static_cast<double>(steps_);
   const auto decay = static_cast<float>(1 - lr * weight_decay_);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "models/step_profile.h"
 #include "training/adam_w.h"
 #include "training/schedule.h"
 
@@ -29,6 +30,12 @@ int64_t InputTokens(ExampleBatch examples) {
   return sum;
 }
 
+int64_t CountTargets(ExampleBatch examples) {
+  int64_t count = 0;
+  ForTargets(examples, [&](size_t, int32_t) { ++count; });
+  return count;
+}
+
 struct BatchLoss {
   double nll_sum = 0;
   int64_t labelled = 0;
@@ -40,7 +47,7 @@ struct BatchLoss {
 BatchLoss AccumulateGradient(ExampleBatch batch, int64_t micro_batch,
                              GradientEngine& engine) {
   BatchLoss out;
-  out.labelled = static_cast<int64_t>(TargetsOf(batch).rows.size());
+  out.labelled = CountTargets(batch);
   const double weight = 1 / static_cast<double>(out.labelled);
   const auto step = static_cast<size_t>(micro_batch);
   for (size_t begin = 0; begin < batch.size(); begin += step) {
@@ -72,7 +79,8 @@ absl::Status CheckExample(const ModelConfig& model, int64_t index,
     return wrong(fmt::format("token {} is outside the vocabulary of {}", id,
                              model.vocab));
   }
-  if (TargetsOf(std::vector{&example}).rows.empty()) {
+  const LabelledTokens* const alone = &example;
+  if (CountTargets({&alone, 1}) == 0) {
     return wrong("no labelled token after the first");
   }
   return absl::OkStatus();
@@ -81,7 +89,9 @@ absl::Status CheckExample(const ModelConfig& model, int64_t index,
 absl::StatusOr<Batch> Gather(const ModelConfig& model,
                              const ExampleSource& examples,
                              std::span<const int64_t> indices) {
+  const ProfileScope scope(StepPart::kBatches);
   Batch batch;
+  batch.reserve(indices.size());
   for (const int64_t index : indices) {
     const LabelledTokens& example = examples.Get(index);
     EDGETUNE_RETURN_IF_ERROR(CheckExample(model, index, example));
@@ -127,20 +137,6 @@ class Stopwatch {
 
 }  // namespace
 
-Targets TargetsOf(ExampleBatch examples) {
-  Targets out;
-  size_t begin = 0;
-  for (const LabelledTokens* example : examples) {
-    for (size_t i = 1; i < example->tokens.size(); ++i) {
-      if (example->labelled[i] == 0) continue;
-      out.rows.push_back(begin + i - 1);
-      out.tokens.push_back(example->tokens[i]);
-    }
-    begin += example->tokens.size();
-  }
-  return out;
-}
-
 absl::StatusOr<Evaluation> EvaluateExamples(
     const ModelConfig& model, const ExampleSource& examples,
     int64_t max_examples, const StopToken& stop,
@@ -151,7 +147,7 @@ absl::StatusOr<Evaluation> EvaluateExamples(
   EDGETUNE_ASSIGN_OR_RETURN(const Batch all,
                             Gather(model, examples, First(count)));
   Evaluation out;
-  out.tokens = static_cast<int64_t>(TargetsOf(all).rows.size());
+  out.tokens = CountTargets(all);
   for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
     if (stop.load(std::memory_order_relaxed)) {
       return absl::CancelledError("the evaluation was stopped");

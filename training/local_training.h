@@ -18,13 +18,18 @@ namespace edgetune {
 // Examples of one forward pass. Not owned.
 using ExampleBatch = std::span<const LabelledTokens* const>;
 
-// What the loss of packed examples is taken on: rows (a row a token, example
-// after example), and the token that follows each.
-struct Targets {
-  std::vector<size_t> rows;
-  std::vector<int32_t> tokens;
-};
-Targets TargetsOf(ExampleBatch examples);
+// use(row, token) for all that the loss of packed examples is taken on: a row
+// (a row a token, example after example), and the token that follows it.
+template <typename Use>
+void ForTargets(ExampleBatch examples, const Use& use) {
+  size_t begin = 0;
+  for (const LabelledTokens* example : examples) {
+    for (size_t i = 1; i < example->tokens.size(); ++i) {
+      if (example->labelled[i] != 0) use(begin + i - 1, example->tokens[i]);
+    }
+    begin += example->tokens.size();
+  }
+}
 
 // One adapter in training, at an engine.
 class GradientEngine {

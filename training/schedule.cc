@@ -62,6 +62,7 @@ std::vector<int64_t> ExampleOrder::Batch(const TrainConfig& config,
                                          int64_t step) {
   const int64_t first = (config.round * config.steps + step) * config.batch;
   std::vector<int64_t> batch;
+  batch.reserve(static_cast<size_t>(config.batch));
   for (int64_t j = 0; j < config.batch; ++j) batch.push_back(At(first + j));
   return batch;
 }

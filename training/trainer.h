@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "base/factors.h"
 #include "base/parameters.h"
 #include "models/io/adapter/adapter_file.h"
+#include "models/step_profile.h"
 #include "training/example_source.h"
 
 namespace edgetune {
@@ -41,6 +43,7 @@ struct TrainConfig {
   // What is trained; the other factor stays and has neither gradient nor
   // moments, so that grad_clip and weight_decay do not see it.
   Factors factors = Factors::kBoth;
+  bool profile = false;  // TrainResult::profile is wanted
 };
 
 struct Evaluation {
@@ -63,6 +66,8 @@ struct TrainResult {
   int64_t steps = 0;  // done; fewer than asked when stopped
   int64_t tokens = 0;
   bool stopped = false;
+  // Where the time went, if asked for; the reference engine does not measure.
+  std::optional<StepProfile> profile;
 };
 
 // Opaque durable state of one client between rounds (control variates, local

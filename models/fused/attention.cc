@@ -7,6 +7,7 @@
 #include "models/fused/block_kernels.h"
 #include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -97,7 +98,7 @@ void Attention<T>::ForwardHead(size_t queries, size_t keys, size_t block,
     const auto probabilities = scratch.probabilities.As(end - begin, seen);
     Multiply(Form::kABt, RowRange(query, begin, end), RowRange(key, 0, seen),
              scores);
-    CausalSoftmax(Const(scores), past + begin, scale, probabilities,
+    CausalSoftmax(scores, past + begin, scale, probabilities,
                   scratch.log_sums.data() + begin);
     Multiply(Form::kAB, Const(probabilities), RowRange(value, 0, seen),
              RowRange(result, begin, end));
@@ -108,6 +109,7 @@ template <typename T>
 void Attention<T>::Forward(const Rows<const T>& qkv,
                            std::span<const size_t> lengths, const Rows<T>& out,
                            float* log_sums) {
+  const ProfileScope scope(StepPart::kAttention);
   Prepare(lengths, /*backward=*/false);
   const size_t d = shape_.dim, group = shape_.heads / shape_.kv_heads;
   const size_t tasks = sequences_.size() * shape_.kv_heads;
@@ -166,6 +168,7 @@ void Attention<T>::Extend(const Rows<const T>& queries,
                           const Rows<const T>& keys,
                           const Rows<const T>& values, size_t block,
                           const Rows<T>& out) {
+  const ProfileScope scope(StepPart::kAttention);
   if (queries.rows == 1) return ExtendOne(queries.data, keys, values, out.data);
   const size_t d = shape_.dim, group = shape_.heads / shape_.kv_heads;
   Reserve(queries.rows, keys.rows, /*backward=*/false);
@@ -257,6 +260,7 @@ void Attention<T>::Backward(const Rows<const T>& qkv,
                             std::span<const size_t> lengths,
                             const Rows<const T>& out, const float* log_sums,
                             const Rows<const T>& dout, const Rows<T>& dqkv) {
+  const ProfileScope scope(StepPart::kAttention);
   Prepare(lengths, /*backward=*/true);
   ForTasks(sequences_.size() * shape_.kv_heads,
            [&](size_t task, size_t thread) {

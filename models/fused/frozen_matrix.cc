@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -116,6 +117,7 @@ Rows<const T> FrozenMatrix::Read(size_t begin, size_t end,
     return {reinterpret_cast<const T*>(parts_[0].row(begin)), end - begin,
             width_, width_};
   }
+  const ProfileScope scope(StepPart::kWeights);
   const auto out = scratch.Make(end - begin, width_);
   ForRows(out.rows, [&](size_t from, size_t to) {
     ForParts(begin + from, begin + to,

@@ -6,6 +6,7 @@
 
 #include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -33,10 +34,9 @@ typename Head<T>::Chunk Head<T>::Collect(const Rows<const float>& x,
     std::copy_n(x.row(rows[begin + i]), x.width, out.row(i));
   }
   std::fill_n(out.row(labels), (n - labels) * x.width, 0.0f);
-  const auto chosen = tokens.subspan(begin, labels);
-  Chunk chunk{Const(out), {chosen.begin(), chosen.end()}, labels};
-  chunk.tokens.resize(n);
-  return chunk;
+  tokens_.assign(n, 0);
+  std::ranges::copy(tokens.subspan(begin, labels), tokens_.begin());
+  return {Const(out), tokens_, labels};
 }
 
 template <typename T>
@@ -50,6 +50,7 @@ void Head<T>::Normalise(const Rows<const float>& x) {
 
 template <typename T>
 std::span<const float> Head<T>::Logits(const float* x) {
+  const ProfileScope scope(StepPart::kHead);
   const size_t d = projection_.width();
   const auto normed = row_.Make(1, d);
   RmsNorm(Rows<const float>{x, 1, d, d}, gain_, epsilon_, normed);
@@ -95,6 +96,7 @@ void Head<T>::Sweep(const Chunk& chunk, bool gradient) {
 template <typename T>
 void Head<T>::Nll(const Rows<const float>& x, std::span<const size_t> rows,
                   std::span<const int32_t> tokens, std::span<float> nll) {
+  const ProfileScope scope(StepPart::kHead);
   for (size_t begin = 0; begin < rows.size(); begin += kLabels) {
     const Chunk chunk = Collect(x, rows, tokens, begin);
     Sweep(chunk, /*gradient=*/false);
@@ -107,10 +109,11 @@ void Head<T>::AddGradient(const Chunk& chunk, float weight,
                           const Rows<float>& dx) {
   const size_t d = dx.width;
   const auto dnormed = sums_.As(chunk.labels, d);
+  const auto targets = targets_.Make(chunk.labels, d);
   ForRows(dx.rows, [&](size_t first, size_t last) {
-    std::vector<float> row(d);  // of the projection
     for (size_t i = first; i < last; ++i) {
-      projection_.ReadRow<T>(static_cast<size_t>(chunk.tokens[i]), row.data());
+      float* const row = targets.row(i);
+      projection_.ReadRow<T>(static_cast<size_t>(chunk.tokens[i]), row);
       const float others = weight / sum_.data()[i];
       // p - 1 without cancellation where p is near 1.
       const float own = weight * std::expm1(-nll_.data()[i]);
@@ -128,6 +131,7 @@ double Head<T>::Gradient(const Rows<const float>& x,
                          std::span<const size_t> rows,
                          std::span<const int32_t> tokens, double weight,
                          const Rows<float>& dx) {
+  const ProfileScope scope(StepPart::kHead);
   const auto gradients = dcollected_.Make(rows.size(), x.width);
   std::fill_n(gradients.data, rows.size() * x.width, 0.0f);
   double sum = 0;

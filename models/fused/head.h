@@ -41,8 +41,8 @@ class Head {
   // with rows of zeros, whose results nobody takes.
   struct Chunk {
     Rows<const float> x;
-    std::vector<int32_t> tokens;  // [n]
-    size_t labels;                // <= n
+    std::span<const int32_t> tokens;  // [n]
+    size_t labels;                    // <= n
   };
   Chunk Collect(const Rows<const float>& x, std::span<const size_t> rows,
                 std::span<const int32_t> tokens, size_t begin);
@@ -56,6 +56,7 @@ class Head {
   const float* const gain_;
   const float epsilon_;
   Buffer<float> collected_;           // [n,D]
+  std::vector<int32_t> tokens_;       // [n]
   Buffer<float> dcollected_;          // [N,D]
   Buffer<T> normed_;                  // [n,D]
   DotVector vector_;                  // of Logits
@@ -63,6 +64,7 @@ class Head {
   Buffer<T> columns_;                 // some of the projection [columns, D]
   Buffer<float> logits_;              // [n, columns], or [V]
   Buffer<T> exps_;                    // [n, columns]
+  Buffer<float> targets_;             // their rows of the projection [n,D]
   Buffer<float> sums_;                // exps times projection [n,D]
   Buffer<float> most_, sum_, logit_;  // PartialSoftmax [n]
   Buffer<float> nll_;                 // [n]

@@ -36,9 +36,7 @@ struct ActivationKernels {
 
 template <typename T>
 struct SoftmaxKernels {
-  // The last pointer is to scratch memory for one row.
-  void (*causal_softmax)(const Rows<const float>&, size_t, float,
-                         const Rows<T>&, float*, float*);
+  decltype(&CausalSoftmax<T>) causal_softmax;
   decltype(&CausalSoftmaxGradient<T>) causal_softmax_gradient;
   decltype(&AddSoftmaxColumns<T>) add_softmax_columns;
 };

@@ -76,9 +76,10 @@ void SwiGluGradient(const Rows<const T>& dout, const Rows<T>& gate_up);
 // its probabilities are 0. probabilities = exp(scale * scores - log_sum[i]);
 // log_sum [rows] is the logarithm of the sum of exponentials. scale > 0.
 // Scores beyond a row's limit are not read: `width` need be no more than the
-// last row's limit, which spares writing zeros.
+// last row's limit, which spares writing zeros. Scores are worked on in place
+// and worth nothing afterwards.
 template <typename T>
-void CausalSoftmax(const Rows<const float>& scores, size_t first, float scale,
+void CausalSoftmax(const Rows<float>& scores, size_t first, float scale,
                    const Rows<T>& probabilities, float* log_sum);
 // The backward pass of the same. From scores and log_sum it computes the
 // probabilities P anew (into `probabilities`), and from dp [rows, keys], their

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -12,6 +13,15 @@ size_t Size(int64_t n) { return static_cast<size_t>(n); }
 
 HeadShape HeadsOf(const ModelConfig& c) {
   return {Size(c.heads), Size(c.kv_heads), Size(c.head_dim)};
+}
+
+// gate_up becomes its own gradient.
+template <typename T>
+void BackThroughSwiGlu(const Rows<const T>& dout, const Rows<T>& gate_up) {
+  const ProfileScope scope(StepPart::kNorms);
+  ForRows(dout.rows, [&](size_t begin, size_t end) {
+    SwiGluGradient(RowRange(dout, begin, end), RowRange(gate_up, begin, end));
+  });
 }
 
 void Copy(const Rows<const float>& from, const Rows<float>& to) {
@@ -44,6 +54,7 @@ LlamaStack<T>::LlamaStack(Weights weights, bool recompute)
 template <typename T>
 Rows<T> LlamaStack<T>::Norm(const Rows<const float>& x,
                             const Buffer<float>& gain) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto out = normed_.Make(x.rows, x.width);
   ForRows(x.rows, [&](size_t begin, size_t end) {
     RmsNorm(RowRange(x, begin, end), gain.data(),
@@ -57,6 +68,7 @@ void LlamaStack<T>::AddNormGradient(const Buffer<float>& x,
                                     const Buffer<float>& gain,
                                     const Rows<const float>& dy,
                                     const Rows<float>& dx) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto input = Const(x.As(dx.rows, dx.width));
   ForRows(dx.rows, [&](size_t begin, size_t end) {
     AddRmsNormGradient(RowRange(input, begin, end), gain.data(),
@@ -68,6 +80,7 @@ void LlamaStack<T>::AddNormGradient(const Buffer<float>& x,
 // The gradient of the residual stream as products take it.
 template <typename T>
 Rows<const T> LlamaStack<T>::Narrow(const Rows<float>& x) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto out = narrow_.Make(x.rows, x.width);
   ForRows(x.rows, [&](size_t begin, size_t end) {
     Convert(x.row(begin), (end - begin) * x.width, out.row(begin));
@@ -77,6 +90,7 @@ Rows<const T> LlamaStack<T>::Narrow(const Rows<float>& x) {
 
 template <typename T>
 Rows<T> LlamaStack<T>::Activate(const Rows<const T>& gate_up) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto out = activated_.Make(gate_up.rows, Size(config_.ffn));
   ForRows(gate_up.rows, [&](size_t begin, size_t end) {
     SwiGlu(RowRange(gate_up, begin, end), RowRange(out, begin, end));
@@ -86,6 +100,7 @@ Rows<T> LlamaStack<T>::Activate(const Rows<const T>& gate_up) {
 
 template <typename T>
 void LlamaStack<T>::RotateHeads(const Rows<T>& qkv, bool inverse) {
+  const ProfileScope scope(StepPart::kNorms);
   const auto rotated =
       ColumnRange(qkv, 0, heads_.query_width() + heads_.kv_width());
   ForRows(qkv.rows, [&](size_t begin, size_t end) {
@@ -282,10 +297,7 @@ void LlamaStack<T>::MlpBackward(const Step& step, size_t layer, Factors trained,
                    Const(trace.down[kDown].As(m, lora_.rank())), dx, trained,
                    dactivated, lora);
   }
-  ForRows(m, [&](size_t begin, size_t end) {
-    SwiGluGradient(Const(RowRange(dactivated, begin, end)),
-                   RowRange(gate_up, begin, end));
-  });
+  BackThroughSwiGlu(Const(dactivated), gate_up);
   const auto dnormed = dnormed_.Make(m, d);
   products_.Backward(Const(gate_up), weights.gate_up, dnormed);
   lora_.Prepare(step.lora, layer, kGateUp);

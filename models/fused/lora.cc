@@ -10,6 +10,7 @@
 #include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
 #include "models/io/llama_names.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -53,6 +54,7 @@ absl::StatusOr<LoraFactors> LoraFactors::Make(const ModelConfig& model,
 
 template <typename T>
 void LoraGroup<T>::Prepare(const LoraFactors* lora, size_t layer, Group group) {
+  const ProfileScope scope(StepPart::kAdapters);
   parts_.clear();
   rank_ = in_ = 0;
   if (lora == nullptr) return;
@@ -94,6 +96,7 @@ template <typename C>
 void LoraGroup<T>::Forward(const Rows<const T>& x, const Rows<T>& down,
                            const Rows<C>& y) const {
   if (rank_ == 0) return;
+  const ProfileScope scope(StepPart::kAdapters);
   Multiply(Form::kABt, x, Const(a_.As(rank_, in_)), down);
   for (const Part& part : parts_) {
     const auto& factor = part.factor;
@@ -145,6 +148,7 @@ void LoraGroup<T>::Backward(const Rows<const T>& x, const Rows<const T>& down,
                             const Rows<const T>& dy, Factors trained,
                             const Rows<C>& dx, LoraFactors& lora) {
   if (rank_ == 0) return;
+  const ProfileScope scope(StepPart::kAdapters);
   const auto ddown = ddown_.Make(x.rows, rank_);
   float* gradient = lora.gradient().data();
   for (const Part& part : parts_) {

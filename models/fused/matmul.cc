@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/status.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -78,31 +79,34 @@ class Kernel {
                                         : dnnl::matmul::desc(a, b, c);
     product_ = dnnl::matmul(
         dnnl::matmul::primitive_desc(description, attributes, Cpu()));
-    const auto add = [&](int name, const Desc& desc) {
-      arguments_.emplace(name, dnnl::memory(desc, Cpu(), nullptr));
-    };
-    add(DNNL_ARG_SRC, a);
-    add(DNNL_ARG_WEIGHTS, b);
-    add(DNNL_ARG_DST, c);
-    if (shape.bias) add(DNNL_ARG_BIAS, bias);
+    a_ = dnnl::memory(a, Cpu(), nullptr);
+    b_ = dnnl::memory(b, Cpu(), nullptr);
+    c_ = dnnl::memory(c, Cpu(), nullptr);
+    if (shape.bias) bias_ = dnnl::memory(bias, Cpu(), nullptr);
   }
 
   void Run(const void* a, const void* b, void* c, const float* bias) {
     // oneDNN takes pointers to what it only reads as mutable.
-    arguments_.at(DNNL_ARG_SRC).set_data_handle(const_cast<void*>(a));
-    arguments_.at(DNNL_ARG_WEIGHTS).set_data_handle(const_cast<void*>(b));
-    arguments_.at(DNNL_ARG_DST).set_data_handle(c);
-    if (bias != nullptr) {
-      arguments_.at(DNNL_ARG_BIAS).set_data_handle(const_cast<float*>(bias));
-    }
+    a_.set_data_handle(const_cast<void*>(a));
+    b_.set_data_handle(const_cast<void*>(b));
+    c_.set_data_handle(c);
+    if (bias != nullptr) bias_.set_data_handle(const_cast<float*>(bias));
+    std::array<dnnl_exec_arg_t, 4> arguments = {{{DNNL_ARG_SRC, a_.get()},
+                                                 {DNNL_ARG_WEIGHTS, b_.get()},
+                                                 {DNNL_ARG_DST, c_.get()}}};
+    int count = 3;
+    if (bias != nullptr) arguments[count++] = {DNNL_ARG_BIAS, bias_.get()};
     thread_local dnnl::stream stream(Cpu());
-    product_.execute(stream, arguments_);
+    // The C++ function would make a list of its own of the arguments.
+    dnnl::error::wrap_c_api(dnnl_primitive_execute(product_.get(), stream.get(),
+                                                   count, arguments.data()),
+                            "could not execute a product");
     stream.wait();
   }
 
  private:
   dnnl::matmul product_;
-  std::unordered_map<int, dnnl::memory> arguments_;
+  dnnl::memory a_, b_, c_, bias_;  // point to where Run is told
 };
 
 Kernel& KernelFor(const Shape& shape) {
@@ -138,6 +142,10 @@ void Multiply(Form form, const Rows<const T>& a, const Rows<const T>& b,
                     (form == Form::kABt ? b.rows : b.width) == c.width;
   EDGETUNE_CHECK(fits);
   if (c.rows == 0 || c.width == 0 || k == 0) return;
+  const ProfileScope scope(StepPart::kProducts,
+                           2.0 * static_cast<double>(c.rows) *
+                               static_cast<double>(c.width) *
+                               static_cast<double>(k));
   if constexpr (std::is_same_v<C, float>) {
     if (form == Form::kAB && k > kLongestSum) {
       return MultiplyInParts(a, b, c, options);

@@ -1,7 +1,6 @@
 #include <cmath>
 #include <cstring>
 #include <type_traits>
-#include <vector>
 
 #include "models/fused/kernels.h"
 
@@ -43,26 +42,23 @@ HWY_INLINE void Clear(T* row, size_t limit, size_t width) {
   std::memset(static_cast<void*>(row + limit), 0, (width - limit) * sizeof(T));
 }
 
-// exps = exp(scale * scores - shift); returns their sum.
-HWY_INLINE float Exponentials(const float* scores, size_t count, V scale,
-                              V shift, float* exps) {
+// x becomes exp(scale * x - shift); returns the sum.
+HWY_INLINE float Exponentiate(float* x, size_t count, V scale, V shift) {
   return Sum(count, [&](V sum, size_t i, auto at) HWY_ATTR {
-    const V x = hn::MulSub(scale, at.Read(scores + i), shift);
-    const V e = at.Or(Exp(x), Fill(0.0f));
-    at.Write(e, exps + i);
-    return hn::Add(sum, e);
+    const V e = Exp(hn::MulSub(scale, at.Read(x + i), shift));
+    at.Write(e, x + i);
+    return hn::Add(sum, at.Or(e, Fill(0.0f)));
   });
 }
 
-// `exps` holds one row.
 template <typename T>
-void CausalSoftmax(const Rows<const float>& scores, size_t first, float scale,
-                   const Rows<T>& probabilities, float* log_sum, float* exps) {
+void CausalSoftmax(const Rows<float>& scores, size_t first, float scale,
+                   const Rows<T>& probabilities, float* log_sum) {
   for (size_t row = 0; row < scores.rows; ++row) {
     const size_t limit = Limit(row, first, scores.width);
-    const float most = scale * Maximum(scores.row(row), limit);
-    const float sum =
-        Exponentials(scores.row(row), limit, Fill(scale), Fill(most), exps);
+    float* exps = scores.row(row);
+    const float most = scale * Maximum(exps, limit);
+    const float sum = Exponentiate(exps, limit, Fill(scale), Fill(most));
     log_sum[row] = most + std::log(sum);
     T* out = probabilities.row(row);
     const V inverse = Fill(1.0f / sum);
@@ -173,15 +169,13 @@ SoftmaxKernels<T> Kernels() {
 }  // namespace
 
 template <typename T>
-void CausalSoftmax(const Rows<const float>& scores, size_t first, float scale,
+void CausalSoftmax(const Rows<float>& scores, size_t first, float scale,
                    const Rows<T>& probabilities, float* log_sum) {
-  std::vector<float> exps(scores.width);
-  Kernels<T>().causal_softmax(scores, first, scale, probabilities, log_sum,
-                              exps.data());
+  Kernels<T>().causal_softmax(scores, first, scale, probabilities, log_sum);
 }
-template void CausalSoftmax(const Rows<const float>&, size_t, float,
+template void CausalSoftmax(const Rows<float>&, size_t, float,
                             const Rows<float>&, float*);
-template void CausalSoftmax(const Rows<const float>&, size_t, float,
+template void CausalSoftmax(const Rows<float>&, size_t, float,
                             const Rows<BFloat16>&, float*);
 
 template <typename T>

@@ -326,6 +326,35 @@ class CommandLineTest(unittest.TestCase):
                                         "--quiet"), 4, "data.jsonl:2")
         self.assertFalse(out.exists())
 
+    def train(self, *options):
+        data = self.write("data.jsonl", "".join(f"{line}\n" for line in self.words(6)))
+        result = self.edgetune("train", self.run_file(), "--data", data, "--heldout", data,
+                               "--out", self.folder / f"adapter{len(options)}", "--quiet",
+                               "--set", "rounds.count=2", "--set", "train.steps=2", *options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_TrainingShowsWhereTheTimeWent(self):
+        fused = ("--set", "train.engine=fused")
+        self.assertNotIn("ms a step", self.train(*fused))
+        table = self.train(*fused, "--profile").splitlines()
+        head = next(i for i, line in enumerate(table) if line.startswith("part "))
+        self.assertEqual([line.split()[0] for line in table[head + 1:]],
+                         ["products", "attention", "adapters", "norms", "head", "optimiser",
+                          "batches", "rest", "all"])
+        profile = json.loads(self.train(*fused, "--profile", "--format", "json"))["data"]["profile"]
+        self.assertEqual(profile["steps"], 4)
+        self.assertAlmostEqual(sum(p["share"] for p in profile["parts"]), 1)
+        self.assertGreater(profile["parts"][0]["gflop_a_step"], 0)
+
+    def test_AnEngineThatDoesNotMeasureIsNamed(self):
+        if not (pathlib.Path(OPTIONS.edgetune).parent.parent / "lib/libedgetune_torch.so").exists():
+            self.skipTest("built without the reference engine")
+        reference = ("--set", "train.engine=reference", "--profile")
+        self.assertIn("the engine reference does not measure", self.train(*reference))
+        data = json.loads(self.train(*reference, "--format", "json"))["data"]
+        self.assertIsNone(data["profile"])
+
     def test_APlaceThatCannotBeWrittenIsFoundBeforeTheWork(self):
         closed = self.folder / "closed"
         closed.mkdir(mode=0o500)

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/time/clock.h"
 #include "aggregation/aggregator.h"
@@ -15,6 +16,7 @@
 #include "protos/plan_check.h"
 #include "tools/child_process.h"
 #include "tools/federation/plan_builder.h"
+#include "tools/local/profile_report.h"
 #include "tools/model/base_files.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
@@ -37,6 +39,7 @@ struct Options {
   std::string run_file, data, heldout, out;
   std::vector<std::string> sets;
   int64_t threads = 0;
+  bool profile = false;
 };
 
 // One machine as a cohort of one: the same plan, segments, seeds, mean and
@@ -117,7 +120,8 @@ class LocalRun {
   }
 
   absl::Status Train(uint32_t round) {
-    const TrainConfig config = TrainConfigOf(plan(), round, DataName(files_));
+    TrainConfig config = TrainConfigOf(plan(), round, DataName(files_));
+    config.profile = options_.profile;
     TrainerState state;
     auto on_progress = [&](const TrainProgress& at) {
       progress_->Update(
@@ -131,6 +135,9 @@ class LocalRun {
                         on_progress));
     if (result.stopped) return InterruptedError();
     loss_ = result.last_loss;
+    if (result.profile) {
+      AddProfile(*result.profile, profile_ ? *profile_ : profile_.emplace());
+    }
     return Step(round, result.delta);
   }
 
@@ -170,19 +177,29 @@ class LocalRun {
       text += fmt::format("held-out perplexity {}: {:.2f}\n", When(i),
                           perplexity_[i]);
     }
-    return output_.Finish(
-        {{"adapter", options_.out},
-         {"adapter_sha256", sha256},
-         {"perplexity", perplexity_},
-         {"train_loss", loss_},
-         {"examples", data_.train->size()},
-         {"truncated", data_.report.truncated},
-         {"label_less", data_.report.label_less},
-         {"specials_in_content", data_.report.specials_in_content},
-         {"precision", trainer_->precision()},
-         {"rounds", plan().rounds().count()},
-         {"seconds", seconds}},
-        text);
+    nlohmann::json data = {
+        {"adapter", options_.out},
+        {"adapter_sha256", sha256},
+        {"perplexity", perplexity_},
+        {"train_loss", loss_},
+        {"examples", data_.train->size()},
+        {"truncated", data_.report.truncated},
+        {"label_less", data_.report.label_less},
+        {"specials_in_content", data_.report.specials_in_content},
+        {"precision", trainer_->precision()},
+        {"rounds", plan().rounds().count()},
+        {"seconds", seconds}};
+    if (options_.profile) AddProfileTo(data, text);
+    return output_.Finish(data, text);
+  }
+
+  // Null where the engine did not measure.
+  void AddProfileTo(nlohmann::json& data, std::string& text) const {
+    const auto steps = static_cast<int64_t>(TotalSteps());
+    data["profile"] = profile_ ? ProfileJson(*profile_, steps) : nullptr;
+    text += profile_ ? ProfileTable(*profile_, steps)
+                     : "no profile: the engine reference does not measure "
+                       "where its time goes\n";
   }
 
   const Options& options_;
@@ -196,6 +213,7 @@ class LocalRun {
   Adapter adapter_;
   std::vector<double> perplexity_;
   double loss_ = 0;
+  std::optional<StepProfile> profile_;  // of all rounds
   absl::Time start_;
 };
 
@@ -225,6 +243,8 @@ void AddTrainVerb(CLI::App& app, Invocation& invocation) {
   verb->add_option("--set", options->sets, "Override a key: train.lr=1e-4");
   verb->add_option("--threads", options->threads, "0: all cores")
       ->check(CLI::NonNegativeNumber);
+  verb->add_flag("--profile", options->profile,
+                 "Show where the time of a step went");
 }
 
 }  // namespace edgetune

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "models/exception_guard.h"
 #include "models/fused/cpu.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune {
 namespace {
@@ -18,8 +20,11 @@ namespace {
 // for every shape, which takes longer than a few tokens more.
 constexpr size_t kTokenStep = 64;
 
-fused::PackedBatch Pack(ExampleBatch examples) {
-  fused::PackedBatch batch;
+// Into the memory of an earlier batch.
+void Pack(ExampleBatch examples, fused::PackedBatch& batch) {
+  const ProfileScope scope(StepPart::kBatches);
+  batch.tokens.clear();
+  batch.lengths.clear();
   for (const LabelledTokens* example : examples) {
     batch.tokens.insert(batch.tokens.end(), example->tokens.begin(),
                         example->tokens.end());
@@ -31,10 +36,12 @@ fused::PackedBatch Pack(ExampleBatch examples) {
     batch.lengths.push_back(kTokenStep - rest);
     batch.tokens.resize(batch.tokens.size() + kTokenStep - rest, 0);
   }
-  Targets targets = TargetsOf(examples);
-  batch.label_rows = std::move(targets.rows);
-  batch.label_tokens = std::move(targets.tokens);
-  return batch;
+  batch.label_rows.clear();
+  batch.label_tokens.clear();
+  ForTargets(examples, [&](size_t row, int32_t token) {
+    batch.label_rows.push_back(row);
+    batch.label_tokens.push_back(token);
+  });
 }
 
 // The trained coordinates of an adapter, kept beside the whole of it.
@@ -55,10 +62,13 @@ class FusedGradient final : public GradientEngine {
   double AddGradient(ExampleBatch examples, double weight) override {
     Scatter(values_, ranges_, lora_.values());
     std::ranges::fill(lora_.gradient(), 0.0f);
-    const double sum =
-        llama_.AddGradient(Pack(examples), weight, trained_, lora_);
-    const ParameterVector part = Gather(lora_.gradient(), ranges_);
-    for (size_t i = 0; i < part.size(); ++i) gradient_[i] += part[i];
+    Pack(examples, batch_);
+    const double sum = llama_.AddGradient(batch_, weight, trained_, lora_);
+    for (const CoordinateRange& range : ranges_) {
+      const float* part = lora_.gradient().data() + range.adapter_offset;
+      float* gradient = gradient_.data() + range.update_offset;
+      for (size_t i = 0; i < range.count; ++i) gradient[i] += part[i];
+    }
     return sum;
   }
 
@@ -68,6 +78,7 @@ class FusedGradient final : public GradientEngine {
   const Factors trained_;
   const std::vector<CoordinateRange> ranges_;
   ParameterVector values_, gradient_;
+  fused::PackedBatch batch_;
 };
 
 // OpenMP's setting is the calling thread's, which may be another than the one
@@ -117,9 +128,11 @@ absl::StatusOr<Evaluation> FusedTrainer::Evaluate(const Adapter& adapter,
   return Guarded(threads_, [&]() -> absl::StatusOr<Evaluation> {
     EDGETUNE_ASSIGN_OR_RETURN(const auto lora,
                               fused::LoraFactors::Make(model(), adapter));
+    fused::PackedBatch batch;
     return EvaluateExamples(
         model(), examples, max_examples, stop, [&](ExampleBatch part) {
-          const auto nll = llama_->Nll(Pack(part), &lora);
+          Pack(part, batch);
+          const auto nll = llama_->Nll(batch, &lora);
           return std::accumulate(nll.begin(), nll.end(), 0.0);
         });
   });
@@ -134,7 +147,13 @@ absl::StatusOr<TrainResult> FusedTrainer::Train(
                               fused::LoraFactors::Make(model(), adapter));
     FusedGradient gradient(*llama_, std::move(lora), adapter.layout,
                            config.factors);
-    return TrainSegment(model(), examples, config, stop, progress, gradient);
+    std::optional<StepProfiler> profiler;
+    if (config.profile) profiler.emplace();
+    EDGETUNE_ASSIGN_OR_RETURN(
+        TrainResult result,
+        TrainSegment(model(), examples, config, stop, progress, gradient));
+    if (profiler) result.profile = profiler->Read();
+    return result;
   });
 }
 

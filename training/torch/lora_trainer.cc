@@ -23,13 +23,14 @@ at::Tensor SumLoss(const Llama& llama, const LoraFactors& lora,
   for (const LabelledTokens* example : examples) {
     sequences.push_back(example->tokens);
   }
-  const Targets targets = TargetsOf(examples);
-  const std::vector<int64_t> rows(targets.rows.begin(), targets.rows.end());
+  std::vector<int64_t> rows, tokens;
+  ForTargets(examples, [&](size_t row, int32_t token) {
+    rows.push_back(static_cast<int64_t>(row));
+    tokens.push_back(token);
+  });
   const at::Tensor hidden =
       llama.Hidden(sequences, &lora)
           .index_select(0, at::tensor(rows, at::kLong));  // [N,D]
-  const std::vector<int64_t> tokens(targets.tokens.begin(),
-                                    targets.tokens.end());
   const at::Tensor next = at::tensor(tokens, at::kLong);  // [N]
   if (!at::GradMode::is_enabled()) {
     return llama.NllOf(hidden, next).sum(at::kDouble);
