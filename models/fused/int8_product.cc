@@ -75,11 +75,11 @@ void Int8Workspace::Run(const Product<T, C>& product) {
     Range down{0, rows}, across{0, width};
     if (by_rows) {
       down = Range::OfThread(task, threads, rows, kRowUnit);
-      Quantise(product, down);
     } else {
       across = Range::OfThread(task, threads, width, kSumColumns);
     }
     down.InParts(kBlockRows, [&](const Range& rows_of_block) {
+      if (by_rows) Quantise(product, rows_of_block);
       across.InParts(kBlockColumns, [&](const Range& columns_of_block) {
         MultiplyBlock(product, rows_of_block, columns_of_block, thread);
       });
