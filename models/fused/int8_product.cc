@@ -18,7 +18,8 @@ constexpr size_t kBlockColumns = 576;
 constexpr size_t kFewestRowsOfThread = 64;
 
 // oneDNN's kernels are made for a number of rows, which takes longer than most
-// products: ragged sequences share them by multiplying a few rows too many.
+// products: ragged sequences share them by multiplying a few rows too many, but
+// for the fewest, which generation has.
 constexpr size_t kRowUnit = 16;
 static_assert(kRowUnit % kSumRows == 0);
 
@@ -109,7 +110,8 @@ template <typename T, typename C>
 void Int8Workspace::MultiplyBlock(const Product<T, C>& product,
                                   const Range& rows, const Range& columns,
                                   size_t thread) {
-  const size_t padded = RoundedUp(rows.size(), kRowUnit);
+  const size_t padded =
+      rows.size() < kRowUnit ? rows.size() : RoundedUp(rows.size(), kRowUnit);
   const Rows<int32_t> sums{sums_.data() + thread * kBlockRows * kBlockColumns,
                            padded, columns.size(), kBlockColumns};
   const auto a =

@@ -1,9 +1,9 @@
 #ifndef EDGETUNE_MODELS_FUSED_KERNEL_TABLES_H_
 #define EDGETUNE_MODELS_FUSED_KERNEL_TABLES_H_
 
-// The kernels of kernels.h and int8_kernels.h for one T and one instruction set, a table a source
-// file. Highway picks functions by name and a template has none it could use,
-// so what it picks is the function that fills the table.
+// The kernels of kernels.h and int8_kernels.h for one T and one instruction
+// set, a table a source file. Highway picks functions by name and a template
+// has none it could use, so what it picks is the function that fills the table.
 //
 // Inside HWY_NAMESPACE the kernels use no templates of the standard library:
 // their instances would be built for that instruction set, and the linker may
