@@ -89,6 +89,26 @@ def blocks():
     return figures
 
 
+def int8():
+    """Linears with weights in int8 beside bf16: TOP/s, each alone and 30 in turn."""
+    figures = {}
+    for threads in sorted({1, THREADS}):
+        for rows, layers in ((256, 1), (1024, 1), (1024, 30)):
+            run = program("int8_bench", "--threads", threads, "--rows", rows, "--layers", layers)
+            products = run.pop("products")
+            work = [product["k"] * product["n"] for product in products]
+            rates = {key: sum(work) / sum(w / product[key] for w, product in zip(work, products))
+                     for key in products[0] if key not in ("k", "n", "forward")}
+            figures[f"{rows} rows, {layers} layers, t{threads}"] = {
+                "tops": {key: round(rate, 3) for key, rate in rates.items()},
+                f"times_{run['plain']}": round(rates["int8"] / rates["plain"], 2),
+                "each": {f"{product['k']}x{product['n']} "
+                         f"{'forward' if product['forward'] else 'backward'}":
+                             [round(product["plain"], 3), round(product["int8"], 3)]
+                         for product in products}}
+    return figures | {"load": harness.load()}
+
+
 def b1():
     """LoRA step: tokens per second beside PEFT, share of the limit of products."""
     with text_work() as work:
@@ -215,5 +235,5 @@ def b12():
     return figures | {"load": harness.load()}
 
 
-BENCHMARKS = {"limits": limits, "blocks": blocks, "b1": b1, "b1-loss": b1_loss,
+BENCHMARKS = {"limits": limits, "blocks": blocks, "int8": int8, "b1": b1, "b1-loss": b1_loss,
               "b1-peers": b1_peers, "b2": b2, "b3": b3, "b12": b12}

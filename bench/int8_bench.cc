@@ -1,6 +1,7 @@
 // int8_bench [--threads N] [--rows M] [--layers L]: products with weights in
-// int8 beside the same in bfloat16, for the linears of SmolLM2-135M, forward
-// and backward. Prints one JSON object.
+// int8 beside those that the engine makes without (bfloat16 where the processor
+// has it, else float32), for the linears of SmolLM2-135M, forward and backward,
+// each with the weights of L layers in turn. Prints one JSON object.
 
 #include <algorithm>
 #include <chrono>
@@ -8,10 +9,12 @@
 #include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "bench/arguments.h"
+#include "models/fused/cpu.h"
 #include "models/fused/int8_kernels.h"
 #include "models/fused/int8_product.h"
 #include "models/fused/parallel.h"
@@ -21,12 +24,13 @@ namespace {
 
 using fused::BFloat16;
 using fused::Buffer;
+using fused::Const;
 using fused::Form;
 using fused::Rows;
 using nlohmann::json;
 
-constexpr double kSeconds = 0.15;  // for each product in turn
-constexpr int kFewestRuns = 10;
+constexpr double kSeconds = 0.4;  // of each product
+constexpr int kFewestRuns = 5;
 
 // A linear of `in` to `out` numbers.
 struct Linear {
@@ -41,7 +45,7 @@ double Now() {
       .count();
 }
 
-// The quickest run of each in seconds, all in turn.
+// The quickest run of each in seconds, all in turn, after one that warms up.
 std::vector<double> Quickest(const std::vector<std::function<void()>>& works) {
   std::vector<double> best(works.size(), 1e9);
   for (const auto& work : works) work();
@@ -56,80 +60,110 @@ std::vector<double> Quickest(const std::vector<std::function<void()>>& works) {
   return best;
 }
 
+// The weights of a layer in both forms.
 template <typename T>
-void Fill(const Rows<T>& rows) {
-  for (size_t i = 0; i < rows.rows * rows.width; ++i) {
-    rows.data[i] = fused::FromFloat<T>(std::sin(static_cast<float>(i % 10007)));
+struct Layer {
+  explicit Layer(const Linear& linear) : bytes(linear.out, linear.in) {
+    Buffer<float> buffer(linear.in);
+    float* const row = buffer.data();
+    const Rows<T> all = values.Make(linear.out, linear.in);
+    for (size_t i = 0; i < linear.out; ++i) {
+      for (size_t j = 0; j < linear.in; ++j) {
+        row[j] = std::sin(static_cast<float>(i + 97 * j));
+      }
+      fused::Convert(row, linear.in, all.row(i));
+      fused::QuantiseRow(row, i, bytes);
+    }
   }
-}
+  Rows<const T> plain() const { return Const(values.As(bytes.rows, width())); }
+  Rows<const int8_t> integers() const {
+    return Const(bytes.values.As(bytes.rows, width()));
+  }
+  size_t width() const { return bytes.width; }
 
-// One linear in one direction.
-json RatesOf(const Linear& linear, size_t rows, bool forward) {
+  Buffer<T> values;
+  fused::Int8Matrix bytes;
+};
+
+// TOP/s of one linear in one direction.
+template <typename T>
+json RatesOf(const Linear& linear, bool forward, size_t rows, size_t layers) {
   const size_t in = forward ? linear.in : linear.out;
   const size_t out = forward ? linear.out : linear.in;
   const Form form = forward ? Form::kABt : Form::kAB;
-  Buffer<BFloat16> x_buffer, y_buffer, w_buffer;
-  Buffer<float> row_buffer;
-  const auto x = x_buffer.Make(rows, in), y = y_buffer.Make(rows, out);
-  const auto w = w_buffer.Make(linear.out, linear.in);
-  Fill(x);
-  Fill(w);
-  fused::Int8Matrix bytes(linear.out, linear.in);
-  const auto row = row_buffer.Make(1, linear.in);
-  for (size_t i = 0; i < linear.out; ++i) {
-    fused::Widen(w.row(i), linear.in, row.data);
-    fused::QuantiseRow(row.data, i, bytes);
+  std::vector<Layer<T>> weights;
+  for (size_t i = 0; i < layers; ++i) weights.emplace_back(linear);
+  Buffer<T> x_buffer, y_buffer;
+  const Rows<T> x = x_buffer.Make(rows, in), y = y_buffer.Make(rows, out);
+  for (size_t i = 0; i < rows * in; ++i) {
+    x.data[i] = fused::FromFloat<T>(std::cos(static_cast<float>(i)));
   }
-  const auto through = [&](fused::Int8Workspace& workspace) {
-    if (forward) {
-      workspace.Forward(fused::Const(x), bytes, nullptr, false, y);
-    } else {
-      workspace.Backward(fused::Const(x), bytes, y);
-    }
-  };
   Buffer<int8_t> a_buffer;
   Buffer<int32_t> sums_buffer;
   Buffer<float> scales(rows);
   const auto a = a_buffer.Make(rows, in);
   const auto sums = sums_buffer.Make(rows, out);
-  fused::QuantiseRows(fused::Const(x), nullptr, a, scales.data());
-  fused::Int8Workspace onednn(true), highway(false);
-  const double flops = 2.0 * static_cast<double>(rows * in * out);
-  const auto best = Quickest(
-      {[&] { fused::Multiply(form, fused::Const(x), fused::Const(w), y); },
-       [&] {
-         fused::Multiply(form, fused::Const(a),
-                         fused::Const(bytes.values.As(linear.out, linear.in)),
-                         sums);
-       },
-       [&] { through(onednn); }, [&] { through(highway); }});
-  return {{"k", in},
-          {"n", out},
-          {"direction", forward ? "forward" : "backward"},
-          {"bf16", flops / best[0] / 1e12},
-          {"int8_alone", flops / best[1] / 1e12},
-          {"int8", flops / best[2] / 1e12},
-          {"int8_highway", flops / best[3] / 1e12}};
+  fused::QuantiseRows(Const(x), nullptr, a, scales.data());
+  fused::Int8Workspace chosen, highway(false);
+
+  const auto through = [&](fused::Int8Workspace& workspace) {
+    for (const Layer<T>& w : weights) {
+      if (forward) {
+        workspace.Forward(Const(x), w.bytes, nullptr, false, y);
+      } else {
+        workspace.Backward(Const(x), w.bytes, y);
+      }
+    }
+  };
+  std::vector<std::string> names = {"plain", "int8", "int8_highway"};
+  std::vector<std::function<void()>> works = {
+      [&] {
+        for (const Layer<T>& w : weights) {
+          fused::Multiply(form, Const(x), w.plain(), y);
+        }
+      },
+      [&] { through(chosen); }, [&] { through(highway); }};
+  if (fused::CpuMultipliesInt8()) {
+    names.push_back("integers_alone");
+    works.push_back([&] {
+      for (const Layer<T>& w : weights) {
+        fused::Multiply(form, Const(a), w.integers(), sums);
+      }
+    });
+  }
+  const std::vector<double> seconds = Quickest(works);
+  json rates = {{"k", in}, {"n", out}, {"forward", forward}};
+  for (size_t i = 0; i < names.size(); ++i) {
+    rates[names[i]] =
+        2e-12 * static_cast<double>(rows * in * out * layers) / seconds[i];
+  }
+  return rates;
 }
 
 absl::Status Run(int argc, char** argv) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const bench::Arguments arguments,
-      bench::ParseArguments(argc, argv, 0,
-                            {{"threads", "0"}, {"rows", "1024"}}));
+      bench::ParseArguments(
+          argc, argv, 0,
+          {{"threads", "0"}, {"rows", "1024"}, {"layers", "1"}}));
   const int threads =
       fused::ThreadCount(static_cast<int>(arguments.Number("threads")));
   const auto rows = static_cast<size_t>(arguments.Number("rows"));
+  const auto layers = static_cast<size_t>(arguments.Number("layers"));
   fused::UseThreads(threads);
+  const bool bf16 = fused::CpuMultipliesBf16();
   json products = json::array();
   for (const Linear& linear : kLinears) {
     for (const bool forward : {true, false}) {
-      products.push_back(RatesOf(linear, rows, forward));
-      std::cerr << products.back().dump() << "\n";
+      products.push_back(bf16 ? RatesOf<BFloat16>(linear, forward, rows, layers)
+                              : RatesOf<float>(linear, forward, rows, layers));
     }
   }
   std::cout << json{{"threads", threads},
                     {"rows", rows},
+                    {"layers", layers},
+                    {"plain", bf16 ? "bf16" : "fp32"},
+                    {"onednn", fused::CpuMultipliesInt8()},
                     {"kernels", fused::VectorTarget()},
                     {"products", products}}
             << "\n";

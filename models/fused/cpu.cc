@@ -20,7 +20,9 @@ bool CpuMultipliesBf16() { return Has(dnnl::cpu_isa::avx512_core_bf16); }
 
 bool CpuCanMultiplyBf16() { return Has(dnnl::cpu_isa::avx512_core); }
 
-bool CpuMultipliesInt8() { return Has(dnnl::cpu_isa::avx512_core_vnni); }
+bool CpuMultipliesInt8() {
+  return Has(dnnl::cpu_isa::avx512_core_vnni) || Has(dnnl::cpu_isa::avx2_vnni);
+}
 
 int ThreadCount(int asked) {
   if (asked > 0) return asked;

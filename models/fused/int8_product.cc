@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "models/fused/int8_kernels.h"
 #include "models/fused/parallel.h"
+#include "models/step_profile.h"
 
 namespace edgetune::fused {
 namespace {
@@ -19,7 +20,8 @@ constexpr size_t kBlockColumns = 576;
 constexpr size_t kFewestRowsOfThread = 64;
 
 // oneDNN's kernels are made for a number of rows, which takes longer than most
-// products: ragged sequences share them by multiplying a few rows too many.
+// products: ragged sequences share them by multiplying a few rows too many, but
+// for the fewest, which generation has.
 constexpr size_t kRowUnit = 16;
 static_assert(kRowUnit % kSumRows == 0);
 
@@ -64,6 +66,10 @@ void Int8Workspace::Run(const Product<T, C>& product) {
   const size_t rows = product.y.rows, width = product.y.width;
   EDGETUNE_CHECK(product.x.width <= kMostTerms && product.x.rows == rows);
   if (rows == 0 || width == 0) return;
+  const ProfileScope scope(StepPart::kProducts,
+                           2.0 * static_cast<double>(rows) *
+                               static_cast<double>(width) *
+                               static_cast<double>(product.x.width));
   const auto threads = static_cast<size_t>(omp_get_max_threads());
   Reserve(rows, product.x.width, threads);
   const bool by_rows = rows >= threads * kFewestRowsOfThread;
@@ -76,11 +82,11 @@ void Int8Workspace::Run(const Product<T, C>& product) {
     Range down{0, rows}, across{0, width};
     if (by_rows) {
       down = Range::OfThread(task, threads, rows, kRowUnit);
-      Quantise(product, down);
     } else {
       across = Range::OfThread(task, threads, width, kSumColumns);
     }
     down.InParts(kBlockRows, [&](const Range& rows_of_block) {
+      if (by_rows) Quantise(product, rows_of_block);
       across.InParts(kBlockColumns, [&](const Range& columns_of_block) {
         MultiplyBlock(product, rows_of_block, columns_of_block, thread);
       });
@@ -110,7 +116,8 @@ template <typename T, typename C>
 void Int8Workspace::MultiplyBlock(const Product<T, C>& product,
                                   const Range& rows, const Range& columns,
                                   size_t thread) {
-  const size_t padded = RoundedUp(rows.size(), kRowUnit);
+  const size_t padded =
+      rows.size() < kRowUnit ? rows.size() : RoundedUp(rows.size(), kRowUnit);
   const Rows<int32_t> sums{sums_.data() + thread * kBlockRows * kBlockColumns,
                            padded, columns.size(), kBlockColumns};
   const auto a =
