@@ -116,14 +116,21 @@ absl::StatusOr<Evaluation> FusedTrainer::Evaluate(const Adapter& adapter,
 
 absl::StatusOr<TrainResult> FusedTrainer::Train(
     const Adapter& adapter, const ExampleSource& examples,
-    const TrainConfig& config, TrainerState& state, const StopToken& stop,
+    const TrainConfig& config, CheckpointStore* checkpoints,
+    const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress) {
   return Guarded(threads_, [&]() -> absl::StatusOr<TrainResult> {
     EDGETUNE_ASSIGN_OR_RETURN(auto lora,
                               fused::LoraFactors::Make(model(), adapter));
     FusedGradient gradient(*llama_, std::move(lora), adapter.layout,
                            config.factors);
-    return TrainSegment(model(), examples, config, stop, progress, gradient);
+    const Segment segment = {"fused " + precision(),
+                             model(),
+                             adapter,
+                             examples,
+                             config,
+                             checkpoints};
+    return TrainSegment(segment, stop, progress, gradient);
   });
 }
 
