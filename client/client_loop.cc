@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "client/checkpoint_file.h"
 #include "client/device_policy.h"
 #include "client/local_data.h"
 
@@ -110,6 +111,7 @@ void ClientLoop::OnDown(const absl::Status& status) {
 }
 
 absl::Status ClientLoop::Restore() {
+  CheckpointFile::RemoveParts(CheckpointFile::PathIn(options_.file.state));
   EDGETUNE_ASSIGN_OR_RETURN(auto unfinished, sessions_.ReadUnfinished());
   if (!unfinished.has_value()) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(const bool advertised,

@@ -84,7 +84,9 @@ class Participation {
   absl::StatusOr<TrainResult> RunTrainer();
   std::string UnspentKey() const;
   bool HasUnspent() const;
-  absl::Status KeepUpdate(const TrainResult& result, double seconds);
+  // As far as the session needs it: what is trained is not trained again.
+  absl::Status KeepResult(const TrainResult& result);
+  absl::Status KeepUpdate(const TrainResult& result);
   void SendProgress(v1::Progress::Phase phase, const TrainProgress& at);
   std::string Name() const;  // "run 1a2b3c4d round 2"
 

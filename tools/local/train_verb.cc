@@ -118,7 +118,6 @@ class LocalRun {
 
   absl::Status Train(uint32_t round) {
     const TrainConfig config = TrainConfigOf(plan(), round, DataName(files_));
-    TrainerState state;
     auto on_progress = [&](const TrainProgress& at) {
       progress_->Update(
           uint64_t{round} * plan().train().steps() + at.step,
@@ -127,7 +126,7 @@ class LocalRun {
     };
     EDGETUNE_ASSIGN_OR_RETURN(
         TrainResult result,
-        trainer_->Train(adapter_, *data_.train, config, state, InterruptFlag(),
+        trainer_->Train(adapter_, *data_.train, config, nullptr, InterruptFlag(),
                         on_progress));
     if (result.stopped) return InterruptedError();
     loss_ = result.last_loss;
