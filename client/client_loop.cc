@@ -124,19 +124,18 @@ absl::Status ClientLoop::Restore() {
                          "stopped while masking", dependencies_.clock->Now());
   }
   stored_report_ = std::move(unfinished->report);
-  // An update that did not survive with its report is trained again.
+  bool has_update = false;
   if (stored_report_.has_value()) {
     const auto digest = DigestFromBytes(stored_report_->update_digest());
-    if (!digest.ok() || !dependencies_.cache->Has(*digest)) {
-      stored_report_.reset();
-    }
+    has_update = digest.ok() && dependencies_.cache->Has(*digest);
+    // One that did not survive with its report is trained again.
+    if (!has_update) stored_report_->clear_update_digest();
   }
   incoming_ = std::move(unfinished->assignment);
   restored_ = true;
-  session_ = ClientSession::Restore(unfinished->id, stored_report_.has_value());
-  LogInfo(fmt::format(
-      "{}: unfinished, going on{}", SessionText(unfinished->id),
-      stored_report_.has_value() ? " with the update that was trained" : ""));
+  session_ = ClientSession::Restore(unfinished->id, has_update);
+  LogInfo(fmt::format("{}: unfinished, going on{}", SessionText(unfinished->id),
+                      has_update ? " with the update that was trained" : ""));
   return absl::OkStatus();
 }
 

@@ -119,6 +119,12 @@ absl::Status Participation::Evaluate() {
                     Name()));
     return absl::OkStatus();
   }
+  if (report_.tokens() > 0) {
+    result_.nll_sum = report_.nll_sum();
+    result_.tokens = report_.tokens();
+    LogInfo(fmt::format("{}: was evaluated before the restart", Name()));
+    return absl::OkStatus();
+  }
   SendProgress(v1::Progress::EVALUATING, {});
   const TextDataSet* heldout = workshop_.data->data.heldout.get();
   if (heldout == nullptr || heldout->size() == 0) {
@@ -143,7 +149,8 @@ absl::Status Participation::Evaluate() {
       evaluation.tokens > 0 ? evaluation.nll_sum / evaluation.tokens : 0.0,
       evaluation.tokens,
       FormatSeconds(absl::ToDoubleSeconds(workshop_.clock->Now() - start))));
-  return absl::OkStatus();
+  return workshop_.sessions->SaveReport(assignment_.id, report_,
+                                        workshop_.clock->Now());
 }
 
 absl::Status Participation::Train() {

@@ -57,7 +57,8 @@ struct Workshop {
 // device, others this session alone.
 class Participation {
  public:
-  // `report` of a session whose update is durable already.
+  // `report` of a session that was evaluated, or whose update is durable,
+  // before a restart.
   Participation(const Workshop& workshop, VerifiedAssignment assignment,
                 std::optional<v1::Report> report);
 

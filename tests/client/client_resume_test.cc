@@ -67,9 +67,12 @@ TEST_F(ClientResumeTest, StoppedTrainingGoesOnWhereItWas) {
   StopAt(4);
   EXPECT_EQ(engine_.steps, 4);
   EXPECT_TRUE(IsThere());
+  engine_.on_evaluate = [] { ADD_FAILURE() << "evaluated twice"; };
   Start();
   EXPECT_TRUE(NextHello().has_resume());
   const v1::Report report = NextReport();
+  EXPECT_GT(report.nll_sum(), 0);
+  EXPECT_GT(report.tokens(), 0u);
   EXPECT_EQ(engine_.steps, kSteps) << "no step twice";
   EXPECT_EQ(transport_->uploads[report.update_digest()], whole);
   EXPECT_FALSE(IsThere());
