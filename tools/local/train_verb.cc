@@ -126,8 +126,8 @@ class LocalRun {
     };
     EDGETUNE_ASSIGN_OR_RETURN(
         TrainResult result,
-        trainer_->Train(adapter_, *data_.train, config, nullptr, InterruptFlag(),
-                        on_progress));
+        trainer_->Train(adapter_, *data_.train, config, nullptr,
+                        InterruptFlag(), on_progress));
     if (result.stopped) return InterruptedError();
     loss_ = result.last_loss;
     return Step(round, result.delta);
