@@ -185,11 +185,10 @@ absl::Status Measure(const Arguments& arguments, const Data& data,
   EDGETUNE_ASSIGN_OR_RETURN(out["held_out_before"],
                             HeldOut(trainer, adapter, data.held_out));
   std::vector<double> ends = {Now()}, losses;
-  TrainerState state;
   const StopToken stop{false};
   EDGETUNE_ASSIGN_OR_RETURN(
       const TrainResult result,
-      trainer.Train(adapter, data.train, config, state, stop,
+      trainer.Train(adapter, data.train, config, nullptr, stop,
                     [&](const TrainProgress& progress) {
                       ends.push_back(Now());
                       losses.push_back(progress.loss);

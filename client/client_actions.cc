@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/checkpoint_file.h"
 #include "client/client_loop.h"
 #include "client/device_policy.h"
 #include "privacy/secagg/member.h"
@@ -220,6 +221,11 @@ void ClientLoop::End(const SessionId& id, Ending ending) {
   if (ending == Ending::kDeclined) detail = DetailOf(failure_);
   LogInfo(fmt::format("{}: {}{}{}", SessionText(id), EndingName(ending),
                       detail.empty() ? "" : ": ", detail));
+  // Before the row: a crash in between costs work, not a forgotten file. When
+  // the device's own policy ended it, the same round may come again.
+  if (ending != Ending::kDeclined || !halted_) {
+    CheckpointFile::Remove(CheckpointFile::PathIn(options_.file.state));
+  }
   const absl::Status stored =
       sessions_.End(id, ending, detail, dependencies_.clock->Now());
   if (!stored.ok()) Finish(stored);

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "client/checkpoint_file.h"
 #include "client/device_policy.h"
 #include "client/local_data.h"
 
@@ -110,6 +111,7 @@ void ClientLoop::OnDown(const absl::Status& status) {
 }
 
 absl::Status ClientLoop::Restore() {
+  CheckpointFile::RemoveParts(CheckpointFile::PathIn(options_.file.state));
   EDGETUNE_ASSIGN_OR_RETURN(auto unfinished, sessions_.ReadUnfinished());
   if (!unfinished.has_value()) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(const bool advertised,
@@ -122,19 +124,18 @@ absl::Status ClientLoop::Restore() {
                          "stopped while masking", dependencies_.clock->Now());
   }
   stored_report_ = std::move(unfinished->report);
-  // An update that did not survive with its report is trained again.
+  bool has_update = false;
   if (stored_report_.has_value()) {
     const auto digest = DigestFromBytes(stored_report_->update_digest());
-    if (!digest.ok() || !dependencies_.cache->Has(*digest)) {
-      stored_report_.reset();
-    }
+    has_update = digest.ok() && dependencies_.cache->Has(*digest);
+    // One that did not survive with its report is trained again.
+    if (!has_update) stored_report_->clear_update_digest();
   }
   incoming_ = std::move(unfinished->assignment);
   restored_ = true;
-  session_ = ClientSession::Restore(unfinished->id, stored_report_.has_value());
-  LogInfo(fmt::format(
-      "{}: unfinished, going on{}", SessionText(unfinished->id),
-      stored_report_.has_value() ? " with the update that was trained" : ""));
+  session_ = ClientSession::Restore(unfinished->id, has_update);
+  LogInfo(fmt::format("{}: unfinished, going on{}", SessionText(unfinished->id),
+                      has_update ? " with the update that was trained" : ""));
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "base/parameters.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/checkpoint_file.h"
 #include "client/train_plan.h"
 #include "client/update_pipeline.h"
 #include "privacy/crypto/hash.h"
@@ -118,6 +119,12 @@ absl::Status Participation::Evaluate() {
                     Name()));
     return absl::OkStatus();
   }
+  if (report_.tokens() > 0) {
+    result_.nll_sum = report_.nll_sum();
+    result_.tokens = report_.tokens();
+    LogInfo(fmt::format("{}: was evaluated before the restart", Name()));
+    return absl::OkStatus();
+  }
   SendProgress(v1::Progress::EVALUATING, {});
   const TextDataSet* heldout = workshop_.data->data.heldout.get();
   if (heldout == nullptr || heldout->size() == 0) {
@@ -142,20 +149,25 @@ absl::Status Participation::Evaluate() {
       evaluation.tokens > 0 ? evaluation.nll_sum / evaluation.tokens : 0.0,
       evaluation.tokens,
       FormatSeconds(absl::ToDoubleSeconds(workshop_.clock->Now() - start))));
-  return absl::OkStatus();
+  return workshop_.sessions->SaveReport(assignment_.id, report_,
+                                        workshop_.clock->Now());
 }
 
 absl::Status Participation::Train() {
   if (HasUnspent()) return absl::OkStatus();
-  const absl::Time start = workshop_.clock->Now();
   EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
   if (result.stopped) return absl::CancelledError("training was stopped");
-  const double seconds = absl::ToDoubleSeconds(workshop_.clock->Now() - start);
-  LogInfo(
-      fmt::format("{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}",
-                  Name(), result.steps, workshop_.models->trainer().precision(),
-                  result.first_loss, result.last_loss, FormatSeconds(seconds)));
-  if (!assignment_.masking.has_value()) return KeepUpdate(result, seconds);
+  LogInfo(fmt::format(
+      "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),
+      result.steps - result.resumed, workshop_.models->trainer().precision(),
+      result.first_loss, result.last_loss, FormatSeconds(result.seconds)));
+  EDGETUNE_RETURN_IF_ERROR(KeepResult(result));
+  CheckpointFile::Remove(CheckpointFile::PathIn(workshop_.file->state));
+  return absl::OkStatus();
+}
+
+absl::Status Participation::KeepResult(const TrainResult& result) {
+  if (!assignment_.masking.has_value()) return KeepUpdate(result);
   // In memory only: what would be on the disk is not masked.
   result_.delta = result.delta;
   result_.weight =
@@ -171,17 +183,22 @@ absl::StatusOr<TrainResult> Participation::RunTrainer() {
   LogInfo(fmt::format("{}: training {} steps of {} examples on {}", Name(),
                       config.steps, config.batch, examples.size()));
   SendProgress(v1::Progress::TRAINING, {.step = 0, .steps = config.steps});
-  TrainerState state;  // plain training keeps none between rounds
+  const std::string path = CheckpointFile::PathIn(workshop_.file->state);
+  const absl::Duration every = workshop_.file->train.checkpoint_every;
+  std::optional<CheckpointFile> checkpoints;
+  if (!path.empty() && every > absl::ZeroDuration()) {
+    // The run's id is the plan's digest, which covers the base model.
+    checkpoints.emplace(path, Name(), assignment_.id.run_id, every);
+  }
   return workshop_.models->trainer().Train(
-      adapter_, examples, config, state, *workshop_.stop,
-      [this](const TrainProgress& at) {
+      adapter_, examples, config, checkpoints ? &*checkpoints : nullptr,
+      *workshop_.stop, [this](const TrainProgress& at) {
         if (workshop_.clock->Now() - last_progress_ < kProgressEvery) return;
         SendProgress(v1::Progress::TRAINING, at);
       });
 }
 
-absl::Status Participation::KeepUpdate(const TrainResult& result,
-                                       double seconds) {
+absl::Status Participation::KeepUpdate(const TrainResult& result) {
   const v1::TaskPlan& plan = assignment_.plan;
   EDGETUNE_ASSIGN_OR_RETURN(
       const std::string update,
@@ -193,7 +210,7 @@ absl::Status Participation::KeepUpdate(const TrainResult& result,
   report_.set_weight(WeightOf(plan, workshop_.data->data.train->size()));
   report_.set_train_loss(result.last_loss);
   report_.set_train_tokens(static_cast<uint64_t>(result.tokens));
-  report_.set_train_seconds(seconds);
+  report_.set_train_seconds(result.seconds);
   // From here on a crash repeats this report instead of training again.
   return workshop_.sessions->SaveReport(assignment_.id, report_,
                                         workshop_.clock->Now());

@@ -57,7 +57,8 @@ struct Workshop {
 // device, others this session alone.
 class Participation {
  public:
-  // `report` of a session whose update is durable already.
+  // `report` of a session that was evaluated, or whose update is durable,
+  // before a restart.
   Participation(const Workshop& workshop, VerifiedAssignment assignment,
                 std::optional<v1::Report> report);
 
@@ -84,7 +85,9 @@ class Participation {
   absl::StatusOr<TrainResult> RunTrainer();
   std::string UnspentKey() const;
   bool HasUnspent() const;
-  absl::Status KeepUpdate(const TrainResult& result, double seconds);
+  // As far as the session needs it: what is trained is not trained again.
+  absl::Status KeepResult(const TrainResult& result);
+  absl::Status KeepUpdate(const TrainResult& result);
   void SendProgress(v1::Progress::Phase phase, const TrainProgress& at);
   std::string Name() const;  // "run 1a2b3c4d round 2"
 

@@ -16,15 +16,17 @@ namespace edgetune {
 
 // What a device must remember of its sessions: how far each run has come (so
 // that no round is ever done twice), the session in progress with the
-// documents it was verified from, and, once trained, its report, which is
-// repeated word for word after a crash. Thread-safe through Database, which it
+// documents it was verified from, and its report as far as it has come: what
+// was evaluated is not evaluated again, and once trained it is repeated word
+// for word after a crash. Thread-safe through Database, which it
 // borrows. Errors: those of Database.
 class SessionStore {
  public:
   struct Unfinished {
     SessionId id;
     v1::Assignment assignment;
-    std::optional<v1::Report> report;  // present: the update is durable
+    // Present: evaluated. With an update digest: the update is durable.
+    std::optional<v1::Report> report;
   };
 
   explicit SessionStore(Database* database) : database_(database) {}

@@ -118,6 +118,8 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
   settings.Word("train.engine", &file.train.engine,
                 {"auto", "fused", "reference"});
   settings.Whole("train.threads", &file.train.threads, 0, 1024);
+  settings.Time("train.checkpoint_every", &file.train.checkpoint_every,
+                absl::ZeroDuration(), absl::Hours(24));
   settings.Text("policy.window", &window);
   settings.Whole("policy.min_cohort", &file.policy.min_cohort, 0, 300);
   settings.Word("log", &file.log, LogLevels());

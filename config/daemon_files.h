@@ -55,6 +55,8 @@ struct ClientFile {
   struct Train {
     std::string engine = "auto";
     int64_t threads = 0;  // 0: all cores
+    // Of work, between two saves of a training under way; 0: never.
+    absl::Duration checkpoint_every = absl::Minutes(1);
   } train;
   struct Policy {
     std::optional<DailyWindow> window;  // none: always

@@ -1,6 +1,7 @@
 #include "training/adam_w.h"
 
 #include <cmath>
+#include <utility>
 
 #include "base/status.h"
 #include "models/step_profile.h"
@@ -43,6 +44,15 @@ void AdamW::Step(std::span<float> values, std::span<const float> gradient,
         std::sqrt(second_[i]) / root + static_cast<float>(kEpsilon);
     values[i] = values[i] * decay - rate * (first_[i] / scale);
   }
+}
+
+void AdamW::Restore(int64_t steps, std::vector<float> first,
+                    std::vector<float> second) {
+  EDGETUNE_CHECK(first.size() == first_.size() &&
+                 second.size() == second_.size());
+  steps_ = steps;
+  first_ = std::move(first);
+  second_ = std::move(second);
 }
 
 }  // namespace edgetune

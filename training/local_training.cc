@@ -135,6 +135,113 @@ class Stopwatch {
       std::chrono::steady_clock::now();
 };
 
+// A segment from where it stands to its end, or to a stop.
+class SegmentRun {
+ public:
+  SegmentRun(const Segment& segment, GradientEngine& engine)
+      : segment_(segment),
+        engine_(engine),
+        incoming_(engine.values().begin(), engine.values().end()),
+        order_(segment.config.seed, segment.examples.size()),
+        optimizer_(incoming_.size(), segment.config.weight_decay) {}
+
+  absl::StatusOr<TrainResult> Run(
+      const StopToken& stop,
+      const std::function<void(const TrainProgress&)>& progress) {
+    Resume();
+    const int64_t steps = segment_.config.steps;
+    while (at_.steps < steps && !stop.load(std::memory_order_relaxed)) {
+      EDGETUNE_RETURN_IF_ERROR(Step());
+      if (progress) {
+        progress({at_.steps, steps, at_.last_loss,
+                  static_cast<double>(at_.tokens) / at_.seconds});
+      }
+      if (at_.steps < steps) SaveIfDue();
+    }
+    if (at_.steps < steps && at_.steps > saved_.steps) Save();
+    return Result();
+  }
+
+ private:
+  void Resume() {
+    if (segment_.checkpoints == nullptr) return;
+    digest_ = SegmentDigest(segment_);
+    const std::string bytes = segment_.checkpoints->Load();
+    if (bytes.empty()) return;
+    const auto found = ReadCheckpoint(
+        std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()),
+        digest_, segment_.config.steps, engine_.values(), optimizer_);
+    if (!found.ok()) {
+      segment_.checkpoints->Refused(std::string(found.status().message()));
+      return;
+    }
+    at_ = saved_ = *found;
+    resumed_ = at_.steps;
+    segment_.checkpoints->Resumed(at_.steps, segment_.config.steps);
+  }
+
+  absl::Status Step() {
+    const TrainConfig& config = segment_.config;
+    const Stopwatch watch;
+    EDGETUNE_ASSIGN_OR_RETURN(const Batch batch,
+                              Gather(segment_.model, segment_.examples,
+                                     order_.Batch(config, at_.steps)));
+    const std::span gradient = engine_.gradient();
+    std::fill(gradient.begin(), gradient.end(), 0.0f);
+    const BatchLoss sum =
+        AccumulateGradient(batch, config.micro_batch, engine_);
+    const double loss = sum.nll_sum / static_cast<double>(sum.labelled);
+    const double norm = ClipByGlobalNorm(gradient, config.grad_clip);
+    EDGETUNE_RETURN_IF_ERROR(CheckFinite(loss, norm, at_.steps));
+    optimizer_.Step(engine_.values(), gradient,
+                    LearningRate(config, at_.steps));
+    if (at_.steps == 0) at_.first_loss = loss;
+    at_.last_loss = loss;
+    at_.tokens += InputTokens(batch);
+    at_.seconds += watch.Seconds();
+    ++at_.steps;
+    return absl::OkStatus();
+  }
+
+  void SaveIfDue() {
+    if (segment_.checkpoints == nullptr) return;
+    if (segment_.checkpoints->IsDue(at_.seconds - saved_.seconds)) Save();
+  }
+
+  void Save() {
+    if (segment_.checkpoints == nullptr) return;
+    SaveCheckpoint(digest_, at_, engine_.values(), optimizer_,
+                   *segment_.checkpoints);
+    saved_ = at_;
+  }
+
+  TrainResult Result() {
+    TrainResult result;
+    const std::span values = engine_.values();
+    result.delta.assign(values.begin(), values.end());
+    for (size_t i = 0; i < result.delta.size(); ++i) {
+      result.delta[i] -= incoming_[i];
+    }
+    result.first_loss = at_.first_loss;
+    result.last_loss = at_.last_loss;
+    result.steps = at_.steps;
+    result.resumed = resumed_;
+    result.tokens = at_.tokens;
+    result.seconds = at_.seconds;
+    result.stopped = at_.steps < segment_.config.steps;
+    return result;
+  }
+
+  const Segment& segment_;
+  GradientEngine& engine_;
+  const ParameterVector incoming_;
+  ExampleOrder order_;
+  AdamW optimizer_;
+  Digest digest_ = {};
+  SegmentProgress at_, saved_;
+  int64_t resumed_ = 0;
+};
+
 }  // namespace
 
 absl::StatusOr<Evaluation> EvaluateExamples(
@@ -178,46 +285,12 @@ absl::StatusOr<BatchGradient> ComputeBatchGradient(
 }
 
 absl::StatusOr<TrainResult> TrainSegment(
-    const ModelConfig& model, const ExampleSource& examples,
-    const TrainConfig& config, const StopToken& stop,
+    const Segment& segment, const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress,
     GradientEngine& engine) {
-  EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(config));
-  if (examples.size() <= 0) return NoExamples("train on");
-  const std::span values = engine.values(), gradient = engine.gradient();
-  ExampleOrder order(config.seed, examples.size());
-  AdamW optimizer(values.size(), config.weight_decay);
-  const ParameterVector incoming(values.begin(), values.end());
-  TrainResult result;
-  const Stopwatch watch;
-  while (result.steps < config.steps) {
-    if (stop.load(std::memory_order_relaxed)) {
-      result.stopped = true;
-      break;
-    }
-    EDGETUNE_ASSIGN_OR_RETURN(
-        const Batch batch,
-        Gather(model, examples, order.Batch(config, result.steps)));
-    std::fill(gradient.begin(), gradient.end(), 0.0f);
-    const BatchLoss sum = AccumulateGradient(batch, config.micro_batch, engine);
-    const double loss = sum.nll_sum / static_cast<double>(sum.labelled);
-    const double norm = ClipByGlobalNorm(gradient, config.grad_clip);
-    EDGETUNE_RETURN_IF_ERROR(CheckFinite(loss, norm, result.steps));
-    optimizer.Step(values, gradient, LearningRate(config, result.steps));
-    if (result.steps == 0) result.first_loss = loss;
-    result.last_loss = loss;
-    result.tokens += InputTokens(batch);
-    ++result.steps;
-    if (progress) {
-      progress({result.steps, config.steps, loss,
-                static_cast<double>(result.tokens) / watch.Seconds()});
-    }
-  }
-  result.delta.assign(values.begin(), values.end());
-  for (size_t i = 0; i < result.delta.size(); ++i) {
-    result.delta[i] -= incoming[i];
-  }
-  return result;
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(segment.config));
+  if (segment.examples.size() <= 0) return NoExamples("train on");
+  return SegmentRun(segment, engine).Run(stop, progress);
 }
 
 }  // namespace edgetune

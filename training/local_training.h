@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "training/checkpoint.h"
 #include "training/trainer.h"
 
 namespace edgetune {
@@ -53,8 +54,7 @@ struct BatchGradient {
 // Trainer::Train, but for what depends on the engine. `engine` is made for
 // the incoming adapter and config.factors.
 absl::StatusOr<TrainResult> TrainSegment(
-    const ModelConfig& model, const ExampleSource& examples,
-    const TrainConfig& config, const StopToken& stop,
+    const Segment& segment, const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress,
     GradientEngine& engine);
 

@@ -16,6 +16,7 @@
 #include "base/parameters.h"
 #include "models/io/adapter/adapter_file.h"
 #include "models/step_profile.h"
+#include "training/checkpoint_store.h"
 #include "training/example_source.h"
 
 namespace edgetune {
@@ -63,16 +64,14 @@ struct TrainResult {
   // config.factors), in that order.
   ParameterVector delta;
   double first_loss = 0, last_loss = 0;
-  int64_t steps = 0;  // done; fewer than asked when stopped
+  int64_t steps = 0;    // done; fewer than asked when stopped
+  int64_t resumed = 0;  // of them done before, found in a checkpoint
   int64_t tokens = 0;
+  double seconds = 0;  // of work, with that before
   bool stopped = false;
   // Where the time went, if asked for; the reference engine does not measure.
   std::optional<StepProfile> profile;
 };
-
-// Opaque durable state of one client between rounds (control variates, local
-// factors; later, resume). Empty for plain training.
-using TrainerState = std::string;
 
 using StopToken = std::atomic<bool>;
 
@@ -95,11 +94,15 @@ class Trainer {
                                               const StopToken& stop) = 0;
 
   // `stop` is looked at between optimiser steps: training then ends early
-  // with what was done. `progress` may be empty. InvalidArgument: layout
-  // mismatch, no labelled example. Aborted: the loss is not finite.
+  // with what was done. With `checkpoints` (borrowed; null: nothing is kept) it
+  // goes on where the same segment was saved last, to the same bits as without
+  // a stop: what another segment, engine or version saved is left aside.
+  // `progress` may be empty. InvalidArgument: layout mismatch, no labelled
+  // example. Aborted: the loss is not finite.
   virtual absl::StatusOr<TrainResult> Train(
       const Adapter& adapter, const ExampleSource& examples,
-      const TrainConfig& config, TrainerState& state, const StopToken& stop,
+      const TrainConfig& config, CheckpointStore* checkpoints,
+      const StopToken& stop,
       const std::function<void(const TrainProgress&)>& progress) = 0;
 };
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -52,6 +53,15 @@ class ScriptedTransport final : public Transport {
   size_t read_ = 0;
 };
 
+// Real time, which a test may shift.
+class ShiftedClock final : public Clock {
+ public:
+  std::atomic<int> minutes_ahead{0};
+  absl::Time Now() const override {
+    return absl::Now() + absl::Minutes(minutes_ahead.load());
+  }
+};
+
 // A client with its files in a directory of its own, on its own thread; it may
 // be stopped and started again.
 class ClientWorld : public ::testing::Test {
@@ -79,7 +89,7 @@ class ClientWorld : public ::testing::Test {
 
   const ScratchDirectory scratch_;
   const TestKeys keys_ = MakeTestKeys();
-  const RealClock clock_;
+  ShiftedClock clock_;
   FakeEngine engine_;
   TestRun run_;
   ClientFile file_;

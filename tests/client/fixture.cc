@@ -1,6 +1,7 @@
 #include "tests/client/fixture.h"
 
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -11,6 +12,7 @@
 #include "base/status.h"
 #include "models/io/adapter/adapter_file.h"
 #include "privacy/crypto/hash.h"
+#include "privacy/crypto/secret.h"
 #include "protos/masking.h"
 #include "protos/plan_check.h"
 #include "tests/testing/tiny_model.h"
@@ -115,7 +117,8 @@ class FakeTrainer final : public Trainer {
 
   absl::StatusOr<TrainResult> Train(
       const Adapter& adapter, const ExampleSource& examples,
-      const TrainConfig& config, TrainerState& state, const StopToken& stop,
+      const TrainConfig& config, CheckpointStore* checkpoints,
+      const StopToken& stop,
       const std::function<void(const TrainProgress&)>& progress) override {
     ++engine_->trainings;
     const float target = Target(examples);
@@ -125,18 +128,27 @@ class FakeTrainer final : public Trainer {
         Gather(adapter.values, RangesOf(adapter.layout, config.factors));
     ParameterVector values = before;
     result.first_loss = Loss(values, target);
-    for (int64_t step = 0; step < config.steps; ++step) {
+    int64_t step =
+        checkpoints == nullptr ? 0 : Resume(*checkpoints, config, values);
+    for (int64_t i = 0; i < step * std::ssize(values); ++i) jitter.Uniform();
+    result.resumed = result.steps = step;
+    for (; step < config.steps; ++step) {
       if (engine_->on_step) engine_->on_step(step);
       if (stop) {
         result.stopped = true;
+        if (checkpoints != nullptr) Save(*checkpoints, config, step, values);
         break;
       }
+      ++engine_->steps;
       for (float& value : values) {
         value += static_cast<float>(0.25 * (target - value) +
                                     1e-3 * (jitter.Uniform() - 0.5));
       }
       result.steps = step + 1;
       result.last_loss = Loss(values, target);
+      if (checkpoints != nullptr && checkpoints->IsDue(1)) {
+        Save(*checkpoints, config, step + 1, values);
+      }
       progress(
           {.step = step + 1, .steps = config.steps, .loss = result.last_loss});
     }
@@ -148,6 +160,33 @@ class FakeTrainer final : public Trainer {
   }
 
  private:
+  // Which segment; then the steps done, a byte; then the values.
+  static std::string Begin(const CheckpointStore& store,
+                           const TrainConfig& config) {
+    return store.task() + static_cast<char>(config.round);
+  }
+  static void Save(CheckpointStore& store, const TrainConfig& config,
+                   int64_t step, const ParameterVector& values) {
+    const std::string head = Begin(store, config) + static_cast<char>(step);
+    const std::string rest = SerializeParameters(values);
+    const std::span<const uint8_t> parts[] = {ByteSpan(head), ByteSpan(rest)};
+    store.Save(parts);
+  }
+  static int64_t Resume(CheckpointStore& store, const TrainConfig& config,
+                        ParameterVector& values) {
+    const std::string bytes = store.Load();
+    if (bytes.empty()) return 0;
+    const std::string begin = Begin(store, config);
+    if (!bytes.starts_with(begin)) {
+      store.Refused("of another segment");
+      return 0;
+    }
+    values = Get(ParseParameters(ByteSpan(bytes).subspan(begin.size() + 1),
+                                 values.size()));
+    const int64_t step = bytes[begin.size()];
+    store.Resumed(step, config.steps);
+    return step;
+  }
   static double Loss(const ParameterVector& values, double target) {
     double sum = 0;
     for (float value : values) sum += (value - target) * (value - target);

@@ -64,6 +64,7 @@ class FakeEngine final : public Engine {
   std::function<void(int64_t step)> on_step;
   std::function<void()> on_evaluate;  // called before each evaluation, there
   std::atomic<int> trainings{0};
+  std::atomic<int> steps{0};  // of all trainings
   std::atomic<int> trainers{0};
 
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(

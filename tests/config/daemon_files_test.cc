@@ -104,6 +104,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
             "enroll = 'e:7444'\npopulation = 'phones'\n"
             "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
             "[train]\nengine = 'fused'\nthreads = 2\n"
+            "checkpoint_every = '90s'\n"
             "[policy]\nwindow = '22:00-06:30'\nmin_cohort = 10\n"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->server, "[::1]:7443");
@@ -114,6 +115,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
   EXPECT_EQ(file->data.name, "n");
   EXPECT_EQ(file->train.engine, "fused");
   EXPECT_EQ(file->train.threads, 2);
+  EXPECT_EQ(file->train.checkpoint_every, absl::Seconds(90));
   ASSERT_TRUE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.window->start_minute, 22 * 60);
   EXPECT_EQ(file->policy.window->end_minute, 6 * 60 + 30);
@@ -129,6 +131,7 @@ TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
   EXPECT_EQ(file->data.heldout, "");
   EXPECT_FALSE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.min_cohort, 0);
+  EXPECT_EQ(file->train.checkpoint_every, absl::Minutes(1));
 }
 
 TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
@@ -138,6 +141,8 @@ TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
               HasSubstr("did you mean data.train?"));
   EXPECT_THAT(ClientError(data + "[train]\nthreads = -1\n"),
               HasSubstr("train.threads is number -1"));
+  EXPECT_THAT(ClientError(data + "[train]\ncheckpoint_every = '25h'\n"),
+              HasSubstr("train.checkpoint_every"));
   EXPECT_THAT(ClientError(data + "[policy]\nwindow = '9-17'\n"),
               HasSubstr("policy.window: time window is"));
   for (const char* bad : {"-1", "301", "'ten'"}) {

@@ -109,13 +109,12 @@ absl::Status Learn(const std::shared_ptr<const ModelFile>& model,
   (*out)["loss"] = batch.nll_sum / static_cast<double>(batch.labelled);
   EDGETUNE_RETURN_IF_ERROR(WriteFileAtomically(
       directory + "/gradient.f32", SerializeParameters(batch.gradient)));
-  TrainerState state;
   const StopToken stop{false};
   Timer timer;
   double last = 0, last_cpu = CpuSeconds();
   EDGETUNE_ASSIGN_OR_RETURN(
       const TrainResult result,
-      trainer->Train(given.adapter, given.examples, given.train, state, stop,
+      trainer->Train(given.adapter, given.examples, given.train, nullptr, stop,
                      [&](const TrainProgress& progress) {
                        (*out)["losses"].push_back(progress.loss);
                        const double now = timer.Seconds();

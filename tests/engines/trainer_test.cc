@@ -15,6 +15,7 @@
 
 #include "tests/engines/engine_under_test.h"
 #include "tests/engines/vector_case.h"
+#include "tests/training/memory_checkpoints.h"
 
 namespace edgetune {
 namespace {
@@ -23,6 +24,7 @@ using testing::GradientOf;
 using ::testing::HasSubstr;
 using testing::ListSource;
 using testing::MakeTrainerUnderTest;
+using testing::MemoryCheckpoints;
 using testing::ReadFloats;
 using testing::ReadVectorCase;
 using testing::RelativeError;
@@ -51,7 +53,7 @@ class TrainerTest : public ::testing::TestWithParam<const char*> {
   }
 
   absl::StatusOr<TrainResult> Train(const TrainConfig& config) {
-    return trainer_->Train(given_.adapter, given_.examples, config, state_,
+    return trainer_->Train(given_.adapter, given_.examples, config, store_,
                            stop_, progress_);
   }
 
@@ -65,7 +67,7 @@ class TrainerTest : public ::testing::TestWithParam<const char*> {
   std::shared_ptr<const ModelFile> file_;
   VectorCase given_;
   std::unique_ptr<Trainer> trainer_;
-  TrainerState state_;
+  CheckpointStore* store_ = nullptr;
   StopToken stop_{false};
   std::function<void(const TrainProgress&)> progress_;
 };
@@ -251,6 +253,86 @@ TEST_P(TrainerTest, StopsBetweenSteps) {
   EXPECT_TRUE(result->stopped);
   EXPECT_EQ(result->steps, 2);
   EXPECT_GT(std::fabs(result->delta[0]), 0);
+}
+
+// Everything that a step depends on beside the values: schedule, moments,
+// clipping and decay, and that of the frozen factor nothing.
+TrainConfig EveryTermOf(TrainConfig config) {
+  config.steps = 5;
+  config.batch = 2;
+  config.micro_batch = 1;
+  config.schedule = Schedule::kCosine;
+  config.warmup = 7;
+  config.grad_clip = 0.05;
+  config.weight_decay = 0.1;
+  config.round = 1;
+  config.rounds = 3;
+  return config;
+}
+
+TEST_P(TrainerTest, KilledAfterAnyStepItEndsWithTheSameBits) {
+  TrainConfig config = EveryTermOf(given_.train);
+  for (const Factors factors : {Factors::kBoth, Factors::kA, Factors::kB}) {
+    config.factors = factors;
+    store_ = nullptr;
+    const auto whole = Train(config);
+    ASSERT_TRUE(whole.ok()) << whole.status();
+    MemoryCheckpoints all;
+    all.due = true;
+    store_ = &all;
+    ASSERT_TRUE(Train(config).ok());
+    ASSERT_EQ(all.saved.size(), 4u);
+    for (size_t k = 1; k <= all.saved.size(); ++k) {
+      // As another process, which knows nothing but the checkpoint.
+      trainer_ = Make(Precision::kFp32);
+      MemoryCheckpoints one;
+      one.saved = {all.saved[k - 1]};
+      store_ = &one;
+      std::vector<int64_t> steps;
+      progress_ = [&](const TrainProgress& p) { steps.push_back(p.step); };
+      const auto result = Train(config);
+      progress_ = nullptr;
+      ASSERT_TRUE(result.ok()) << result.status();
+      EXPECT_EQ(steps.size(), 5 - k);
+      EXPECT_EQ(result->resumed, static_cast<int64_t>(k));
+      EXPECT_EQ(result->delta, whole->delta);
+      EXPECT_EQ(result->first_loss, whole->first_loss);
+      EXPECT_EQ(result->last_loss, whole->last_loss);
+      EXPECT_EQ(result->tokens, whole->tokens);
+    }
+  }
+}
+
+TEST_P(TrainerTest, StoppedAfterAnyStepItEndsWithTheSameBits) {
+  const TrainConfig config = EveryTermOf(given_.train);
+  const auto whole = Train(config);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  for (int64_t k = 1; k < config.steps; ++k) {
+    MemoryCheckpoints store;
+    store_ = &store;
+    progress_ = [&](const TrainProgress& p) { stop_ = p.step == k; };
+    EXPECT_TRUE(Train(config)->stopped);
+    stop_ = false;
+    progress_ = nullptr;
+    const auto result = Train(config);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->resumed, k);
+    EXPECT_EQ(result->delta, whole->delta);
+  }
+}
+
+TEST_P(TrainerTest, CheckpointOfAnotherPrecisionIsLeftAside) {
+  auto other = MakeTrainerUnderTest(file_, {Precision::kBf16, /*threads=*/1});
+  if (!other.ok()) GTEST_SKIP() << "a processor without bfloat16";
+  MemoryCheckpoints store;
+  store.due = true;
+  store_ = &store;
+  ASSERT_TRUE(Train(given_.train).ok());
+  trainer_ = *std::move(other);
+  const auto result = Train(given_.train);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->resumed, 0);
+  EXPECT_EQ(store.refused.size(), 1u);
 }
 
 TEST_P(TrainerTest, RefusesAnAdapterOfAnotherShape) {

@@ -22,6 +22,8 @@
 #include "tests/fuzz/tokenizers.h"
 #include "tests/privacy_secagg/receipt_maker.h"
 #include "tests/testing/tiny_model.h"
+#include "tests/training/memory_checkpoints.h"
+#include "training/checkpoint.h"
 
 namespace edgetune::fuzz {
 namespace {
@@ -233,6 +235,24 @@ void AddModels(Seeds& seeds) {
 }
 
 // Lines of every schema, and files of them.
+// Without its last digest, and whole.
+void AddCheckpoints(Seeds& seeds) {
+  AdamW optimizer(3, 0);
+  std::vector<float> values = {1, -2, 0.5f};
+  optimizer.Step(values, std::vector<float>{0.3f, -0.2f, 0.1f}, 0.1);
+  testing::MemoryCheckpoints store;
+  SaveCheckpoint(Sha256(std::string_view("a segment")),
+                 {.steps = 1,
+                  .tokens = 16,
+                  .first_loss = 2,
+                  .last_loss = 2,
+                  .seconds = 0.5},
+                 values, optimizer, store);
+  const std::string& bytes = store.saved[0];
+  seeds["checkpoint/seed-whole"] = bytes;
+  seeds["checkpoint/seed-content"] = bytes.substr(0, bytes.size() - 32);
+}
+
 void AddLines(Seeds& seeds) {
   const std::string lines[] = {
       R"({"messages":[{"role":"user","content":"a"},)"
@@ -282,6 +302,7 @@ int Run(const std::filesystem::path& directory, bool check) {
   AddVectors(seeds);
   AddScripts(seeds);
   AddTokenizers(seeds);
+  AddCheckpoints(seeds);
   AddLines(seeds);
   AddModels(seeds);
   int stale = 0;

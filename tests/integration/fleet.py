@@ -81,14 +81,16 @@ class Fleet:
 
     # --- clients
 
-    def start_client(self, device, data, population="default", kit=None, verb="run"):
+    def start_client(self, device, data, population="default", kit=None, verb="run",
+                     train=""):
+        """`train`: more lines of client.toml's [train]."""
         config = self.folder / f"{device}.toml"
         config.write_text(
             f'server = "localhost:{self.port}"\n'
             f'kit = "{kit or self.folder / "kits/devices" / device}"\n'
             f'state = "{self.folder}/{device}-state"\n'
             f'population = "{population}"\n'
-            f'[data]\ntrain = "{data}"\n[train]\nthreads = 1\n')
+            f'[data]\ntrain = "{data}"\n[train]\nthreads = 1\n{train}')
         return self.start("edgetune-client", verb, "--config", config,
                           log=f"{device}.log")
 

@@ -4,6 +4,7 @@
 Nothing here asserts a duration; limits only keep a hang from lasting.
 """
 
+import re
 import signal
 import socket
 
@@ -192,6 +193,38 @@ class FleetTest(FleetTestCase):
         status = fleet.wait_ended(run)
         self.assert_finished(status, 1)
         self.assertEqual(status["cards"][-1]["updates"], 4, fleet.logs())
+
+    def test_KilledClientGoesOnFromItsCheckpoint(self):
+        """And the run ends with the same adapter as one where nobody was killed."""
+        fleet = self.fleet
+        fleet.start_server()
+        text = SMALL.replace("cohort = 4", "cohort = 1").replace("steps = 3", "steps = 600").replace(
+            "count = 3", "count = 1")
+        data = fleet.write_data("device-1", 30, seed=1)
+        often = 'checkpoint_every = "1ms"\n'
+        client = fleet.start_client("device-1", data, train=often)
+        run = fleet.submit(fleet.write_run("run", text))
+        checkpoint = fleet.folder / "device-1-state/training.checkpoint"
+        fleet.wait_for_run(run, lambda s: any(c["step"] > 0 for c in s["clients"]))
+        fleet.wait_for(checkpoint.exists)
+        stop(client, signal.SIGKILL)
+        self.assertTrue(checkpoint.exists(), fleet.logs())
+        self.assertEqual(checkpoint.stat().st_mode & 0o777, 0o600)
+        fleet.start_client("device-1", data, train=often)
+        self.assert_finished(fleet.wait_ended(run), 1)
+        log = fleet.log("device-1.log")
+        resumed = re.search(r"resumed at step (\d+) of 600", log)
+        self.assertIsNotNone(resumed, log)
+        self.assertIn(f"trained {600 - int(resumed[1])} steps", log)
+        self.assertEqual(list(checkpoint.parent.glob("training.checkpoint*")), [])
+
+        trained = fleet.folder / "trained"
+        fleet.run_tool("run", "download", run, *fleet.operator(), "--out", trained)
+        local = fleet.folder / "local"
+        fleet.run_tool("train", fleet.folder / "run.toml", "--data", data, "--threads", "1",
+                       "--out", local)
+        files = [next(where.rglob("adapter_model.safetensors")) for where in (trained, local)]
+        self.assertEqual(files[0].read_bytes(), files[1].read_bytes())
 
 
 if __name__ == "__main__":

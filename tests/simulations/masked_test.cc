@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "client/checkpoint_file.h"
 #include "protos/edgetune/v1/secagg.pb.h"
 #include "protos/masking.h"
 #include "protos/plan_check.h"
@@ -19,6 +21,7 @@
 namespace edgetune {
 namespace {
 
+using testing::Device;
 using testing::FakeEngine;
 using testing::World;
 
@@ -149,6 +152,40 @@ TEST(MaskedTest, AClientThatLeavesWhileTrainingOnlyShrinksTheCohort) {
   const v1::RoundReceipt receipt = ReceiptOf(world, status.receipts(0));
   EXPECT_EQ(receipt.groups(0).cohort_size(), 5);
   EXPECT_EQ(receipt.survivors(), 5u);
+}
+
+// What it keeps is not masked, and masking begins only after it.
+TEST(MaskedTest, AClientStoppedWhileTrainingGoesOnAndIsInTheSum) {
+  FakeEngine engine, stopped;
+  World world(4);
+  testing::Mask(world.run.plan);
+  world.run.plan.mutable_train()->set_steps(10);
+  world.run.plan.mutable_rounds()->set_count(1);
+  Add(world, engine, 4);
+  (void)world.devices["animal"]->Stop();
+  Device& device = world.AddDevice("animal", 8, &stopped);
+  std::atomic<bool> reached{false}, stopping{false};
+  stopped.on_step = [&](int64_t step) {
+    if (step < 6) return;
+    reached = true;
+    while (!stopping) absl::SleepFor(absl::Milliseconds(1));
+    // Now the client has been told, or is about to be.
+    absl::SleepFor(absl::Milliseconds(50));
+  };
+  device.Start();
+  world.Submit();
+  world.WaitUntil([&](const auto&) { return reached.load(); });
+  stopping = true;
+  EXPECT_TRUE(device.Stop().ok());
+  const std::string path = CheckpointFile::PathIn(device.file.state);
+  EXPECT_TRUE(std::filesystem::exists(path));
+  stopped.on_step = nullptr;
+  device.Start();
+  const v1::RunStatus status = world.WaitEnded();
+  ASSERT_EQ(status.state(), v1::RunStatus::FINISHED);
+  EXPECT_EQ(stopped.steps, 10) << "no step twice";
+  EXPECT_EQ(ReceiptOf(world, status.receipts(0)).survivors(), 4u);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST(MaskedTest, GroupsAddTheirSums) {

@@ -58,10 +58,11 @@ class RecordingEngine final : public Engine {
     }
     absl::StatusOr<TrainResult> Train(
         const Adapter& adapter, const ExampleSource& examples,
-        const TrainConfig& config, TrainerState& state, const StopToken& stop,
+        const TrainConfig& config, CheckpointStore* checkpoints,
+        const StopToken& stop,
         const std::function<void(const TrainProgress&)>& progress) override {
-      auto result = trainer_->Train(adapter, examples, config, state, stop,
-                                    progress);
+      auto result = trainer_->Train(adapter, examples, config, checkpoints,
+                                    stop, progress);
       std::lock_guard<std::mutex> lock(engine_->mu_);
       if (!result.ok() || result->stopped) return result;
       engine_->deltas_[config.round] = result->delta;

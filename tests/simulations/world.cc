@@ -272,11 +272,10 @@ ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
       {reinterpret_cast<const uint8_t*>(blob.data()), blob.size()},
       adapter.layout.size());
   for (uint32_t round = 0; round < plan.rounds().count(); ++round) {
-    TrainerState state;
     const StopToken stop{false};
     const auto result = trainer.Train(
         adapter, *data.train, TrainConfigOf(plan, round, DataName(file.data)),
-        state, stop, [](const TrainProgress&) {});
+        nullptr, stop, [](const TrainProgress&) {});
     EXPECT_TRUE(result.ok()) << result.status();
     const auto mean = *MakeWeightedMean({.coordinates = result->delta.size(),
                                          .bound = plan.rounds().clear_bound(),

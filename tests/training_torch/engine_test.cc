@@ -48,10 +48,9 @@ TEST_F(EngineTest, TrainsThroughTheInterface) {
   auto trainer = engine_->MakeTrainer(file_, options_);
   ASSERT_TRUE(trainer.ok()) << trainer.status();
   EXPECT_EQ((*trainer)->precision(), "fp32");
-  TrainerState state;
   const StopToken stop{false};
   const auto result = (*trainer)->Train(given->adapter, given->examples,
-                                        given->train, state, stop, {});
+                                        given->train, nullptr, stop, {});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_NEAR(result->last_loss, given->losses.back(), 1e-4);
 }

@@ -122,7 +122,6 @@ class LocalRun {
   absl::Status Train(uint32_t round) {
     TrainConfig config = TrainConfigOf(plan(), round, DataName(files_));
     config.profile = options_.profile;
-    TrainerState state;
     auto on_progress = [&](const TrainProgress& at) {
       progress_->Update(
           uint64_t{round} * plan().train().steps() + at.step,
@@ -131,8 +130,8 @@ class LocalRun {
     };
     EDGETUNE_ASSIGN_OR_RETURN(
         TrainResult result,
-        trainer_->Train(adapter_, *data_.train, config, state, InterruptFlag(),
-                        on_progress));
+        trainer_->Train(adapter_, *data_.train, config, nullptr,
+                        InterruptFlag(), on_progress));
     if (result.stopped) return InterruptedError();
     loss_ = result.last_loss;
     if (result.profile) {

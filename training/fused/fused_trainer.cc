@@ -140,18 +140,24 @@ absl::StatusOr<Evaluation> FusedTrainer::Evaluate(const Adapter& adapter,
 
 absl::StatusOr<TrainResult> FusedTrainer::Train(
     const Adapter& adapter, const ExampleSource& examples,
-    const TrainConfig& config, TrainerState& state, const StopToken& stop,
+    const TrainConfig& config, CheckpointStore* checkpoints,
+    const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress) {
   return Guarded(threads_, [&]() -> absl::StatusOr<TrainResult> {
     EDGETUNE_ASSIGN_OR_RETURN(auto lora,
                               fused::LoraFactors::Make(model(), adapter));
     FusedGradient gradient(*llama_, std::move(lora), adapter.layout,
                            config.factors);
+    const Segment segment = {"fused " + precision(),
+                             model(),
+                             adapter,
+                             examples,
+                             config,
+                             checkpoints};
     std::optional<StepProfiler> profiler;
     if (config.profile) profiler.emplace();
-    EDGETUNE_ASSIGN_OR_RETURN(
-        TrainResult result,
-        TrainSegment(model(), examples, config, stop, progress, gradient));
+    EDGETUNE_ASSIGN_OR_RETURN(TrainResult result,
+                              TrainSegment(segment, stop, progress, gradient));
     if (profiler) result.profile = profiler->Read();
     return result;
   });

@@ -35,7 +35,8 @@ class FusedTrainer final : public Trainer {
                                       const StopToken& stop) override;
   absl::StatusOr<TrainResult> Train(
       const Adapter& adapter, const ExampleSource& examples,
-      const TrainConfig& config, TrainerState& state, const StopToken& stop,
+      const TrainConfig& config, CheckpointStore* checkpoints,
+      const StopToken& stop,
       const std::function<void(const TrainProgress&)>& progress) override;
 
   // What one optimiser step of Train starts from (see ComputeBatchGradient).

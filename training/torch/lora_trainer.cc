@@ -123,13 +123,20 @@ absl::StatusOr<Evaluation> LoraTrainer::Evaluate(const Adapter& adapter,
 
 absl::StatusOr<TrainResult> LoraTrainer::Train(
     const Adapter& adapter, const ExampleSource& examples,
-    const TrainConfig& config, TrainerState& state, const StopToken& stop,
+    const TrainConfig& config, CheckpointStore* checkpoints,
+    const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress) {
   return CatchExceptions([&]() -> absl::StatusOr<TrainResult> {
     at::set_num_threads(body_->threads);
     EDGETUNE_ASSIGN_OR_RETURN(TorchGradient gradient,
                               body_->GradientAt(adapter, config.factors));
-    return TrainSegment(model(), examples, config, stop, progress, gradient);
+    const Segment segment = {"reference " + precision(),
+                             model(),
+                             adapter,
+                             examples,
+                             config,
+                             checkpoints};
+    return TrainSegment(segment, stop, progress, gradient);
   });
 }
 

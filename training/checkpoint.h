@@ -1,0 +1,67 @@
+#ifndef EDGETUNE_TRAINING_CHECKPOINT_H_
+#define EDGETUNE_TRAINING_CHECKPOINT_H_
+
+// A segment of training between two of its steps, as bytes. Little-endian:
+//
+//   8 bytes   "EDGETCP1"
+//   32 bytes  SHA-256 of what makes the segment this one (SegmentDigest)
+//   u64       n, coordinates trained
+//   i64 x 2   steps done, tokens
+//   f64 x 3   first loss, last loss, seconds of work
+//   f32 x 3n  values, AdamW's first and second moments
+//   32 bytes  SHA-256 of all before
+//
+// 120 + 12 n bytes. The order of examples is a function of seed and round and
+// needs none. Functions without state; on the calling thread.
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "privacy/crypto/hash.h"
+#include "training/adam_w.h"
+#include "training/checkpoint_store.h"
+#include "training/trainer.h"
+
+namespace edgetune {
+
+// What a trainer is asked to do. Not owned.
+struct Segment {
+  std::string engine;  // which one, in which precision
+  const ModelConfig& model;
+  const Adapter& adapter;
+  const ExampleSource& examples;
+  const TrainConfig& config;
+  CheckpointStore* checkpoints = nullptr;  // null: nothing is kept
+};
+
+// How far a segment has come.
+struct SegmentProgress {
+  int64_t steps = 0;
+  int64_t tokens = 0;
+  double first_loss = 0, last_loss = 0;
+  double seconds = 0;  // of work, over all starts
+};
+
+// Of everything that decides a segment's result, on one machine with one
+// number of threads: task and engine, config, incoming adapter, the examples
+// that its steps take, and the build of this program. `checkpoints` is there.
+Digest SegmentDigest(const Segment& segment);
+
+void SaveCheckpoint(const Digest& segment, const SegmentProgress& progress,
+                    std::span<const float> values, const AdamW& optimizer,
+                    CheckpointStore& store);
+
+// Sets `values` and `optimizer`, both of the segment's size. DataLoss: not a
+// whole checkpoint. FailedPrecondition: of another segment. After an error
+// nothing is changed. `steps`: of the segment; at least one is left.
+absl::StatusOr<SegmentProgress> ReadCheckpoint(std::span<const uint8_t> bytes,
+                                               const Digest& segment,
+                                               int64_t steps,
+                                               std::span<float> values,
+                                               AdamW& optimizer);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TRAINING_CHECKPOINT_H_
