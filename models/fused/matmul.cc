@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/status.h"
+#include "models/fused/buffer.h"
 
 namespace edgetune::fused {
 namespace {
@@ -64,6 +65,7 @@ class Kernel {
                  strides(shape.stride[2], false));
     const Desc bias({1, shape.n}, DataType::f32, Dims{shape.n, 1});
     dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     if (shape.add) {
       dnnl::post_ops sum;
       sum.append_sum(1.0f);
@@ -71,8 +73,9 @@ class Kernel {
     }
     const auto description = shape.bias ? dnnl::matmul::desc(a, b, bias, c)
                                         : dnnl::matmul::desc(a, b, c);
-    product_ = dnnl::matmul(
-        dnnl::matmul::primitive_desc(description, attributes, Cpu()));
+    const dnnl::matmul::primitive_desc chosen(description, attributes, Cpu());
+    product_ = dnnl::matmul(chosen);
+    scratch_bytes_ = chosen.scratchpad_desc().get_size();
     const auto add = [&](int name, const Desc& desc) {
       arguments_.emplace(name, dnnl::memory(desc, Cpu(), nullptr));
     };
@@ -80,6 +83,7 @@ class Kernel {
     add(DNNL_ARG_WEIGHTS, b);
     add(DNNL_ARG_DST, c);
     if (shape.bias) add(DNNL_ARG_BIAS, bias);
+    add(DNNL_ARG_SCRATCHPAD, chosen.scratchpad_desc());
   }
 
   void Run(const void* a, const void* b, void* c, const float* bias) {
@@ -90,6 +94,11 @@ class Kernel {
     if (bias != nullptr) {
       arguments_.at(DNNL_ARG_BIAS).set_data_handle(const_cast<float*>(bias));
     }
+    // One for all kernels of a thread: a kernel that keeps its own takes some
+    // hundred kilobytes a thread, and there are many shapes.
+    thread_local Buffer<uint8_t> scratch;
+    scratch.Reserve(scratch_bytes_);
+    arguments_.at(DNNL_ARG_SCRATCHPAD).set_data_handle(scratch.data());
     thread_local dnnl::stream stream(Cpu());
     product_.execute(stream, arguments_);
     stream.wait();
@@ -97,6 +106,7 @@ class Kernel {
 
  private:
   dnnl::matmul product_;
+  size_t scratch_bytes_ = 0;
   std::unordered_map<int, dnnl::memory> arguments_;
 };
 
