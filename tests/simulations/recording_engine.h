@@ -14,6 +14,9 @@ namespace edgetune::testing {
 // evaluation gave: what nobody else may learn of a single device. Thread-safe.
 class RecordingEngine final : public Engine {
  public:
+  bool UsesBf16(Precision precision) const override {
+    return fake.UsesBf16(precision);
+  }
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
@@ -60,8 +63,8 @@ class RecordingEngine final : public Engine {
         const Adapter& adapter, const ExampleSource& examples,
         const TrainConfig& config, TrainerState& state, const StopToken& stop,
         const std::function<void(const TrainProgress&)>& progress) override {
-      auto result = trainer_->Train(adapter, examples, config, state, stop,
-                                    progress);
+      auto result =
+          trainer_->Train(adapter, examples, config, state, stop, progress);
       std::lock_guard<std::mutex> lock(engine_->mu_);
       if (!result.ok() || result->stopped) return result;
       engine_->deltas_[config.round] = result->delta;
