@@ -55,6 +55,9 @@ struct ClientFile {
   struct Train {
     std::string engine = "auto";
     int64_t threads = 0;  // 0: all cores
+    // Bytes that this device spends on training at most, whatever the plan
+    // says; 0: what the plan says.
+    uint64_t memory_budget = 0;
   } train;
   struct Policy {
     std::optional<DailyWindow> window;  // none: always
