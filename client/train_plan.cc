@@ -56,13 +56,16 @@ TextDataOptions DataOptionsOf(const v1::TaskPlan& plan) {
           .max_length = plan.data().max_length()};
 }
 
-EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads) {
+EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads,
+                              const MemoryChoice& choice) {
   EngineOptions options;
   const std::string& precision = plan.model().precision();
   options.precision = precision == "fp32"   ? Precision::kFp32
                       : precision == "bf16" ? Precision::kBf16
                                             : Precision::kAuto;
   options.threads = static_cast<int>(threads);
+  options.weights = choice.weights;
+  options.recompute = choice.recompute;
   return options;
 }
 

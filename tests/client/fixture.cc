@@ -118,6 +118,7 @@ class FakeTrainer final : public Trainer {
       const TrainConfig& config, TrainerState& state, const StopToken& stop,
       const std::function<void(const TrainProgress&)>& progress) override {
     ++engine_->trainings;
+    engine_->micro_batch = config.micro_batch;
     const float target = Target(examples);
     Random jitter = Random(config.seed).Split("jitter", config.round);
     TrainResult result;
