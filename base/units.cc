@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <vector>
 
 namespace edgetune {
@@ -17,6 +19,53 @@ std::string FormatBytes(uint64_t bytes) {
     ++unit;
   }
   return fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+namespace {
+
+struct ByteUnit {
+  std::string_view name;
+  uint64_t bytes;
+};
+// Of equal numbers the first is written.
+constexpr ByteUnit kByteUnits[] = {
+    {"TB", 1'000'000'000'000},
+    {"TiB", uint64_t{1} << 40},
+    {"GB", 1'000'000'000},
+    {"GiB", uint64_t{1} << 30},
+    {"MB", 1'000'000},
+    {"MiB", uint64_t{1} << 20},
+    {"KB", 1000},
+    {"kB", 1000},
+    {"KiB", 1024},
+    {"B", 1},
+};
+
+}  // namespace
+
+std::optional<uint64_t> ParseBytes(std::string_view text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(
+      text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  if (error != std::errc()) return std::nullopt;
+  std::string_view unit = text.substr(static_cast<size_t>(end - text.data()));
+  if (unit.starts_with(' ')) unit.remove_prefix(1);
+  for (const ByteUnit& known : kByteUnits) {
+    if (unit != known.name) continue;
+    const double bytes = number * static_cast<double>(known.bytes);
+    // NaN fails too.
+    if (!(bytes >= 0 && bytes < 0x1p63)) return std::nullopt;
+    return static_cast<uint64_t>(std::llround(bytes));
+  }
+  return std::nullopt;
+}
+
+std::string ExactBytes(uint64_t bytes) {
+  for (const ByteUnit& unit : kByteUnits) {
+    if (bytes < unit.bytes || bytes % unit.bytes != 0) continue;
+    return fmt::format("{}{}", bytes / unit.bytes, unit.name);
+  }
+  return "0B";
 }
 
 std::string FormatSeconds(double seconds) {

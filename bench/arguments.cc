@@ -2,8 +2,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <limits>
 #include <utility>
 
 namespace edgetune::bench {
@@ -58,16 +56,6 @@ absl::StatusOr<Arguments> ParseArguments(
                                       ", see the head of the source");
   }
   return out;
-}
-
-double ProcessMegabytes(const std::string& name) {
-  std::ifstream status("/proc/self/status");
-  for (std::string key; status >> key;) {
-    double kib = 0;
-    if (key == name + ":" && status >> kib) return kib * 1024 / 1e6;
-    status.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return 0;
 }
 
 int ExitCodeOf(const char* program, const absl::Status& status) {

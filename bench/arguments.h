@@ -34,9 +34,10 @@ absl::StatusOr<Arguments> ParseArguments(
 // What main returns; says on stderr what went wrong with `program`.
 int ExitCodeOf(const char* program, const absl::Status& status);
 
-// Memory of this process in MB of 10^6 bytes by the kernel's name of it:
-// "VmRSS" now, "VmHWM" at its highest. 0 where there is no /proc.
-double ProcessMegabytes(const std::string& name);
+// In MB of 10^6 bytes.
+inline double Megabytes(uint64_t bytes) {
+  return static_cast<double>(bytes) / 1e6;
+}
 
 }  // namespace edgetune::bench
 

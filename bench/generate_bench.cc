@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/process_memory.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "bench/arguments.h"
@@ -130,7 +131,7 @@ absl::Status Run(int argc, char** argv) {
   }
   EDGETUNE_ASSIGN_OR_RETURN(
       json out, Measure(prompts, arguments.Number("tokens"), *model));
-  out["peak_mb"] = bench::ProcessMegabytes("VmHWM");
+  out["peak_mb"] = bench::Megabytes(PeakResidentBytes());
   std::cout << out << "\n";
   return absl::OkStatus();
 }

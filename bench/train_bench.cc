@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/process_memory.h"
 #include "base/random.h"
 #include "base/status.h"
 #include "bench/arguments.h"
@@ -204,7 +205,7 @@ absl::Status Measure(const Arguments& arguments, const Data& data,
   }
   out["loss_first"] = losses.front();
   out["loss_last"] = losses.back();
-  out["peak_mb"] = bench::ProcessMegabytes("VmHWM");
+  out["peak_mb"] = bench::Megabytes(PeakResidentBytes());
   for (size_t i = 0; i < adapter.values.size(); ++i) {
     adapter.values[i] += result.delta[i];
   }
@@ -253,7 +254,7 @@ absl::Status Run(int argc, char** argv) {
               {"weights", arguments.Text("weights")},
               {"recompute", arguments.Text("recompute")},
               {"load_s", Now() - start},
-              {"rss_after_load_mb", bench::ProcessMegabytes("VmRSS")}};
+              {"rss_after_load_mb", bench::Megabytes(ResidentBytes())}};
   EDGETUNE_RETURN_IF_ERROR(Measure(arguments, data, adapter, *trainer, out));
   std::cout << out << "\n";
   return absl::OkStatus();

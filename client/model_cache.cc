@@ -81,20 +81,29 @@ absl::StatusOr<std::string> ModelCache::PathOf(
   return path;
 }
 
-absl::Status ModelCache::Load(const v1::TaskPlan& plan) {
+absl::Status ModelCache::Open(const v1::TaskPlan& plan) {
   const std::string key = KeyOf(plan);
-  if (trainer_ != nullptr && key == key_) {
-    return CheckLayout(plan, model_->config());
+  if (model_ == nullptr || key != key_) {
+    // The old one goes first: two bases rarely fit a device's memory.
+    trainer_.reset();
+    model_.reset();
+    EDGETUNE_ASSIGN_OR_RETURN(const std::string path, PathOf(plan.model()));
+    EDGETUNE_ASSIGN_OR_RETURN(model_, ModelFile::Open(path));
+    key_ = key;
   }
-  // The old one goes first: two bases rarely fit a device's memory.
+  return CheckLayout(plan, model_->config());
+}
+
+absl::Status ModelCache::Load(const v1::TaskPlan& plan,
+                              const MemoryChoice& choice) {
+  const bool same = choice.weights == choice_.weights &&
+                    choice.recompute == choice_.recompute;
+  if (trainer_ != nullptr && same) return absl::OkStatus();
   trainer_.reset();
-  model_.reset();
-  EDGETUNE_ASSIGN_OR_RETURN(const std::string path, PathOf(plan.model()));
-  EDGETUNE_ASSIGN_OR_RETURN(model_, ModelFile::Open(path));
-  EDGETUNE_RETURN_IF_ERROR(CheckLayout(plan, model_->config()));
   EDGETUNE_ASSIGN_OR_RETURN(
-      trainer_, engine_->MakeTrainer(model_, EngineOptionsOf(plan, threads_)));
-  key_ = key;
+      trainer_,
+      engine_->MakeTrainer(model_, EngineOptionsOf(plan, threads_, choice)));
+  choice_ = choice;
   return absl::OkStatus();
 }
 

@@ -14,6 +14,7 @@
 #include "protos/edgetune/v1/plan.pb.h"
 #include "storage/blob_store.h"
 #include "training/engine_loader.h"
+#include "training/memory_prediction.h"
 
 namespace edgetune {
 
@@ -24,8 +25,7 @@ namespace edgetune {
 // thread. Borrows the store.
 class ModelCache {
  public:
-  using OpenEngine =
-      std::function<absl::StatusOr<Engine*>(std::string_view)>;
+  using OpenEngine = std::function<absl::StatusOr<Engine*>(std::string_view)>;
 
   // `threads` 0: all cores.
   ModelCache(BlobStore* store, OpenEngine open_engine, int64_t threads)
@@ -41,13 +41,20 @@ class ModelCache {
   absl::StatusOr<uint64_t> FetchBase(const v1::TaskPlan& plan,
                                      Transfer& transfer);
 
-  // Makes model() and trainer() those of the plan. kModel, or what the engine
-  // says.
-  absl::Status Load(const v1::TaskPlan& plan);
+  // Makes model() that of the plan. A trainer of another base goes. kModel.
+  absl::Status Open(const v1::TaskPlan& plan);
+  // Frees the trainer: memory is to be divided anew.
+  void DropTrainer() { trainer_.reset(); }
+  // After an Open of the same plan: makes trainer() the plan's, with weights
+  // and activations as `choice` has them. What the engine says.
+  absl::Status Load(const v1::TaskPlan& plan, const MemoryChoice& choice);
 
-  // After a Load that was OK.
+  // After an Open, a Load that was OK.
   const ModelFile& model() const { return *model_; }
   Trainer& trainer() { return *trainer_; }
+  // Of UseEngine, and of the device.
+  const Engine& engine() const { return *engine_; }
+  int64_t threads() const { return threads_; }
 
  private:
   std::string KeyOf(const v1::TaskPlan& plan) const;
@@ -63,7 +70,8 @@ class ModelCache {
   const int64_t threads_;
   Engine* engine_ = nullptr;
   std::string engine_name_;
-  std::string key_;  // base digest, precision and engine of what is loaded
+  std::string key_;      // base digest, precision and engine of what is open
+  MemoryChoice choice_;  // of the trainer
   std::shared_ptr<const ModelFile> model_;
   std::unique_ptr<Trainer> trainer_;  // destroyed before model_
 };

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "client/checkpoint_file.h"
+#include "client/memory_budget.h"
 #include "client/train_plan.h"
 #include "client/update_pipeline.h"
 #include "privacy/crypto/hash.h"
@@ -52,8 +53,48 @@ absl::Status Participation::Fetch() {
   LogInfo(fmt::format("{}: fetched {} of base model and {} of adapter", Name(),
                       FormatBytes(base),
                       FormatBytes(report_.adapter_bytes_down())));
-  EDGETUNE_RETURN_IF_ERROR(workshop_.models->Load(plan));
-  return LoadData();
+  EDGETUNE_RETURN_IF_ERROR(workshop_.models->Open(plan));
+  return LoadTrainer();
+}
+
+// Data first: how long examples are decides what the trainer may keep.
+absl::Status Participation::LoadTrainer() {
+  const v1::TaskPlan& plan = assignment_.plan;
+  const DataCache& cache = *workshop_.data;
+  if (cache.fitted != assignment_.id.run_id) {
+    EDGETUNE_RETURN_IF_ERROR(LoadData(plan));
+    EDGETUNE_RETURN_IF_ERROR(FitMemory());
+  }
+  EDGETUNE_RETURN_IF_ERROR(LoadData(WithLength(plan, cache.choice)));
+  return workshop_.models->Load(plan, cache.choice);
+}
+
+absl::Status Participation::FitMemory() {
+  const v1::TaskPlan& plan = assignment_.plan;
+  ModelCache& models = *workshop_.models;
+  DataCache& cache = *workshop_.data;
+  const uint64_t budget = MemoryBudgetOf(plan, workshop_.file->train);
+  if (budget != 0) models.DropTrainer();
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string engine,
+                            EngineOf(plan, workshop_.file->train.engine));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const MemoryPlan fitted,
+      FitToMemory({.plan = plan,
+                   .model = models.model(),
+                   .data = cache.data,
+                   .data_name = DataName(workshop_.file->data),
+                   .engine = engine,
+                   .bf16 = models.engine().UsesBf16(
+                       EngineOptionsOf(plan, models.threads()).precision),
+                   .threads = models.threads()},
+                  budget));
+  cache.choice = fitted.choice;
+  cache.fitted = assignment_.id.run_id;
+  if (budget != 0) {
+    LogInfo(fmt::format("{}: memory: {} of the budget of {}", Name(),
+                        MemoryPlanText(fitted), FormatBytes(budget)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Participation::FetchAdapter(Transfer& transfer) {
@@ -81,8 +122,7 @@ absl::Status Participation::LoadAdapter(const Digest& digest) {
   return absl::OkStatus();
 }
 
-absl::Status Participation::LoadData() {
-  const v1::TaskPlan& plan = assignment_.plan;
+absl::Status Participation::LoadData(const v1::TaskPlan& plan) {
   const std::string key =
       fmt::format("{} {} {}", plan.model().digest(), plan.train().seed(),
                   plan.data().SerializeAsString());
@@ -177,8 +217,9 @@ absl::Status Participation::KeepResult(const TrainResult& result) {
 }
 
 absl::StatusOr<TrainResult> Participation::RunTrainer() {
-  const TrainConfig config = TrainConfigOf(
-      assignment_.plan, assignment_.id.round, DataName(workshop_.file->data));
+  TrainConfig config = TrainConfigOf(assignment_.plan, assignment_.id.round,
+                                     DataName(workshop_.file->data));
+  config.micro_batch = workshop_.data->choice.micro_batch;
   const TextDataSet& examples = *workshop_.data->data.train;
   LogInfo(fmt::format("{}: training {} steps of {} examples on {}", Name(),
                       config.steps, config.batch, examples.size()));

@@ -17,15 +17,18 @@
 #include "client/transport.h"
 #include "client/update_pipeline.h"
 #include "config/daemon_files.h"
+#include "training/memory_prediction.h"
 #include "training/trainer.h"
 
 namespace edgetune {
 
 // The local data of the plan at hand, tokenised once and kept while plans ask
-// for the same. One thread.
+// for the same; and how that plan fits the device's memory. One thread.
 struct DataCache {
   std::string key;
   LocalData data;
+  std::string fitted;  // id of the run that `choice` is for
+  MemoryChoice choice;
 };
 
 // A result that has not left the device: the next attempt of the same round
@@ -81,7 +84,9 @@ class Participation {
  private:
   absl::Status FetchAdapter(Transfer& transfer);
   absl::Status LoadAdapter(const Digest& digest);
-  absl::Status LoadData();
+  absl::Status LoadData(const v1::TaskPlan& plan);
+  absl::Status LoadTrainer();
+  absl::Status FitMemory();
   absl::StatusOr<TrainResult> RunTrainer();
   std::string UnspentKey() const;
   bool HasUnspent() const;

@@ -57,12 +57,15 @@ TextDataOptions DataOptionsOf(const v1::TaskPlan& plan) {
           .max_length = plan.data().max_length()};
 }
 
-EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads) {
+EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads,
+                              const MemoryChoice& choice) {
   EngineOptions options;
   // A word that plan_check let through.
   options.precision =
       ParsePrecision(plan.model().precision()).value_or(Precision::kAuto);
   options.threads = static_cast<int>(threads);
+  options.weights = choice.weights;
+  options.recompute = choice.recompute;
   return options;
 }
 

@@ -14,6 +14,7 @@
 #include "models/io/adapter/adapter_file.h"
 #include "protos/edgetune/v1/plan.pb.h"
 #include "training/engine_loader.h"
+#include "training/memory_prediction.h"
 #include "training/text_data_set.h"
 #include "training/trainer.h"
 
@@ -36,8 +37,9 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
                           std::string_view data_name);
 AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan);
 TextDataOptions DataOptionsOf(const v1::TaskPlan& plan);
-// `threads` 0: all cores.
-EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads);
+// `threads` 0: all cores. Without a choice, the engine's own.
+EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads,
+                              const MemoryChoice& choice = {});
 
 // min(labelled examples, the plan's cap).
 double WeightOf(const v1::TaskPlan& plan, int64_t examples);

@@ -120,11 +120,12 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
   settings.Whole("train.threads", &file.train.threads, 0, 1024);
   settings.Time("train.checkpoint_every", &file.train.checkpoint_every,
                 absl::ZeroDuration(), absl::Hours(24));
+  settings.Bytes("train.memory_budget", &file.train.memory_budget,
+                 kSmallestMemoryBudget, kLargestMemoryBudget);
   settings.Text("policy.window", &window);
   settings.Whole("policy.min_cohort", &file.policy.min_cohort, 0, 300);
   settings.Word("log", &file.log, LogLevels());
-  settings.Planned({"train.memory_budget", "policy.require", "policy.battery",
-                    "policy.temperature"});
+  settings.Planned({"policy.require", "policy.battery", "policy.temperature"});
   EDGETUNE_RETURN_IF_ERROR(
       ReadInto(path, settings, {"kit", "state", "data.train"}));
   for (const auto& [key, address] :

@@ -57,6 +57,9 @@ struct ClientFile {
     int64_t threads = 0;  // 0: all cores
     // Of work, between two saves of a training under way; 0: never.
     absl::Duration checkpoint_every = absl::Minutes(1);
+    // Bytes that this device spends on training at most, whatever the plan
+    // says; 0: what the plan says.
+    uint64_t memory_budget = 0;
   } train;
   struct Policy {
     std::optional<DailyWindow> window;  // none: always

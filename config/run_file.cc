@@ -37,6 +37,8 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Whole("train.steps", &train.steps, 1, 100000);
   settings.Whole("train.batch", &train.batch, 1, 4096);
   settings.Whole("train.micro_batch", &train.micro_batch, 1, 4096);
+  settings.Bytes("train.memory_budget", &train.memory_budget,
+                 kSmallestMemoryBudget, kLargestMemoryBudget);
   settings.Word("train.schedule", &train.schedule, {"constant", "cosine"});
   settings.Whole("train.warmup", &train.warmup, 0, 1'000'000'000);
   settings.Real("train.grad_clip", &train.grad_clip, 0, 1e9);
@@ -87,8 +89,8 @@ void Declare(RunFile& run, int64_t* schema, Settings& settings) {
                  1);
   settings.Word("privacy.mode", &run.privacy.mode, {"off"},
                 {"central", "distributed", "tree"});
-  settings.Planned({"train.memory_budget", "privacy.clip", "privacy.epsilon",
-                    "privacy.delta", "device", "tracking"});
+  settings.Planned({"privacy.clip", "privacy.epsilon", "privacy.delta",
+                    "device", "tracking"});
 }
 
 SettingEntry Outside(std::string key, const std::string& text,

@@ -11,6 +11,10 @@
 
 namespace edgetune {
 
+// What a memory budget may be, in bytes, where there is one.
+inline constexpr uint64_t kSmallestMemoryBudget = 1'000'000;
+inline constexpr uint64_t kLargestMemoryBudget = 1'000'000'000'000;
+
 // A run file (TOML, schema = 1) with every default resolved. The members carry
 // the names of the keys; their meaning is in docs/reference/run-file.md. Keys
 // planned but not built are refused by name ("not in this version"), unknown
@@ -37,6 +41,7 @@ struct RunFile {
     int64_t steps = 6;
     int64_t batch = 8;
     int64_t micro_batch = 4;
+    uint64_t memory_budget = 0;  // bytes; 0: none
     std::string schedule = "constant";
     int64_t warmup = 0;
     double grad_clip = 1.0;

@@ -199,6 +199,23 @@ void Settings::Time(const std::string& key, absl::Duration* to,
       {key, set, [to] { return TomlText(absl::FormatDuration(*to)); }});
 }
 
+void Settings::Bytes(const std::string& key, uint64_t* to, uint64_t low,
+                     uint64_t high) {
+  auto set = [to, low, high](const SettingEntry& entry) {
+    const auto text = AsText(entry);
+    const auto bytes = ParseBytes(text == "0" ? "0B" : text.value_or(""));
+    if (!bytes || (*bytes != 0 && (*bytes < low || *bytes > high))) {
+      return Wanted(entry, fmt::format("a size such as \"450MB\", \"1.5GB\" or "
+                                       "\"512MiB\" from {} to {}, or \"0\"",
+                                       ExactBytes(low), ExactBytes(high)));
+    }
+    *to = *bytes;
+    return absl::OkStatus();
+  };
+  auto show = [to] { return TomlText(*to == 0 ? "0" : ExactBytes(*to)); };
+  rows_.push_back({key, set, show});
+}
+
 absl::Status Settings::UnknownKey(const SettingEntry& entry) const {
   for (const std::string& planned : planned_) {
     if (entry.key == planned || entry.key.starts_with(planned + ".")) {

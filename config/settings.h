@@ -31,6 +31,8 @@ class Settings {
             std::vector<std::string> planned = {});
   void Words(const std::string& key, std::vector<std::string>* to,
              std::vector<std::string> known);
+  // Text such as "450MB" (ParseBytes), or "0" for none.
+  void Bytes(const std::string& key, uint64_t* to, uint64_t low, uint64_t high);
   void Time(const std::string& key, absl::Duration* to, absl::Duration low,
             absl::Duration high);
   // Keys and whole sections that later versions will know.

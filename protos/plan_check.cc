@@ -186,6 +186,10 @@ void CheckTrain(const v1::TaskPlan& plan, FieldChecks& check) {
   check.Whole("train.steps", train.steps(), 1, 100000);
   check.Whole("train.batch", train.batch(), 1, 4096);
   check.Whole("train.micro_batch", train.micro_batch(), 1, train.batch());
+  if (train.memory_budget() != 0) {
+    check.Whole("train.memory_budget", train.memory_budget(), 1'000'000,
+                1'000'000'000'000);
+  }
   check.Word("train.schedule", train.schedule(), {"constant", "cosine"});
   check.Whole("train.warmup", train.warmup(), 0,
               uint64_t{train.steps()} * plan.rounds().count());

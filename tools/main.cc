@@ -21,6 +21,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddDemoVerb(app, invocation);
   AddModelVerbs(app, invocation);
   AddDataVerbs(app, invocation);
+  AddCheckVerb(app, invocation);
   AddTrainVerb(app, invocation);
   AddEvalVerb(app, invocation);
   AddGenerateVerb(app, invocation);

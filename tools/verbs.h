@@ -38,6 +38,7 @@ void AddDataVerbs(CLI::App& app, Invocation& invocation);
 // `data`'s own: inspect and stats, split.
 void AddDataInspectVerbs(CLI::App& group, Invocation& invocation);
 void AddDataSplitVerb(CLI::App& group, Invocation& invocation);
+void AddCheckVerb(CLI::App& app, Invocation& invocation);
 void AddTrainVerb(CLI::App& app, Invocation& invocation);
 void AddEvalVerb(CLI::App& app, Invocation& invocation);
 void AddGenerateVerb(CLI::App& app, Invocation& invocation);

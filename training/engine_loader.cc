@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -81,21 +82,29 @@ absl::StatusOr<Engine*> Open(const std::string& path, const Library& library) {
 void PrepareForEngines() {
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   setenv("GOMP_SPINCOUNT", "2000", /*overwrite=*/0);
+#ifdef __GLIBC__
+  // The default, but never raised: else buffers that grow leave holes in the
+  // heap, which made a fifth of the memory of uneven examples.
+  constexpr int kOwnPages = 128 * 1024;
+  mallopt(M_MMAP_THRESHOLD, kOwnPages);
+#endif
+}
+
+bool MeansFused(std::string_view name) {
+#if defined(__x86_64__)
+  if (name == "auto") return true;
+#endif
+  return name == "fused";
 }
 
 absl::StatusOr<Engine*> LoadEngine(std::string_view name) {
-#if defined(__x86_64__)
-  const bool fast = true;
-#else
-  const bool fast = false;
-#endif
   if (name != "auto" && name != "fused" && name != "reference") {
     return Annotate(
         absl::InvalidArgumentError(fmt::format(
             "engine \"{}\" is not known; auto, fused and reference are", name)),
         ErrorKind::kConfig);
   }
-  const bool fused = name == "fused" || (name == "auto" && fast);
+  const bool fused = MeansFused(name);
   static std::mutex mu;
   static Engine* engines[2] = {};
   const std::lock_guard<std::mutex> lock(mu);

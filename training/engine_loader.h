@@ -32,6 +32,8 @@ struct EngineOptions {
 class Engine {
  public:
   virtual ~Engine() = default;
+  // Whether this becomes products in bfloat16 on this machine.
+  virtual bool UsesBf16(Precision precision) const = 0;
   virtual absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
@@ -42,8 +44,9 @@ class Engine {
 // wait for each other spin for some 50 microseconds and then sleep: OpenMP reads
 // this when an engine is loaded. Spinning on costs more than the work where
 // other processes want the cores; sleeping at once costs a third of the speed
-// of generation, whose products take less than waking up. At the beginning of
-// main, before there are threads.
+// of generation, whose products take less than waking up. And that memory of
+// large buffers goes back to the system when they are freed. At the beginning
+// of main, before there are threads.
 void PrepareForEngines();
 
 // The engine of a setting `train.engine`: "fused", the fast one;
@@ -55,6 +58,9 @@ void PrepareForEngines();
 // EDGETUNE_ENGINE_DIR says. InvalidArgument: another word. FailedPrecondition:
 // not there, or of another build (its build id differs).
 absl::StatusOr<Engine*> LoadEngine(std::string_view name);
+
+// Whether that would be the fused one; false for what is no engine.
+bool MeansFused(std::string_view name);
 
 }  // namespace edgetune
 

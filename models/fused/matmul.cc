@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/status.h"
+#include "models/fused/buffer.h"
 #include "models/step_profile.h"
 
 namespace edgetune::fused {
@@ -70,6 +71,7 @@ class Kernel {
                  strides(shape.stride[2], false));
     const Desc bias({1, shape.n}, DataType::f32, Dims{shape.n, 1});
     dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     if (shape.add) {
       dnnl::post_ops sum;
       sum.append_sum(1.0f);
@@ -77,24 +79,33 @@ class Kernel {
     }
     const auto description = shape.bias ? dnnl::matmul::desc(a, b, bias, c)
                                         : dnnl::matmul::desc(a, b, c);
-    product_ = dnnl::matmul(
-        dnnl::matmul::primitive_desc(description, attributes, Cpu()));
+    const dnnl::matmul::primitive_desc chosen(description, attributes, Cpu());
+    product_ = dnnl::matmul(chosen);
+    scratch_bytes_ = chosen.scratchpad_desc().get_size();
     a_ = dnnl::memory(a, Cpu(), nullptr);
     b_ = dnnl::memory(b, Cpu(), nullptr);
     c_ = dnnl::memory(c, Cpu(), nullptr);
     if (shape.bias) bias_ = dnnl::memory(bias, Cpu(), nullptr);
+    scratch_ = dnnl::memory(chosen.scratchpad_desc(), Cpu(), nullptr);
   }
 
   void Run(const void* a, const void* b, void* c, const float* bias) {
     // oneDNN takes pointers to what it only reads as mutable.
+    // One for all kernels of a thread: a kernel that keeps its own takes some
+    // hundred kilobytes a thread, and there are many shapes.
+    thread_local Buffer<uint8_t> scratch;
+    scratch.Reserve(scratch_bytes_);
     a_.set_data_handle(const_cast<void*>(a));
     b_.set_data_handle(const_cast<void*>(b));
     c_.set_data_handle(c);
+    scratch_.set_data_handle(scratch.data());
     if (bias != nullptr) bias_.set_data_handle(const_cast<float*>(bias));
-    std::array<dnnl_exec_arg_t, 4> arguments = {{{DNNL_ARG_SRC, a_.get()},
-                                                 {DNNL_ARG_WEIGHTS, b_.get()},
-                                                 {DNNL_ARG_DST, c_.get()}}};
-    int count = 3;
+    std::array<dnnl_exec_arg_t, 5> arguments = {
+        {{DNNL_ARG_SRC, a_.get()},
+         {DNNL_ARG_WEIGHTS, b_.get()},
+         {DNNL_ARG_DST, c_.get()},
+         {DNNL_ARG_SCRATCHPAD, scratch_.get()}}};
+    int count = 4;
     if (bias != nullptr) arguments[count++] = {DNNL_ARG_BIAS, bias_.get()};
     thread_local dnnl::stream stream(Cpu());
     // The C++ function would make a list of its own of the arguments.
@@ -106,7 +117,8 @@ class Kernel {
 
  private:
   dnnl::matmul product_;
-  dnnl::memory a_, b_, c_, bias_;  // point to where Run is told
+  size_t scratch_bytes_ = 0;
+  dnnl::memory a_, b_, c_, bias_, scratch_;  // point to where Run is told
 };
 
 Kernel& KernelFor(const Shape& shape) {

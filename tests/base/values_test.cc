@@ -126,6 +126,11 @@ TEST(FixedPointTest, RefusesWhatCannotBe) {
 }
 
 TEST(UnitsTest, FormatsBytesInDecimalUnits) {
+  EXPECT_EQ(ExactBytes(0), "0B");
+  EXPECT_EQ(ExactBytes(450'000'000), "450MB");
+  EXPECT_EQ(ExactBytes(1'500'000'000), "1500MB");
+  EXPECT_EQ(ExactBytes(1'610'612'736), "1536MiB");
+  EXPECT_EQ(ParseBytes(ExactBytes(123'457)), 123'457u);
   EXPECT_EQ(FormatBytes(0), "0 B");
   EXPECT_EQ(FormatBytes(999), "999 B");
   EXPECT_EQ(FormatBytes(1000), "1.0 kB");

@@ -121,6 +121,7 @@ class FakeTrainer final : public Trainer {
       const StopToken& stop,
       const std::function<void(const TrainProgress&)>& progress) override {
     ++engine_->trainings;
+    engine_->micro_batch = config.micro_batch;
     const float target = Target(examples);
     Random jitter = Random(config.seed).Split("jitter", config.round);
     TrainResult result;

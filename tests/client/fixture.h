@@ -66,7 +66,11 @@ class FakeEngine final : public Engine {
   std::atomic<int> trainings{0};
   std::atomic<int> steps{0};  // of all trainings
   std::atomic<int> trainers{0};
+  std::atomic<int64_t> micro_batch{0};  // of the last training
 
+  bool UsesBf16(Precision precision) const override {
+    return precision == Precision::kBf16;
+  }
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override;

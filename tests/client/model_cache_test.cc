@@ -46,7 +46,7 @@ TEST(ModelCacheTest, PutsADirectoryTogetherFromItsFiles) {
         [&](std::string_view) -> absl::StatusOr<Engine*> { return &engine; },
         1);
     ASSERT_TRUE(cache.UseEngine("auto").ok());
-    const absl::Status loaded = cache.Load(run.plan);
+    const absl::Status loaded = cache.Open(run.plan);
     ASSERT_TRUE(loaded.ok()) << loaded;
     EXPECT_EQ(cache.model().tensors().size(), 2u + 2 * 9);
     EXPECT_EQ(cache.model().tokenizer().eos(), 2);

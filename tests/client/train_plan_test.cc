@@ -67,6 +67,15 @@ TEST_F(TrainPlanTest, PrecisionAndThreadsReachTheEngine) {
   EXPECT_EQ(EngineOptionsOf(plan_, 0).precision, Precision::kAuto);
 }
 
+TEST_F(TrainPlanTest, MemoryChoiceReachesTheEngine) {
+  EXPECT_FALSE(EngineOptionsOf(plan_, 1).recompute);
+  EXPECT_EQ(EngineOptionsOf(plan_, 1).weights, WeightMemory::kMapped);
+  const EngineOptions options = EngineOptionsOf(
+      plan_, 1, {.weights = WeightMemory::kCopied, .recompute = true});
+  EXPECT_TRUE(options.recompute);
+  EXPECT_EQ(options.weights, WeightMemory::kCopied);
+}
+
 TEST_F(TrainPlanTest, DataOptionsAreThePlans) {
   plan_.mutable_data()->set_schema("prompt");
   EXPECT_EQ(DataOptionsOf(plan_).schema, "prompt");

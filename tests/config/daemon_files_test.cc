@@ -105,6 +105,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
             "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
             "[train]\nengine = 'fused'\nthreads = 2\n"
             "checkpoint_every = '90s'\n"
+            "memory_budget = '512MiB'\n"
             "[policy]\nwindow = '22:00-06:30'\nmin_cohort = 10\n"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->server, "[::1]:7443");
@@ -116,6 +117,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
   EXPECT_EQ(file->train.engine, "fused");
   EXPECT_EQ(file->train.threads, 2);
   EXPECT_EQ(file->train.checkpoint_every, absl::Seconds(90));
+  EXPECT_EQ(file->train.memory_budget, uint64_t{512} << 20);
   ASSERT_TRUE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.window->start_minute, 22 * 60);
   EXPECT_EQ(file->policy.window->end_minute, 6 * 60 + 30);

@@ -120,13 +120,41 @@ TEST_F(RunFileTest, SuggestsTheNearestKeyWithLineAndColumn) {
 
 TEST_F(RunFileTest, CallsPlannedKeysNotInThisVersion) {
   for (const char* text :
-       {"[train]\nmemory_budget = '450MB'\n", "[privacy]\nepsilon = 8.0\n",
-        "[privacy]\ndelta = 1e-6\n", "[device.policy]\nrequire = ['power']\n",
+       {"[privacy]\nepsilon = 8.0\n", "[privacy]\ndelta = 1e-6\n",
+        "[device.policy]\nrequire = ['power']\n",
         "[device.policy]\nbattery = { start = 40, stop = 25 }\n",
         "[tracking]\ntensorboard = true\n", "[lora]\nrule = 'flora'\n",
         "[privacy]\nmode = 'central'\n", "[rounds]\naggregator = 'krum'\n"}) {
     EXPECT_THAT(ErrorOf(text), HasSubstr("not in this version")) << text;
     EXPECT_THAT(ErrorOf(text), StartsWith("run.toml:3:")) << text;
+  }
+}
+
+TEST_F(RunFileTest, TakesAMemoryBudgetInAnyUnit) {
+  const std::pair<const char*, uint64_t> cases[] = {{"450MB", 450'000'000},
+                                                    {"1.5GB", 1'500'000'000},
+                                                    {"512MiB", 536'870'912},
+                                                    {"450 MB", 450'000'000},
+                                                    {"800000KB", 800'000'000},
+                                                    {"1GiB", 1'073'741'824},
+                                                    {"0", 0}};
+  for (const auto& [text, bytes] : cases) {
+    const auto run =
+        Read(std::string("[train]\nmemory_budget = '") + text + "'\n");
+    ASSERT_TRUE(run.ok()) << run.status();
+    EXPECT_EQ(run->train.memory_budget, bytes) << text;
+  }
+  EXPECT_EQ(Read("")->train.memory_budget, 0u);
+}
+
+TEST_F(RunFileTest, RefusesAMemoryBudgetThatIsNone) {
+  for (const char* value :
+       {"'450'", "450", "'lots'", "'450MBs'", "'-450MB'", "'nanMB'", "'1KB'",
+        "'2TB'", "'infGB'", "'1e9MB'", "true", "''", "'450  MB'"}) {
+    EXPECT_THAT(
+        ErrorOf(std::string("[train]\nmemory_budget = ") + value + "\n"),
+        HasSubstr("wanted a size such as \"450MB\""))
+        << value;
   }
 }
 

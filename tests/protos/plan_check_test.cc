@@ -195,6 +195,12 @@ TEST(PlanCheckTest, RefusesBadDataAndTraining) {
        }},
       {"train.micro_batch is 9, wanted 1 to 8",
        [](auto& p) { p.mutable_train()->set_micro_batch(9); }},
+      {"train.memory_budget is 1, wanted 1000000 to 1000000000000",
+       [](auto& p) { p.mutable_train()->set_memory_budget(1); }},
+      {"train.memory_budget",
+       [](auto& p) {
+         p.mutable_train()->set_memory_budget(1'000'000'000'001);
+       }},
       {"train.schedule", [](auto& p) { p.mutable_train()->clear_schedule(); }},
       {"train.warmup", [](auto& p) { p.mutable_train()->set_warmup(19); }},
       {"train.grad_clip",

@@ -14,6 +14,9 @@ namespace edgetune::testing {
 // evaluation gave: what nobody else may learn of a single device. Thread-safe.
 class RecordingEngine final : public Engine {
  public:
+  bool UsesBf16(Precision precision) const override {
+    return fake.UsesBf16(precision);
+  }
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {

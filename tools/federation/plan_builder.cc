@@ -101,6 +101,7 @@ void FillTrain(const RunFile::Train& run, v1::TrainSpec* spec) {
   spec->set_grad_clip(run.grad_clip);
   spec->set_weight_decay(run.weight_decay);
   spec->set_seed(run.seed);
+  spec->set_memory_budget(run.memory_budget);
 }
 
 void FillRounds(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
@@ -181,7 +182,9 @@ absl::StatusOr<PreparedRun> PrepareRun(const std::string& run_file,
   EDGETUNE_ASSIGN_OR_RETURN(prepared.model, OpenModel(base));
   PlanRequest request;
   request.run = prepared.run;
-  request.name = std::filesystem::path(run_file).stem().string();
+  request.name = run_file.empty()
+                     ? "defaults"
+                     : std::filesystem::path(run_file).stem().string();
   request.model_path = prepared.model_path;
   request.model = prepared.model.get();
   request.now = absl::Now();

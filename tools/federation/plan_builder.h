@@ -50,7 +50,8 @@ struct PreparedRun {
   std::shared_ptr<const ModelFile> model;
   BuiltPlan built;
 };
-// Reads the run file (with `sets` over it), opens the model, builds the plan.
+// Reads the run file (empty: defaults alone) with `sets` over it, opens the
+// model, builds the plan.
 absl::StatusOr<PreparedRun> PrepareRun(const std::string& run_file,
                                        const std::vector<std::string>& sets,
                                        const std::string& token);

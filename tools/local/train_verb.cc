@@ -10,12 +10,12 @@
 #include "aggregation/server_optimizer.h"
 #include "base/status.h"
 #include "base/units.h"
-#include "client/local_data.h"
 #include "client/train_plan.h"
 #include "privacy/crypto/hash.h"
 #include "protos/plan_check.h"
 #include "tools/child_process.h"
 #include "tools/federation/plan_builder.h"
+#include "tools/local/fitted_training.h"
 #include "tools/local/profile_report.h"
 #include "tools/model/base_files.h"
 #include "tools/progress.h"
@@ -36,7 +36,7 @@ absl::Status InterruptedError() {
 }
 
 struct Options {
-  std::string run_file, data, heldout, out;
+  std::string run_file, data, heldout, out, memory_budget;
   std::vector<std::string> sets;
   int64_t threads = 0;
   bool profile = false;
@@ -62,6 +62,7 @@ class LocalRun {
 
  private:
   const v1::TaskPlan& plan() const { return run_.built.plan; }
+  const LocalData& data() const { return fitted_.data; }
   uint64_t TotalSteps() const {
     return uint64_t{plan().rounds().count()} * plan().train().steps();
   }
@@ -72,9 +73,6 @@ class LocalRun {
     adapter_ = run_.built.initial;
     files_.train = options_.data;
     files_.heldout = options_.heldout;
-    EDGETUNE_RETURN_IF_ERROR(CheckDataFiles(files_));
-    EDGETUNE_ASSIGN_OR_RETURN(data_,
-                              ReadLocalData(files_, plan(), *run_.model));
     const v1::RoundsSpec& rounds = plan().rounds();
     ServerOptimizerOptions step;
     if (rounds.server_optimizer() == "adam") {
@@ -86,30 +84,34 @@ class LocalRun {
     step.epsilon = rounds.server_epsilon();
     EDGETUNE_ASSIGN_OR_RETURN(
         optimizer_, MakeServerOptimizer(step, adapter_.values.size(), ""));
-    EDGETUNE_ASSIGN_OR_RETURN(Engine * engine,
-                              LoadEngine(plan().train().engine()));
+    EDGETUNE_ASSIGN_OR_RETURN(fitted_,
+                              FitTraining(run_, files_, options_.threads));
     EDGETUNE_ASSIGN_OR_RETURN(
-        trainer_, engine->MakeTrainer(
-                      run_.model, EngineOptionsOf(plan(), options_.threads)));
+        trainer_, MakeFittedTrainer(run_, fitted_, options_.threads));
+    if (const uint64_t budget = plan().train().memory_budget(); budget != 0) {
+      output_.Note(fmt::format("memory: {} of the budget of {}",
+                               MemoryPlanText(fitted_.memory),
+                               FormatBytes(budget)));
+    }
     progress_ = std::make_unique<Progress>(output_, "train", TotalSteps(),
                                            Progress::Unit::kCount);
     output_.Note(fmt::format(
         "{} examples of the schema {} ({} held out), {}, {} rounds of {} "
         "steps{}",
-        data_.train->size(), data_.report.schema,
-        data_.heldout ? data_.heldout->size() : 0, trainer_->precision(),
-        rounds.count(), plan().train().steps(), RemarksOf(data_.report)));
+        data().train->size(), data().report.schema,
+        data().heldout ? data().heldout->size() : 0, trainer_->precision(),
+        rounds.count(), plan().train().steps(), RemarksOf(data().report)));
     CatchInterrupts();
     start_ = absl::Now();
     return absl::OkStatus();
   }
 
   absl::Status Evaluate(uint32_t version) {
-    if (data_.heldout == nullptr || plan().rounds().eval_examples() == 0) {
+    if (data().heldout == nullptr || plan().rounds().eval_examples() == 0) {
       return absl::OkStatus();
     }
     const auto measured =
-        trainer_->Evaluate(adapter_, *data_.heldout,
+        trainer_->Evaluate(adapter_, *data().heldout,
                            plan().rounds().eval_examples(), InterruptFlag());
     if (absl::IsCancelled(measured.status())) return InterruptedError();
     EDGETUNE_RETURN_IF_ERROR(measured.status());
@@ -120,7 +122,7 @@ class LocalRun {
   }
 
   absl::Status Train(uint32_t round) {
-    TrainConfig config = TrainConfigOf(plan(), round, DataName(files_));
+    TrainConfig config = FittedConfig(run_, fitted_, round, files_);
     config.profile = options_.profile;
     auto on_progress = [&](const TrainProgress& at) {
       progress_->Update(
@@ -130,7 +132,7 @@ class LocalRun {
     };
     EDGETUNE_ASSIGN_OR_RETURN(
         TrainResult result,
-        trainer_->Train(adapter_, *data_.train, config, nullptr,
+        trainer_->Train(adapter_, *data().train, config, nullptr,
                         InterruptFlag(), on_progress));
     if (result.stopped) return InterruptedError();
     loss_ = result.last_loss;
@@ -151,7 +153,7 @@ class LocalRun {
     EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<Aggregator> mean,
                               MakeWeightedMean(options));
     EDGETUNE_RETURN_IF_ERROR(mean->Accumulate(
-        delta, equal ? 1 : WeightOf(plan(), data_.train->size())));
+        delta, equal ? 1 : WeightOf(plan(), data().train->size())));
     EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, mean->Finish());
     EDGETUNE_ASSIGN_OR_RETURN(const auto ranges, UpdateRanges(plan(), round));
     return optimizer_->Step(result.mean, ranges, adapter_.values);
@@ -168,9 +170,10 @@ class LocalRun {
         {"rounds", fmt::format("{}", plan().rounds().count())},
         {"base_sha256", BaseSha256(plan().model())},
         {"adapter_sha256", sha256},
-        {"examples", fmt::format("{}", data_.train->size())}};
+        {"examples", fmt::format("{}", data().train->size())}};
     EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(
         options_.out, adapter_, plan().model().name(), provenance));
+    const MemoryChoice& choice = fitted_.memory.choice;
     std::string text = fmt::format("adapter {}\n", options_.out);
     for (size_t i = 0; i < perplexity_.size(); ++i) {
       text += fmt::format("held-out perplexity {}: {:.2f}\n", When(i),
@@ -181,11 +184,15 @@ class LocalRun {
         {"adapter_sha256", sha256},
         {"perplexity", perplexity_},
         {"train_loss", loss_},
-        {"examples", data_.train->size()},
-        {"truncated", data_.report.truncated},
-        {"label_less", data_.report.label_less},
-        {"specials_in_content", data_.report.specials_in_content},
+        {"examples", this->data().train->size()},
+        {"truncated", this->data().report.truncated},
+        {"label_less", this->data().report.label_less},
+        {"specials_in_content", this->data().report.specials_in_content},
         {"precision", trainer_->precision()},
+        {"micro_batch", choice.micro_batch},
+        {"recompute", choice.recompute},
+        {"max_length", choice.max_length},
+        {"predicted_peak", fitted_.memory.prediction.peak},
         {"rounds", plan().rounds().count()},
         {"seconds", seconds}};
     if (options_.profile) AddProfileTo(data, text);
@@ -205,7 +212,7 @@ class LocalRun {
   const Output& output_;
   PreparedRun run_;
   ClientFile::Data files_;
-  LocalData data_;
+  FittedTraining fitted_;
   std::unique_ptr<ServerOptimizer> optimizer_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Progress> progress_;
@@ -217,8 +224,12 @@ class LocalRun {
 };
 
 absl::Status Train(const Options& options, const Output& output) {
+  std::vector<std::string> sets = options.sets;
+  if (!options.memory_budget.empty()) {
+    sets.push_back("train.memory_budget=" + options.memory_budget);
+  }
   EDGETUNE_ASSIGN_OR_RETURN(PreparedRun run,
-                            PrepareRun(options.run_file, options.sets, ""));
+                            PrepareRun(options.run_file, sets, ""));
   return LocalRun(options, output, std::move(run)).Execute();
 }
 
@@ -240,6 +251,8 @@ void AddTrainVerb(CLI::App& app, Invocation& invocation) {
   verb->add_option("--out", options->out, "Directory for the PEFT adapter")
       ->required();
   verb->add_option("--set", options->sets, "Override a key: train.lr=1e-4");
+  verb->add_option("--memory-budget", options->memory_budget,
+                   "train.memory_budget: 450MB");
   verb->add_option("--threads", options->threads, "0: all cores")
       ->check(CLI::NonNegativeNumber);
   verb->add_flag("--profile", options->profile,

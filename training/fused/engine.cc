@@ -12,6 +12,10 @@ namespace {
 
 class FusedEngine final : public Engine {
  public:
+  bool UsesBf16(Precision precision) const override {
+    return FusedTrainer::UsesBf16(precision);
+  }
+
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {

@@ -20,6 +20,11 @@ absl::Status CheckPrecision(Precision precision) {
 
 class TorchEngine final : public Engine {
  public:
+  bool UsesBf16(Precision precision) const override {
+    return precision == Precision::kAuto ? CpuMultipliesBf16()
+                                         : precision == Precision::kBf16;
+  }
+
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
@@ -32,9 +37,7 @@ class TorchEngine final : public Engine {
       const EngineOptions& options) override {
     EDGETUNE_RETURN_IF_ERROR(CheckPrecision(options.precision));
     TorchModelOptions torch;
-    torch.bf16 = options.precision == Precision::kAuto
-                     ? CpuMultipliesBf16()
-                     : options.precision == Precision::kBf16;
+    torch.bf16 = UsesBf16(options.precision);
     torch.threads = options.threads;
     return MakeTorchLanguageModel(std::move(model), torch);
   }

@@ -1,0 +1,146 @@
+#include "client/memory_budget.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/process_memory.h"
+#include "base/status.h"
+#include "client/train_plan.h"
+#include "protos/plan_check.h"
+#include "training/schedule.h"
+
+namespace edgetune {
+namespace {
+
+// A run of more examples than this is not walked through; its memory is that
+// of its longest examples in one step.
+constexpr uint64_t kMostWalked = 200'000;
+
+ExampleSize SizeOf(const LabelledTokens& example) {
+  ExampleSize size;
+  size.tokens = static_cast<int64_t>(example.tokens.size());
+  for (size_t i = 1; i < example.labelled.size(); ++i) {
+    size.labels += example.labelled[i] != 0 ? 1 : 0;
+  }
+  return size;
+}
+
+std::vector<ExampleSize> SizesOf(const TextDataSet& examples, int64_t most) {
+  std::vector<ExampleSize> sizes;
+  for (int64_t i = 0; i < std::min(most, examples.size()); ++i) {
+    sizes.push_back(SizeOf(examples.Get(i)));
+  }
+  return sizes;
+}
+
+// The examples of every step in the order in which a trainer takes them.
+std::vector<std::vector<ExampleSize>> StepsOf(
+    const LocalTraining& training, const std::vector<ExampleSize>& sizes) {
+  std::vector<std::vector<ExampleSize>> steps;
+  for (uint32_t round = 0; round < training.plan.rounds().count(); ++round) {
+    const TrainConfig config =
+        TrainConfigOf(training.plan, round, training.data_name);
+    ExampleOrder order(config.seed, static_cast<int64_t>(sizes.size()));
+    for (int64_t step = 0; step < config.steps; ++step) {
+      std::vector<ExampleSize>& examples = steps.emplace_back();
+      for (const int64_t i : order.Batch(config, step)) {
+        examples.push_back(sizes[static_cast<size_t>(i)]);
+      }
+    }
+  }
+  return steps;
+}
+
+// One step of the longest examples, over and over if there are few.
+std::vector<ExampleSize> WorstStep(const v1::TaskPlan& plan,
+                                   std::vector<ExampleSize> sizes) {
+  std::sort(sizes.begin(), sizes.end(),
+            [](const ExampleSize& a, const ExampleSize& b) {
+              return a.tokens > b.tokens;
+            });
+  std::vector<ExampleSize> step;
+  for (size_t i = 0; i < plan.train().batch(); ++i) {
+    step.push_back(sizes[i % sizes.size()]);
+  }
+  return step;
+}
+
+// In the round that trains most of them.
+int64_t TrainedCoordinates(const v1::TaskPlan& plan) {
+  size_t most = 0;
+  for (uint32_t round = 0; round < std::min(plan.rounds().count(), 2u);
+       ++round) {
+    const auto layout = UpdateLayout(plan, round);
+    if (layout.ok()) most = std::max(most, layout->size());
+  }
+  return static_cast<int64_t>(most);
+}
+
+}  // namespace
+
+uint64_t MemoryBudgetOf(const v1::TaskPlan& plan,
+                        const ClientFile::Train& device) {
+  const uint64_t plans = plan.train().memory_budget();
+  const uint64_t devices = device.memory_budget;
+  if (plans == 0 || devices == 0) return std::max(plans, devices);
+  return std::min(plans, devices);
+}
+
+MemoryWork MemoryWorkOf(const LocalTraining& training) {
+  const v1::TaskPlan& plan = training.plan;
+  MemoryWork work;
+  work.model = training.model.config();
+  work.tensors = training.model.tensors();
+  work.bf16 = training.bf16;
+  work.threads = static_cast<int>(training.threads);
+  if (work.threads == 0) {
+    work.threads = std::max(1u, std::thread::hardware_concurrency());
+  }
+  work.lora = AdapterSpecOf(plan);
+  work.trained = TrainedCoordinates(plan);
+  const TextDataSet& examples = *training.data.train;
+  auto sizes = SizesOf(examples, examples.size());
+  const uint64_t walked = uint64_t{plan.rounds().count()} *
+                          plan.train().steps() * plan.train().batch();
+  if (walked <= kMostWalked) {
+    work.steps = StepsOf(training, sizes);
+  } else {
+    work.steps = {WorstStep(plan, std::move(sizes))};
+  }
+  if (training.data.heldout != nullptr) {
+    work.held_out =
+        SizesOf(*training.data.heldout, plan.rounds().eval_examples());
+  }
+  work.resident = ResidentBytes();
+  return work;
+}
+
+absl::StatusOr<MemoryPlan> FitToMemory(const LocalTraining& training,
+                                       uint64_t budget) {
+  if (MeansFused(training.engine)) {
+    return PlanMemory(MemoryWorkOf(training),
+                      training.plan.train().micro_batch(), budget);
+  }
+  if (budget != 0) {
+    return Annotate(
+        absl::FailedPreconditionError(fmt::format(
+            "a memory budget is for the fused engine; this training takes {}",
+            training.engine)),
+        ErrorKind::kFailed, "take train.engine = \"fused\", or no budget");
+  }
+  return MemoryPlan{{.micro_batch = training.plan.train().micro_batch()}, {}};
+}
+
+v1::TaskPlan WithLength(v1::TaskPlan plan, const MemoryChoice& choice) {
+  if (choice.max_length == 0) return plan;
+  v1::DataSpec* data = plan.mutable_data();
+  data->set_max_length(
+      std::min(data->max_length(), static_cast<uint32_t>(choice.max_length)));
+  return plan;
+}
+
+}  // namespace edgetune

@@ -1,0 +1,126 @@
+#include "client/memory_budget.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/status.h"
+#include "client/train_plan.h"
+#include "protos/plan_check.h"
+#include "tests/client/client_world.h"
+#include "training/schedule.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+class MemoryBudgetTest : public ::testing::Test {
+ protected:
+  MemoryBudgetTest() {
+    files_.train = testing::WriteChatData(scratch_.path(), "animal", 20);
+    data_ = *ReadLocalData(files_, plan_, *model_);
+  }
+  LocalTraining Training(const std::string& engine) const {
+    return {.plan = plan_,
+            .model = *model_,
+            .data = data_,
+            .data_name = "animal",
+            .engine = engine,
+            .threads = 3};
+  }
+
+  const testing::ScratchDirectory scratch_;
+  const testing::TestRun run_ = testing::MakeTestRun(scratch_.path(), 1);
+  v1::TaskPlan plan_ = run_.plan;
+  const std::unique_ptr<ModelFile> model_ =
+      std::move(ModelFile::Open(run_.model_path)).value();
+  ClientFile::Data files_;
+  LocalData data_;
+};
+
+TEST_F(MemoryBudgetTest, TheSmallerCountsAndNoneIsNone) {
+  ClientFile::Train device;
+  EXPECT_EQ(MemoryBudgetOf(plan_, device), 0u);
+  device.memory_budget = 300;
+  EXPECT_EQ(MemoryBudgetOf(plan_, device), 300u);
+  plan_.mutable_train()->set_memory_budget(200);
+  EXPECT_EQ(MemoryBudgetOf(plan_, device), 200u);
+  device.memory_budget = 100;
+  EXPECT_EQ(MemoryBudgetOf(plan_, device), 100u);
+  device.memory_budget = 0;
+  EXPECT_EQ(MemoryBudgetOf(plan_, device), 200u);
+}
+
+TEST_F(MemoryBudgetTest, StepsAreThoseOfAllRounds) {
+  const MemoryWork work = MemoryWorkOf(Training("fused"));
+  EXPECT_EQ(work.threads, 3);
+  ASSERT_EQ(work.steps.size(), 9u);  // 3 rounds of 3
+  // The last step, as the trainer takes it.
+  const TrainConfig config = TrainConfigOf(plan_, 2, "animal");
+  ExampleOrder order(config.seed, data_.train->size());
+  const auto batch = order.Batch(config, 2);
+  ASSERT_EQ(work.steps[8].size(), batch.size());
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const LabelledTokens& example = data_.train->Get(batch[i]);
+    EXPECT_EQ(work.steps[8][i].tokens,
+              static_cast<int64_t>(example.tokens.size()));
+    EXPECT_GT(work.steps[8][i].labels, 0);
+    EXPECT_LT(work.steps[8][i].labels, work.steps[8][i].tokens);
+  }
+}
+
+TEST_F(MemoryBudgetTest, ALongRunIsItsLongestExamples) {
+  plan_.mutable_train()->set_steps(100'000);
+  const MemoryWork work = MemoryWorkOf(Training("fused"));
+  ASSERT_EQ(work.steps.size(), 1u);
+  ASSERT_EQ(work.steps[0].size(), plan_.train().batch());
+  EXPECT_GE(work.steps[0][0].tokens, work.steps[0][1].tokens);
+}
+
+TEST_F(MemoryBudgetTest, TrainedIsTheRoundWithMost) {
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).trained,
+            static_cast<int64_t>(UpdateLayout(plan_, 0)->size()));
+  plan_.mutable_lora()->set_rule("rolora");
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).trained,
+            static_cast<int64_t>(std::max(UpdateLayout(plan_, 0)->size(),
+                                          UpdateLayout(plan_, 1)->size())));
+}
+
+TEST_F(MemoryBudgetTest, OnlyTheFusedEngineTakesABudget) {
+  EXPECT_TRUE(FitToMemory(Training("fused"), 10'000'000'000).ok());
+  const auto none = FitToMemory(Training("reference"), 0);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_EQ(none->choice.micro_batch, plan_.train().micro_batch());
+  const auto refused = FitToMemory(Training("reference"), 10'000'000'000);
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status()));
+}
+
+TEST_F(MemoryBudgetTest, CutExamplesAreThePlansToo) {
+  EXPECT_EQ(WithLength(plan_, {}).data().max_length(), 64u);
+  EXPECT_EQ(WithLength(plan_, {.max_length = 32}).data().max_length(), 32u);
+  EXPECT_EQ(WithLength(plan_, {.max_length = 96}).data().max_length(), 64u);
+}
+
+using ClientMemoryTest = testing::ClientWorld;
+
+TEST_F(ClientMemoryTest, ABudgetThatIsEnoughChangesNothing) {
+  file_.train.memory_budget = 10'000'000'000;
+  Start();
+  Assign(Manifest(0));
+  NextReport();
+  EXPECT_EQ(engine_.micro_batch, run_.plan.train().micro_batch());
+}
+
+TEST_F(ClientMemoryTest, ABudgetThatIsTooSmallIsDeclinedWithWhatIsNeeded) {
+  file_.train.memory_budget = 1'000'000;
+  Start();
+  Assign(Manifest(0));
+  const v1::Declined declined = NextDeclined();
+  EXPECT_EQ(declined.reason(), v1::Declined::UNABLE);
+  EXPECT_THAT(declined.detail(), HasSubstr("training needs at least"));
+  EXPECT_THAT(declined.detail(), HasSubstr("budget is 1.0 MB"));
+  EXPECT_EQ(engine_.trainings, 0);
+}
+
+}  // namespace
+}  // namespace edgetune
