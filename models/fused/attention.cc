@@ -156,7 +156,7 @@ void Attention<T>::ExtendOne(const T* query, const Rows<const T>& keys,
     Widen(query + head * d, d, one);
     scratch.query_vector.Set(one, d);
     DotRows(key, 0, n, scratch.query_vector, scores.data);
-    CausalSoftmax(Const(scores), n - 1, scale, weights,
+    CausalSoftmax(scores, n - 1, scale, weights,
                   scratch.log_sums.data());
     SumRows(weights.data, value, one);
     Convert(one, d, out + head * d);
