@@ -370,6 +370,45 @@ class CommandLineTest(unittest.TestCase):
             self.assert_fails(result, 4, str(out.parent), "--out")
         self.assertEqual(list(closed.iterdir()), [])
 
+    # --- memory
+
+    def test_CheckPrintsThePlanAndWhatItMeasured(self):
+        data = self.write("data.jsonl", CHAT * 4)
+        result = self.edgetune("check", "--run", self.run_file(), "--data", data,
+                               "--memory-budget", "1GB", "--format", "json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        plan = json.loads(result.stdout)["data"]
+        self.assertEqual((plan["weights"], plan["micro_batch"], plan["recompute"],
+                          plan["max_length"]), ("mapped", 4, False, 0))
+        self.assertEqual(sum(part["bytes"] for part in plan["parts"]), plan["predicted_peak"])
+        self.assertLessEqual(plan["predicted_peak"], plan["memory_budget"])
+        self.assertGreater(plan["measured_peak"], 1_000_000)
+        self.assertGreater(plan["step_seconds"], 0)
+
+    def test_CheckWithoutMeasuringMakesNoStep(self):
+        data = self.write("data.jsonl", CHAT * 4)
+        result = self.edgetune("check", "--model", self.model, "--data", data, "--rank", "4",
+                               "--targets", "q_proj,v_proj", "--no-measure")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("predicted peak", result.stdout)
+        self.assertNotIn("measured", result.stdout)
+
+    def test_ABudgetThatCannotBeMetSaysWhatWould(self):
+        data = self.write("data.jsonl", CHAT * 4)
+        wanted = ("training needs at least", "budget is 2.0 MB", "a memory budget of", "lora.rank")
+        self.assert_fails(self.edgetune("check", "--run", self.run_file(), "--data", data,
+                                        "--memory-budget", "2MB"), 1, *wanted)
+        out = self.folder / "adapter"
+        self.assert_fails(self.edgetune("train", self.run_file(), "--data", data, "--out", out,
+                                        "--memory-budget", "2MB"), 1, *wanted)
+        self.assertFalse(out.exists())
+
+    def test_AMemoryBudgetIsASize(self):
+        data = self.write("data.jsonl", CHAT)
+        self.assert_fails(self.edgetune("check", "--run", self.run_file(), "--data", data,
+                                        "--memory-budget", "lots"), 4,
+                          "--set train.memory_budget=lots", "450MB")
+
     # --- looking at data, dealing it out
 
     def words(self, count, topics=("a", "b", "c")):
