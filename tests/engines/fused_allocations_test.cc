@@ -69,10 +69,9 @@ Counts CountSteps(const ListSource& examples, TrainConfig config,
   counts.ends.reserve(kSteps);
   config.steps = kSteps;
   config.batch = kBatch;
-  TrainerState state;
   const StopToken stop{false};
   const auto result =
-      trainer->Train(MakeAdapter(model->config()), examples, config, state,
+      trainer->Train(MakeAdapter(model->config()), examples, config, nullptr,
                      stop, [&](const TrainProgress& progress) {
                        counts.ends.push_back(CountAllocations());
                        if (progress.step < kSteps) return;

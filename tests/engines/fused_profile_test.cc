@@ -30,11 +30,10 @@ TrainResult TrainTwoSteps(bool profile) {
                                   std::vector<uint8_t>(64, 1)};
   const TrainConfig config = {
       .steps = 2, .batch = 3, .micro_batch = 2, .profile = profile};
-  TrainerState state;
   const StopToken stop{false};
   return *(*FusedTrainer::Make(model, {.threads = 1}))
               ->Train(adapter, ListSource({example, example, example}), config,
-                      state, stop, nullptr);
+                      nullptr, stop, nullptr);
 }
 
 double FlopsOf(const TrainResult& result, StepPart part) {

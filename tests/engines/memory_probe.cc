@@ -126,9 +126,8 @@ absl::Status Run(const std::vector<std::string>& words) {
         trainer->Evaluate(setup.adapter, examples, setup.held_out, stop)
             .status());
   }
-  TrainerState state;
   EDGETUNE_RETURN_IF_ERROR(
-      trainer->Train(setup.adapter, examples, setup.train, state, stop, {})
+      trainer->Train(setup.adapter, examples, setup.train, nullptr, stop, {})
           .status());
   for (const MemoryPart& part : prediction.parts) {
     std::cerr << part.bytes / 1e6 << " MB " << part.name << "\n";

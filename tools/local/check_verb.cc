@@ -51,11 +51,10 @@ absl::StatusOr<Measured> MeasureStep(const Options& options,
                             MakeFittedTrainer(run, fitted, options.threads));
   TrainConfig config = FittedConfig(run, fitted, 0, options.data);
   config.steps = 1;
-  TrainerState state;
   const absl::Time start = absl::Now();
   EDGETUNE_ASSIGN_OR_RETURN(
       const TrainResult result,
-      trainer->Train(run.built.initial, *fitted.data.train, config, state,
+      trainer->Train(run.built.initial, *fitted.data.train, config, nullptr,
                      InterruptFlag(), {}));
   if (result.stopped) {
     return Annotate(absl::CancelledError("interrupted"), ErrorKind::kFailed);

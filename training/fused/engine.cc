@@ -13,7 +13,7 @@ namespace {
 class FusedEngine final : public Engine {
  public:
   bool UsesBf16(Precision precision) const override {
-    return FusedTrainer::UsesBf16(precision);
+    return FusedTrainer::ModelOptions({.precision = precision}).bf16;
   }
 
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
