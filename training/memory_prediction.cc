@@ -21,6 +21,16 @@ constexpr uint64_t kAttentionStep = 16;
 
 constexpr uint64_t kMostKernels = 4096;  // matmul.cc
 
+constexpr uint64_t kInt8Block = 4 * 256 * 576;  // int8_product.cc
+constexpr uint64_t kColumnsApart = 16;
+
+// Types that are used as the file has them (block_kernels.h).
+bool HasKernels(std::string_view type) {
+  constexpr std::string_view kTypes[] = {"F32",  "F16",  "BF16",
+                                         "Q8_0", "Q4_0", "Q4_1"};
+  return std::ranges::find(kTypes, type) != std::end(kTypes);
+}
+
 // Products that differ in shape: with frozen weights and with an adapter of a
 // group of linears, there and back, for a number of tokens; of the head for a
 // number of labels; of attention for a length.
@@ -196,9 +206,11 @@ class Predictor {
     return t_ * elements;
   }
 
+  // As weights.cc decides.
   bool IsMapped(const TensorInfo& tensor) const {
     return choice_.weights == WeightMemory::kMapped &&
-           tensor.shape.size() >= 2 && !(work_.int8 && IsLinear(tensor));
+           tensor.shape.size() >= 2 && !(work_.int8 && IsLinear(tensor)) &&
+           tensor.bytes <= CopiedBytes(tensor) && HasKernels(tensor.type);
   }
 
   uint64_t WeightBytes() const {
@@ -209,13 +221,13 @@ class Predictor {
     return sum;
   }
 
-  // Whether a mapped matrix is multiplied as it lies in the file.
-  bool NeedsScratch(std::string_view name) const {
+  // Whether a mapped matrix is not multiplied as it lies in the file.
+  bool NeedsScratch(std::string_view name, bool several) const {
     return std::any_of(work_.tensors.begin(), work_.tensors.end(),
                        [&](const TensorInfo& tensor) {
                          return tensor.name.ends_with(name) &&
                                 IsMapped(tensor) &&
-                                tensor.type != ComputeType();
+                                (several || tensor.type != ComputeType());
                        });
   }
 
@@ -227,15 +239,15 @@ class Predictor {
       for (size_t i = group.first; i < group.first + group.count; ++i) {
         const LinearShape shape = LlamaLinearShape(work_.model, i);
         size += U(shape.out * shape.in);
-        needed |=
-            NeedsScratch(std::string(kLlamaLinears[i].module) + ".weight");
+        needed |= NeedsScratch(std::string(kLlamaLinears[i].module) + ".weight",
+                               group.count > 1);
       }
       if (needed) most = std::max(most, t_ * size);
     }
     const char* head =
         work_.model.tied ? "embed_tokens.weight" : "lm_head.weight";
-    if (!NeedsScratch(head)) return most;
-    return std::max(most, t_ * HeadColumns() * widths_.d);
+    if (!NeedsScratch(head, false)) return most;
+    return most + t_ * HeadColumns() * widths_.d;
   }
 
   // --- activations
@@ -278,7 +290,8 @@ class Predictor {
       for (int64_t i = 0; i < work_.model.layers; ++i) {
         widest = std::max(widest, TraceWidth(i));
       }
-      return kept + stream + widest * MostTokens();
+      // With what comes into the layer and its MLP, and what runs again.
+      return kept + 3 * stream + widest * MostTokens();
     }
     kept += layers * stream;  // and into its MLP
     for (int64_t i = 0; i < work_.model.layers; ++i) {
@@ -298,7 +311,8 @@ class Predictor {
     bytes += 4 * most;
     if (work_.int8) {
       const uint64_t widest = std::max({widths_.qkv, 2 * f, d});
-      bytes += most * (5 * widest + 4);
+      bytes += most * (widest + 4 + 4 * kColumnsApart) +
+               4 * kColumnsApart * widest + kInt8Block * U(work_.threads);
     }
     return bytes + LoraBytes();
   }
@@ -346,7 +360,7 @@ class Predictor {
     const uint64_t most = std::max(n, rows(score_.labels));
     const uint64_t d = widths_.d;
     return most * ((4 + t_) * d + 4 * HeadColumns() + 16) +
-           n * (4 * d + t_ * HeadColumns()) + 4 * d * train_.labels;
+           n * (8 * d + t_ * HeadColumns()) + 4 * d * train_.labels;
   }
 
   // --- the adapter

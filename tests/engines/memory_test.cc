@@ -70,13 +70,17 @@ constexpr char kUneven[] =
 
 INSTANTIATE_TEST_SUITE_P(
     Configurations, EngineMemoryTest,
-    ::testing::Values(Case{"Even", "fp32 copied keep 4 2 8 0", kEven},
-                      Case{"EvenOneByOne", "fp32 copied keep 1 1 8 0", kEven},
-                      Case{"Uneven", "fp32 copied keep 4 2 8 8", kUneven},
-                      Case{"UnevenOneByOne", "fp32 copied keep 1 2 8 16",
-                           kUneven},
-                      Case{"WideAdapter", "fp32 copied keep 2 2 64 0", kUneven},
-                      Case{"AllAtOnce", "fp32 copied keep 8 1 8 0", kEven}),
+    ::testing::Values(
+        Case{"Even", "fp32 copied keep 4 2 8 0", kEven},
+        Case{"EvenOneByOne", "fp32 copied keep 1 1 8 0", kEven},
+        Case{"Uneven", "fp32 copied keep 4 2 8 8", kUneven},
+        Case{"UnevenOneByOne", "fp32 copied keep 1 2 8 16", kUneven},
+        Case{"WideAdapter", "fp32 copied keep 2 2 64 0", kUneven},
+        Case{"AllAtOnce", "fp32 copied keep 8 1 8 0", kEven},
+        Case{"Mapped", "fp32 mapped keep 4 2 8 0", kEven},
+        Case{"MappedOneByOne", "fp32 mapped keep 1 2 8 8", kUneven},
+        Case{"Again", "fp32 mapped recompute 8 2 8 0", kEven},
+        Case{"AgainOneByOne", "fp32 mapped recompute 1 2 8 8", kUneven}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
