@@ -90,18 +90,32 @@ TEST(MemoryPredictionTest, CopiedWeightsAreInTheComputeType) {
 TEST(MemoryPredictionTest, MappedWeightsAreTheFileAndTheLargestGroup) {
   auto parts = PartsOf(SmallWork(), {});
   EXPECT_EQ(parts["weights"], 2 * (kLinears + kEmbedding) + 256);
-  // The head's 300 rows are more than gate and up.
-  EXPECT_EQ(parts["one matrix, de-quantised"], 4u * 300 * 64);
+  // Gate and up; the head's 300 rows have room of their own.
+  EXPECT_EQ(parts["one matrix, de-quantised"], 4u * (2 * 96 * 64 + 300 * 64));
 }
 
-TEST(MemoryPredictionTest, NothingIsDequantisedWhereTheFileHasTheComputeType) {
+TEST(MemoryPredictionTest, OnlyGroupsAreReadWhereTheFileHasTheComputeType) {
   MemoryWork work = SmallWork();
   for (TensorInfo& tensor : work.tensors) tensor.type = "F32";
-  EXPECT_EQ(PartsOf(work, {}).count("one matrix, de-quantised"), 0u);
-  // One of a group is enough.
-  work.tensors[7].type = "Q8_0";  // gate_proj of layer 0
-  ASSERT_THAT(work.tensors[7].name, HasSubstr("up_proj"));
+  // Gate and up lie apart in the file.
   EXPECT_EQ(PartsOf(work, {})["one matrix, de-quantised"], 4u * 2 * 96 * 64);
+  work.tensors[0].type = "Q8_0";  // the head's
+  EXPECT_EQ(PartsOf(work, {})["one matrix, de-quantised"],
+            4u * (2 * 96 * 64 + 300 * 64));
+}
+
+TEST(MemoryPredictionTest, WhatIsLargerOrSlowInTheFileIsCopied) {
+  MemoryWork work = SmallWork();
+  work.bf16 = true;
+  TensorInfo& embedding = work.tensors[0];
+  embedding.type = "F32";
+  embedding.bytes = 4 * kEmbedding;
+  EXPECT_EQ(PartsOf(work, {})["weights"], 2 * (kLinears + kEmbedding) + 256);
+  embedding.type = "Q6_K";
+  embedding.bytes = kEmbedding;
+  EXPECT_EQ(PartsOf(work, {})["weights"], 2 * (kLinears + kEmbedding) + 256);
+  embedding.type = "Q8_0";
+  EXPECT_EQ(PartsOf(work, {})["weights"], 2 * kLinears + kEmbedding + 256);
 }
 
 TEST(MemoryPredictionTest, LinearsIn8BitsHaveAScaleARow) {
@@ -124,7 +138,7 @@ TEST(MemoryPredictionTest, EveryLayerKeepsItsTrace) {
 TEST(MemoryPredictionTest, RecomputingKeepsWhatComesInAndOneTrace) {
   EXPECT_EQ(PartsOf(SmallWork(), {.recompute = true,
                                   .micro_batch = 2})["kept for the way back"],
-            128u * (2 * 256 + 256 + 512 + 256 + 768 + 32 + 16));
+            128u * (2 * 256 + 3 * 256 + 512 + 256 + 768 + 32 + 16));
 }
 
 TEST(MemoryPredictionTest, AttentionHasScratchAThread) {
@@ -138,10 +152,10 @@ TEST(MemoryPredictionTest, AttentionHasScratchAThread) {
 }
 
 TEST(MemoryPredictionTest, HeadWorksOnRoundedLabels) {
-  // 10 labels become 32: rows, normed, sums of 64, logits and exponentials of
-  // 300, four numbers; and gradients of the 10.
+  // 10 labels become 32: rows, normed, targets, sums of 64, logits and
+  // exponentials of 300, four numbers; and gradients of the 10.
   EXPECT_EQ(PartsOf(SmallWork(), {})["head"],
-            32u * (4 * (3 * 64 + 2 * 300) + 16) + 4 * 64 * 10);
+            32u * (4 * (4 * 64 + 2 * 300) + 16) + 4 * 64 * 10);
 }
 
 TEST(MemoryPredictionTest, OptimiserHoldsTheAdapterTwiceAndTheTrainedSixTimes) {
@@ -158,8 +172,9 @@ TEST(MemoryPredictionTest, HeldOutExamplesCountWhereTheyNeedMore) {
   EXPECT_EQ(PartsOf(work, {})["head"], before.at("head"));
   // Packed to 1,024 tokens: 25 examples of 40, 250 labels.
   work.held_out.assign(30, {40, 10});
-  EXPECT_EQ(PartsOf(work, {})["head"], 256u * (4 * (2 * 64 + 300) + 16) +
-                                           32 * 4 * (64 + 300) + 4 * 64 * 10);
+  EXPECT_EQ(
+      PartsOf(work, {})["head"],
+      256u * (4 * (2 * 64 + 300) + 16) + 32 * 4 * (2 * 64 + 300) + 4 * 64 * 10);
 }
 
 TEST(MemoryPredictionTest, OrderOfExamplesDecidesThePass) {
