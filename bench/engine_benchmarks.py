@@ -115,18 +115,21 @@ def b1():
         limit = []
         programs = {"bf16": work.ours("bf16"), "peft_fp32": work.peft(),
                     "peft_autocast": work.peft("--precision", "autocast"),
+                    "int8": work.ours("int8"),
+                    "bf16_copied": work.ours("bf16", options=("--weights", "copied")),
                     "fp32": work.ours("fp32", warmup=2, windows=3, steps=1)}
 
         def bf16_and_limit():
             limit.append(program("limits_bench", "--threads", THREADS, "--shapes", "step")["step"])
             return work.ours("bf16")()
         figures = compared(programs | {"bf16": bf16_and_limit}, runs=3)
-    for precision in ("bf16", "fp32"):
-        rate = figures[precision]["tokens_per_s"]["median"]
+    # int8 beside what bf16 could reach.
+    for name, precision in (("bf16", "bf16"), ("int8", "bf16"), ("fp32", "fp32")):
+        rate = figures[name]["tokens_per_s"]["median"]
         for way in ("unpacked", "best"):
             allowed = statistics.median(run[precision][way]["tokens_per_s"] for run in limit)
-            figures[precision][f"limit_{way}"] = round(allowed)
-            figures[precision][f"share_of_{way}"] = round(rate / allowed, 3)
+            figures[name][f"{precision}_limit_{way}"] = round(allowed)
+            figures[name][f"share_of_{way}"] = round(rate / allowed, 3)
     return figures
 
 
@@ -135,14 +138,16 @@ def b1_loss():
     shape = ("--held-out", 16)
     with text_work(shape) as work:
         runs = {"peft_fp32": work.peft("--held-out", warmup=0, steps=100)(),
-                "bf16": work.ours("bf16", warmup=0, windows=10, steps=10)()}
+                "bf16": work.ours("bf16", warmup=0, windows=10, steps=10)(),
+                "int8": work.ours("int8", warmup=0, windows=10, steps=10)()}
     figures = {name: {key: round(run[key], 4) for key in
                       ("loss_first", "loss_last", "held_out_before", "held_out_after")} |
                {"tokens_per_s": round(run["tokens_per_s"]["median"], 1)}
                for name, run in runs.items()}
     for key in ("loss_last", "held_out_after"):
-        figures["bf16"][f"{key}_differs"] = round(
-            figures["bf16"][key] / figures["peft_fp32"][key] - 1, 5)
+        for precision in ("bf16", "int8"):
+            figures[precision][f"{key}_differs"] = round(
+                figures[precision][key] / figures["peft_fp32"][key] - 1, 5)
     return figures | {"load": harness.load()}
 
 
@@ -159,11 +164,16 @@ def b1_peers():
 def b2():
     """Peak memory of b1, by examples a pass; PEFT with and without checkpointing."""
     with text_work() as work:
-        def small(precision, examples):
+        def small(precision, examples, *options):
             return work.ours(precision, warmup=2, windows=3, steps=1,
-                             options=("--micro-batch", examples))
-        programs = {"bf16": small("bf16", 4), "bf16_2_a_pass": small("bf16", 2),
-                    "bf16_1_a_pass": small("bf16", 1), "fp32": small("fp32", 4)}
+                             options=("--micro-batch", examples, *options))
+        again = ("--recompute", "yes")
+        programs = {"bf16": small("bf16", 4), "bf16_copied": small("bf16", 4, "--weights", "copied"),
+                    "bf16_2_a_pass": small("bf16", 2), "bf16_1_a_pass": small("bf16", 1),
+                    "bf16_again": small("bf16", 4, *again),
+                    "bf16_1_a_pass_again": small("bf16", 1, *again),
+                    "int8": small("int8", 4), "int8_1_a_pass": small("int8", 1),
+                    "int8_1_a_pass_again": small("int8", 1, *again), "fp32": small("fp32", 4)}
         for name, options in (("peft_fp32", ()), ("peft_autocast", ("--precision", "autocast")),
                               ("peft_fp32_checkpointing", ("--checkpointing",)),
                               ("peft_bf16_checkpointing",

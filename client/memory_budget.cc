@@ -96,6 +96,7 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
   work.model = training.model.config();
   work.tensors = training.model.tensors();
   work.bf16 = training.bf16;
+  work.int8 = plan.model().precision() == "int8";
   work.threads = static_cast<int>(training.threads);
   if (work.threads == 0) {
     work.threads = std::max(1u, std::thread::hardware_concurrency());
