@@ -18,6 +18,8 @@ bool Has(dnnl::cpu_isa isa) {
 
 bool CpuMultipliesBf16() { return Has(dnnl::cpu_isa::avx512_core_bf16); }
 
+bool CpuHasTiles() { return Has(dnnl::cpu_isa::avx512_core_amx); }
+
 bool CpuCanMultiplyBf16() { return Has(dnnl::cpu_isa::avx512_core); }
 
 bool CpuMultipliesInt8() {

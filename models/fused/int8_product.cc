@@ -17,6 +17,10 @@ namespace {
 // packing of the weights with which either kernel begins.
 constexpr size_t kBlockRows = 256;
 constexpr size_t kBlockColumns = 576;
+constexpr size_t kBlockSize = kBlockRows * kBlockColumns;
+constexpr size_t kFewestBlockRows = 64;
+// With room for columns rounded up.
+constexpr size_t kSumsOfThread = kBlockSize + kBlockRows * kSumColumns;
 constexpr size_t kFewestRowsOfThread = 64;
 
 // oneDNN's kernels are made for a number of rows, which takes longer than most
@@ -53,6 +57,25 @@ struct Int8Workspace::Range {
   }
 };
 
+namespace {
+
+struct Block {
+  size_t rows, columns;
+};
+
+// oneDNN halves its speed for matrices with gaps: blocks have all columns of a
+// row-major B, where they are shared out by rows, and else parts of one size.
+Block BlockOf(Form form, bool by_rows, size_t width) {
+  if (form == Form::kAB && by_rows && width * kFewestBlockRows <= kBlockSize) {
+    const size_t rows = kBlockSize / width / kRowUnit * kRowUnit;
+    return {std::min(rows, kBlockRows), width};
+  }
+  const size_t parts = (width + kBlockColumns - 1) / kBlockColumns;
+  return {kBlockRows, RoundedUp((width + parts - 1) / parts, kSumColumns)};
+}
+
+}  // namespace
+
 void QuantiseRow(const float* in, size_t row, Int8Matrix& w) {
   QuantiseRows<float>({in, 1, w.width, w.width}, nullptr,
                       {w.values.data() + row * w.width, 1, w.width, w.width},
@@ -85,9 +108,11 @@ void Int8Workspace::Run(const Product<T, C>& product) {
     } else {
       across = Range::OfThread(task, threads, width, kSumColumns);
     }
-    down.InParts(kBlockRows, [&](const Range& rows_of_block) {
+    if (across.begin >= across.end) return;
+    const Block block = BlockOf(product.form, by_rows, across.size());
+    down.InParts(block.rows, [&](const Range& rows_of_block) {
       if (by_rows) Quantise(product, rows_of_block);
-      across.InParts(kBlockColumns, [&](const Range& columns_of_block) {
+      across.InParts(block.columns, [&](const Range& columns_of_block) {
         MultiplyBlock(product, rows_of_block, columns_of_block, thread);
       });
     });
@@ -99,7 +124,7 @@ void Int8Workspace::Reserve(size_t rows, size_t depth, size_t threads) {
   const Rows<int8_t> values = quantised_.Make(padded, depth);
   std::memset(values.row(rows), 0, (padded - rows) * depth);
   row_scales_.Reserve(rows);
-  sums_.Reserve(kBlockRows * kBlockColumns * threads);
+  sums_.Reserve(kSumsOfThread * threads);
   if (!through_onednn_) scratch_.Reserve(ScratchOfBytes(kBlockRows) * threads);
 }
 
@@ -118,8 +143,11 @@ void Int8Workspace::MultiplyBlock(const Product<T, C>& product,
                                   size_t thread) {
   const size_t padded =
       rows.size() < kRowUnit ? rows.size() : RoundedUp(rows.size(), kRowUnit);
-  const Rows<int32_t> sums{sums_.data() + thread * kBlockRows * kBlockColumns,
-                           padded, columns.size(), kBlockColumns};
+  // Without gaps for oneDNN; MultiplyBytes needs the room.
+  const size_t stride =
+      through_onednn_ ? columns.size() : RoundedUp(columns.size(), kSumColumns);
+  const Rows<int32_t> sums{sums_.data() + thread * kSumsOfThread, padded,
+                           columns.size(), stride};
   const auto a =
       Const(RowRange(quantised_.As(rows.begin + padded, product.x.width),
                      rows.begin, rows.begin + padded));

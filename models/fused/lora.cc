@@ -19,6 +19,11 @@ namespace {
 // tenth of the speed of memory.
 constexpr size_t kLowRank = 32;
 
+// Up to this sum of ranks the B of linears side by side are multiplied as one
+// matrix with zeros between them: oneDNN has no fast kernels for the columns of
+// one linear alone, which have gaps, and takes five times as long.
+constexpr size_t kTogether = 64;
+
 }  // namespace
 
 absl::StatusOr<LoraFactors> LoraFactors::Make(const ModelConfig& model,
@@ -70,7 +75,11 @@ void LoraGroup<T>::Prepare(const LoraFactors* lora, size_t layer, Group group) {
     }
     out += factor.out;
   }
+  out_ = out;
+  together_ = count > 1 && rank_ <= kTogether;
   const auto a = a_.Make(rank_, in_);
+  const auto all = together_ ? all_b_.Make(out_, rank_) : Rows<T>();
+  if (together_) std::fill_n(all.data, out_ * rank_, T());
   b_.Reserve(b);
   b_transposed_.Reserve(b);
   const float* values = lora->values().data();
@@ -86,6 +95,10 @@ void LoraGroup<T>::Prepare(const LoraFactors* lora, size_t layer, Group group) {
     for (size_t i = 0; i < factor.out; ++i) {
       for (size_t j = 0; j < factor.rank; ++j) {
         transposed[j * factor.out + i] = b_values[i * factor.rank + j];
+      }
+      if (together_) {
+        std::copy_n(B(part).row(i), factor.rank,
+                    all.row(part.out_begin + i) + part.rank_begin);
       }
     }
   }
@@ -143,14 +156,29 @@ void LoraGroup<T>::ForwardRow(const LoraFactors& lora, size_t layer,
 }
 
 template <typename T>
-template <typename C>
-void LoraGroup<T>::Backward(const Rows<const T>& x, const Rows<const T>& down,
-                            const Rows<const T>& dy, Factors trained,
-                            const Rows<C>& dx, LoraFactors& lora) {
-  if (rank_ == 0) return;
-  const ProfileScope scope(StepPart::kAdapters);
-  const auto ddown = ddown_.Make(x.rows, rank_);
-  float* gradient = lora.gradient().data();
+void LoraGroup<T>::BackwardTogether(const Rows<const T>& down,
+                                    const Rows<const T>& dy, Factors trained,
+                                    float* gradient) {
+  Multiply(Form::kAB, dy, Const(all_b_.As(out_, rank_)),
+           ddown_.As(dy.rows, rank_));
+  if (trained == Factors::kA) return;
+  const auto db = all_db_.Make(out_, rank_);
+  Multiply(Form::kAtB, dy, down, db);
+  for (const Part& part : parts_) {
+    const size_t rank = part.factor.rank;
+    for (size_t i = 0; i < part.factor.out; ++i) {
+      const float* from = db.row(part.out_begin + i) + part.rank_begin;
+      float* to = gradient + part.factor.b + i * rank;
+      for (size_t j = 0; j < rank; ++j) to[j] += from[j];
+    }
+  }
+}
+
+template <typename T>
+void LoraGroup<T>::BackwardApart(const Rows<const T>& down,
+                                 const Rows<const T>& dy, Factors trained,
+                                 float* gradient) {
+  const auto ddown = ddown_.As(dy.rows, rank_);
   for (const Part& part : parts_) {
     const LoraFactors::Factor& factor = part.factor;
     const auto dout = ColumnRange(dy, part.out_begin, factor.out);
@@ -162,6 +190,19 @@ void LoraGroup<T>::Backward(const Rows<const T>& x, const Rows<const T>& down,
         Rows<float>{gradient + factor.b, factor.out, factor.rank, factor.rank},
         {.add = true});
   }
+}
+
+template <typename T>
+template <typename C>
+void LoraGroup<T>::Backward(const Rows<const T>& x, const Rows<const T>& down,
+                            const Rows<const T>& dy, Factors trained,
+                            const Rows<C>& dx, LoraFactors& lora) {
+  if (rank_ == 0) return;
+  const ProfileScope scope(StepPart::kAdapters);
+  const auto ddown = ddown_.Make(x.rows, rank_);
+  float* gradient = lora.gradient().data();
+  together_ ? BackwardTogether(down, dy, trained, gradient)
+            : BackwardApart(down, dy, trained, gradient);
   if (trained != Factors::kB) {
     const auto da = da_.Make(rank_, in_);
     Multiply(Form::kAtB, Const(ddown), x, da);

@@ -98,11 +98,20 @@ class LoraGroup {
             part.factor.rank};
   }
 
-  size_t rank_ = 0, in_ = 0;
+  // The gradients of `down` and of B, as Backward has them.
+  void BackwardTogether(const Rows<const T>& down, const Rows<const T>& dy,
+                        Factors trained, float* gradient);
+  void BackwardApart(const Rows<const T>& down, const Rows<const T>& dy,
+                     Factors trained, float* gradient);
+
+  size_t rank_ = 0, in_ = 0, out_ = 0;
+  bool together_ = false;
   std::vector<Part> parts_;
   Buffer<T> a_;                 // [R, in], scaled
   Buffer<T> b_;                 // [out, r] of each part
   Buffer<float> b_transposed_;  // [r, out] of each part
+  Buffer<T> all_b_;             // every B in its own rows and columns [out, R]
+  Buffer<float> all_db_;        // and its gradient [out, R]
   Buffer<T> ddown_;             // [M,R]
   Buffer<float> da_;            // [R, in]
   DotVector vector_;            // of ForwardRow

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "models/fused/buffer.h"
+#include "models/fused/cpu.h"
 #include "models/step_profile.h"
 
 namespace edgetune::fused {
@@ -131,9 +132,11 @@ Kernel& KernelFor(const Shape& shape) {
 
 }  // namespace
 
-// A B of a long sum, a piece after the other added up: oneDNN's kernels read B
-// whole for every few rows of A, so B must stay in the second-level cache.
-// Measured on AMX: K = 3,072 in one product 0.56 TFLOP/s, in three 0.9.
+// A B of a long sum, a piece after the other added up: oneDNN's kernels for AMX
+// read B whole for every few rows of A, so B must stay in the second-level
+// cache. Measured there: K = 3,072 in one product 0.56 TFLOP/s, in three 0.9.
+// Others take a whole product at full speed, and parts, whose rows of A have
+// gaps, at half of it (Zen 5: 0.9 and 0.55 TFLOP/s).
 template <typename T>
 void MultiplyInParts(const Rows<const T>& a, const Rows<const T>& b,
                      const Rows<float>& c, ProductOptions options) {
@@ -159,7 +162,8 @@ void Multiply(Form form, const Rows<const T>& a, const Rows<const T>& b,
                                static_cast<double>(c.width) *
                                static_cast<double>(k));
   if constexpr (std::is_same_v<C, float>) {
-    if (form == Form::kAB && k > kLongestSum) {
+    static const bool parts = CpuHasTiles();
+    if (parts && form == Form::kAB && k > kLongestSum) {
       return MultiplyInParts(a, b, c, options);
     }
   }
