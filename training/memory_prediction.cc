@@ -41,9 +41,9 @@ constexpr uint64_t kAttentionProducts = 3;
 
 // Measured, not derived (oneDNN 2.6 on AVX-512): what the engine's library,
 // oneDNN's and a thread bring along, and a product of a new shape.
-constexpr uint64_t kEngineBytes = 11'000'000;
+constexpr uint64_t kEngineBytes = 5'000'000;
 constexpr uint64_t kThreadBytes = 1'000'000;
-constexpr uint64_t kKernelBytes = 75'000;
+constexpr uint64_t kKernelBytes = 50'000;
 
 uint64_t U(int64_t n) { return static_cast<uint64_t>(n); }
 

@@ -216,11 +216,13 @@ LowRank Int8Workspace::TakeApart(const Rows<const T>& x, const Int8Matrix& w) {
     }
   });
   const auto picked = x_apart_.Make(x.rows, apart);
-  for (size_t row = 0; row < x.rows; ++row) {
-    for (size_t i = 0; i < apart; ++i) {
-      picked.row(row)[i] = ToFloat(x.row(row)[order_[i]]);
+  ForRows(x.rows, [&](size_t begin, size_t end) {
+    for (size_t row = begin; row < end; ++row) {
+      for (size_t i = 0; i < apart; ++i) {
+        picked.row(row)[i] = ToFloat(x.row(row)[order_[i]]);
+      }
     }
-  }
+  });
   return {Const(picked), Const(b)};
 }
 

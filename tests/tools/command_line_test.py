@@ -374,7 +374,7 @@ class CommandLineTest(unittest.TestCase):
 
     def test_CheckPrintsThePlanAndWhatItMeasured(self):
         data = self.write("data.jsonl", CHAT * 4)
-        result = self.edgetune("check", "--run", self.run_file(), "--data", data,
+        result = self.edgetune("check", self.run_file(), "--data", data,
                                "--memory-budget", "1GB", "--format", "json")
         self.assertEqual(result.returncode, 0, result.stderr)
         plan = json.loads(result.stdout)["data"]
@@ -396,7 +396,7 @@ class CommandLineTest(unittest.TestCase):
     def test_ABudgetThatCannotBeMetSaysWhatWould(self):
         data = self.write("data.jsonl", CHAT * 4)
         wanted = ("training needs at least", "budget is 2.0 MB", "a memory budget of", "lora.rank")
-        self.assert_fails(self.edgetune("check", "--run", self.run_file(), "--data", data,
+        self.assert_fails(self.edgetune("check", self.run_file(), "--data", data,
                                         "--memory-budget", "2MB"), 1, *wanted)
         out = self.folder / "adapter"
         self.assert_fails(self.edgetune("train", self.run_file(), "--data", data, "--out", out,
@@ -405,7 +405,7 @@ class CommandLineTest(unittest.TestCase):
 
     def test_AMemoryBudgetIsASize(self):
         data = self.write("data.jsonl", CHAT)
-        self.assert_fails(self.edgetune("check", "--run", self.run_file(), "--data", data,
+        self.assert_fails(self.edgetune("check", self.run_file(), "--data", data,
                                         "--memory-budget", "lots"), 4,
                           "--set train.memory_budget=lots", "450MB")
 

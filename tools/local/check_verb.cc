@@ -155,7 +155,7 @@ void AddCheckVerb(CLI::App& app, Invocation& invocation) {
               "Whether training fits this machine's memory, how, and how long "
               "a step takes",
               [options, &output] { return Check(*options, output); });
-  verb->add_option("--run", options->run_file,
+  verb->add_option("run_file", options->run_file,
                    "Run file (TOML); without it the defaults");
   verb->add_option("--model", options->model, "Name or path; model.base");
   verb->add_option("--data", options->data.train, "Training examples")
