@@ -340,7 +340,7 @@ class CommandLineTest(unittest.TestCase):
         table = self.train(*fused, "--profile").splitlines()
         head = next(i for i, line in enumerate(table) if line.startswith("part "))
         self.assertEqual([line.split()[0] for line in table[head + 1:]],
-                         ["products", "attention", "adapters", "norms", "head", "optimiser",
+                         ["products", "weights", "attention", "adapters", "norms", "head", "optimiser",
                           "batches", "rest", "all"])
         profile = json.loads(self.train(*fused, "--profile", "--format", "json"))["data"]["profile"]
         self.assertEqual(profile["steps"], 4)
