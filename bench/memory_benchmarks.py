@@ -33,11 +33,11 @@ ALL = ATTENTION + ["gate_proj", "up_proj", "down_proj"]
 
 # (budget, precision, rank, targets)
 CONFIGURATIONS = [
-    ("200MB", "bf16", 8, ATTENTION), ("225MB", "bf16", 8, ATTENTION),
-    ("250MB", "bf16", 8, ATTENTION), ("300MB", "bf16", 8, ATTENTION),
+    ("200MB", "bf16", 8, ATTENTION[:2]), ("225MB", "bf16", 8, ATTENTION),
+    ("250MB", "bf16", 8, ATTENTION), ("300MB", "int8", 8, ATTENTION),
     ("350MB", "fp32", 8, ATTENTION), ("400MB", "bf16", 8, ALL),
     ("450MB", "bf16", 16, ALL), ("500MB", "fp32", 8, ATTENTION),
-    ("700MB", "bf16", 64, ALL), ("1GB", "fp32", 16, ALL),
+    ("700MB", "bf16", 32, ALL), ("1GB", "fp32", 16, ALL),
     ("1500MB", "fp32", 64, ALL), ("2GB", "fp32", 64, ALL),
 ]
 

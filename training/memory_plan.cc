@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -24,14 +25,21 @@ std::vector<int64_t> MicroBatches(const MemoryWork& work, int64_t most) {
   return sizes;
 }
 
-// Everything but cutting examples, the fastest first.
+// Everything but cutting examples, the fastest first; what takes least comes
+// last, whatever its speed.
 std::vector<MemoryChoice> WholeChoices(const MemoryWork& work, int64_t most) {
-  std::vector<MemoryChoice> choices;
+  std::vector<std::pair<double, MemoryChoice>> timed;
   for (const bool recompute : {false, true}) {
     for (const int64_t size : MicroBatches(work, most)) {
-      choices.push_back({.recompute = recompute, .micro_batch = size});
+      const MemoryChoice choice = {.recompute = recompute, .micro_batch = size};
+      timed.emplace_back(RelativeTime(work, choice), choice);
     }
   }
+  std::stable_sort(
+      timed.begin(), timed.end() - 1,
+      [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<MemoryChoice> choices;
+  for (const auto& [time, choice] : timed) choices.push_back(choice);
   return choices;
 }
 

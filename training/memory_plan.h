@@ -21,13 +21,12 @@ struct MemoryPlan {
 inline constexpr int64_t kShortestCut = 64;
 
 // The fastest choice that is predicted to stay within `budget` bytes (0: no
-// limit), with `micro_batch` examples a pass at most. Given up, in this order:
-// examples a pass; then the activations kept, with as many examples a pass as
-// fit; then, one example a pass, the length of examples, by 64 tokens at a
-// time. Weights stay in the model's file: a copy of them is a few per cent
-// faster and takes the most.
-// ResourceExhausted (kFailed): not even that fits; says what is needed at
-// least, and the hint what to change.
+// limit), with `micro_batch` examples a pass at most: fewer of them,
+// activations computed again, or both, whichever costs less time
+// (RelativeTime). Where nothing fits, one example a pass, computed again, and
+// cut, by 64 tokens at a time. Weights stay in the model's file: a copy of them
+// is a few per cent faster and takes the most. ResourceExhausted (kFailed): not
+// even that fits; says what is needed at least, and the hint what to change.
 absl::StatusOr<MemoryPlan> PlanMemory(const MemoryWork& work,
                                       int64_t micro_batch, uint64_t budget);
 

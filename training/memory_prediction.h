@@ -61,6 +61,11 @@ struct MemoryPrediction {
 MemoryPrediction PredictMemory(const MemoryWork& work,
                                const MemoryChoice& choice);
 
+// How long training takes with one choice beside another, in no unit: tokens
+// that its passes multiply, what a pass costs however short it is, and the work
+// done again. Measured, not derived; the same conditions.
+double RelativeTime(const MemoryWork& work, const MemoryChoice& choice);
+
 }  // namespace edgetune
 
 #endif  // EDGETUNE_TRAINING_MEMORY_PREDICTION_H_

@@ -216,6 +216,19 @@ TEST_F(MemoryPlanTest, EnoughMemoryGivesWhatWasAsked) {
   EXPECT_EQ(Within(whole), (MemoryChoice{.micro_batch = 4}));
 }
 
+// Many short examples: a pass of few costs more than computing again.
+TEST_F(MemoryPlanTest, ShortExamplesAreRatherComputedAgain) {
+  work_.steps = {std::vector<ExampleSize>(4, {30, 10})};
+  work_.model.layers = 40;
+  const MemoryChoice kept = {.micro_batch = 2};
+  const MemoryChoice again = {.recompute = true, .micro_batch = 4};
+  ASSERT_LT(PeakOf(again), PeakOf(kept));
+  // 128 tokens and 64 for the pass, 1.35 times; two passes of 64 and 64.
+  EXPECT_DOUBLE_EQ(RelativeTime(work_, again), 1.35 * (128 + 64));
+  EXPECT_DOUBLE_EQ(RelativeTime(work_, {.micro_batch = 1}), 4 * (64 + 64));
+  EXPECT_EQ(Within(PeakOf(kept) - 1), again);
+}
+
 TEST_F(MemoryPlanTest, FirstExamplesAPassAreGivenUp) {
   const uint64_t whole = PeakOf({.micro_batch = 4});
   // Three examples a pass are no fewer passes than two.
