@@ -21,7 +21,8 @@ struct Arguments {
   }
   // 0 for what is no number.
   int64_t Number(const std::string& name) const;
-  // Of the options precision ("auto", "fp32", "bf16", "int8"), threads, weights and recompute.
+  // Of the options precision ("auto", "fp32", "bf16", "int8"), threads, weights
+  // and recompute.
   EngineOptions EngineChoice() const;
 };
 

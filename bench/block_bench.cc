@@ -9,8 +9,6 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -20,6 +18,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "bench/arguments.h"
+#include "bench/timing.h"
 #include "models/fused/block_kernels.h"
 #include "models/fused/parallel.h"
 #include "models/io/quantise/quantise.h"
@@ -37,26 +36,6 @@ constexpr BlockType kTypes[] = {
     BlockType::kQ4_0, BlockType::kQ4_1, BlockType::kQ6_K};
 constexpr int kRuns = 1000;
 constexpr double kLongest = 1;  // seconds after which runs end
-
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-// Seconds of the quickest of up to kRuns after one that warms up.
-template <typename Work>
-double Quickest(const Work& work) {
-  work();
-  double best = 1e9;
-  const double end = Now() + kLongest;
-  for (int run = 0; run < kRuns && Now() < end; ++run) {
-    const double start = Now();
-    work();
-    best = std::min(best, Now() - start);
-  }
-  return best;
-}
 
 std::vector<float> Numbers(size_t count) {
   Random random(1);
@@ -101,7 +80,7 @@ json DotRate(const StoredRows& rows) {
   const std::vector<float> x = Numbers(rows.width);
   std::vector<float> y(rows.rows);
   fused::DotVector vector;
-  const double seconds = Quickest([&] {
+  const double seconds = bench::Quickest(kRuns, kLongest, [&] {
     vector.Set(x.data(), x.size());
     fused::ForRows(rows.rows, [&](size_t begin, size_t end) {
       fused::DotRows(rows, begin, end, vector, y.data() + begin);
@@ -116,7 +95,7 @@ template <typename T>
 json DequantiseRate(const StoredRows& rows) {
   const size_t count = std::min(kMatrix, rows.rows);
   std::vector<T> out(count * rows.width);
-  const double seconds = Quickest([&] {
+  const double seconds = bench::Quickest(kRuns, kLongest, [&] {
     fused::ForRows(count, [&](size_t begin, size_t end) {
       for (size_t row = begin; row < end; ++row) {
         fused::DequantiseRow(rows, row, out.data() + row * rows.width);
@@ -125,24 +104,6 @@ json DequantiseRate(const StoredRows& rows) {
   });
   return Rates(static_cast<double>(out.size()),
                static_cast<double>(out.size() * sizeof(T)), seconds);
-}
-
-// GB per second of reading as much memory.
-double ReadRate(size_t size) {
-  constexpr size_t kLine = 8;  // numbers, each summed on its own
-  const std::vector<uint64_t> numbers(size / sizeof(uint64_t), 1);
-  std::atomic<uint64_t> sum = 0;
-  const double seconds = Quickest([&] {
-    fused::ForRows(numbers.size() / kLine, [&](size_t begin, size_t end) {
-      uint64_t part[kLine] = {};
-      for (size_t i = begin * kLine; i < end * kLine; i += kLine) {
-        for (size_t k = 0; k < kLine; ++k) part[k] += numbers[i + k];
-      }
-      for (const uint64_t one : part) sum += one;
-    });
-  });
-  // The sum is looked at, so that it is not left out.
-  return sum == 0 ? 0 : static_cast<double>(size) / seconds / 1e9;
 }
 
 absl::Status Choose(const std::string& target) {
@@ -173,7 +134,7 @@ absl::Status Run(int argc, char** argv) {
         {"dequantise_bf16", DequantiseRate<BFloat16>(matrix.rows)}};
   }
   std::cout << json{{"target", fused::VectorTarget()},
-                    {"read_gb_per_s", ReadRate(size)},
+                    {"read_gb_per_s", bench::ReadRate(size)},
                     {"types", types}}
             << "\n";
   return absl::OkStatus();

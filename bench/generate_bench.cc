@@ -4,7 +4,6 @@
 // llama.cpp adapter for the peer. Prints one JSON object.
 
 #include <algorithm>
-#include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -16,6 +15,7 @@
 #include "base/status.h"
 #include "bench/arguments.h"
 #include "bench/lora.h"
+#include "bench/timing.h"
 #include "models/io/adapter/adapter_file.h"
 #include "training/engine_loader.h"
 
@@ -25,12 +25,6 @@ namespace {
 using bench::Arguments;
 using nlohmann::json;
 using Prompts = std::vector<std::vector<int32_t>>;
-
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // Of different beginnings, so that nothing of one is kept for the next; one
 // more than runs, to warm up.
@@ -80,9 +74,9 @@ absl::StatusOr<json> Measure(const Prompts& prompts, int64_t tokens,
   std::vector<double> first_s, prompt_rates, rates;
   for (const std::vector<int32_t>& prompt : prompts) {
     std::vector<double> times;
-    const double start = Now();
+    const double start = bench::Now();
     const auto on_token = [&](int32_t) {
-      times.push_back(Now());
+      times.push_back(bench::Now());
       return true;
     };
     EDGETUNE_RETURN_IF_ERROR(

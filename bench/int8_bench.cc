@@ -4,7 +4,6 @@
 // each with the weights of L layers in turn. Prints one JSON object.
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <functional>
 #include <iostream>
@@ -14,6 +13,7 @@
 
 #include "base/status.h"
 #include "bench/arguments.h"
+#include "bench/timing.h"
 #include "models/fused/cpu.h"
 #include "models/fused/int8_kernels.h"
 #include "models/fused/int8_product.h"
@@ -39,22 +39,17 @@ struct Linear {
 constexpr Linear kLinears[] = {
     {576, 960}, {576, 576}, {576, 3072}, {1536, 576}};
 
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 // The quickest run of each in seconds, all in turn, after one that warms up.
 std::vector<double> Quickest(const std::vector<std::function<void()>>& works) {
   std::vector<double> best(works.size(), 1e9);
   for (const auto& work : works) work();
-  const double end = Now() + kSeconds * static_cast<double>(works.size());
-  for (int run = 0; run < kFewestRuns || Now() < end; ++run) {
+  const double end =
+      bench::Now() + kSeconds * static_cast<double>(works.size());
+  for (int run = 0; run < kFewestRuns || bench::Now() < end; ++run) {
     for (size_t i = 0; i < works.size(); ++i) {
-      const double start = Now();
+      const double start = bench::Now();
       works[i]();
-      best[i] = std::min(best[i], Now() - start);
+      best[i] = std::min(best[i], bench::Now() - start);
     }
   }
   return best;

@@ -7,7 +7,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -18,6 +17,7 @@
 
 #include "base/status.h"
 #include "bench/arguments.h"
+#include "bench/timing.h"
 
 namespace edgetune {
 namespace {
@@ -59,26 +59,6 @@ const char* NameOf(Layout layout) {
   return layout == Layout::kTransposed ? "transposed" : "packed";
 }
 
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-// Seconds of the quickest of up to kRuns after one that warms up.
-template <typename Work>
-double Quickest(const Work& work) {
-  work();
-  double best = 1e9;
-  const double end = Now() + kLongest;
-  for (int run = 0; run < kRuns && Now() < end; ++run) {
-    const double start = Now();
-    work();
-    best = std::min(best, Now() - start);
-  }
-  return best;
-}
-
 memory Filled(const memory::desc& desc, const dnnl::engine& cpu) {
   memory out(desc, cpu);
   // Small numbers of every type (1.0 as bfloat16 twice is one as float32).
@@ -107,7 +87,7 @@ double SecondsOf(const Type& type, const Shape& shape) {
       {DNNL_ARG_SRC, Filled(a, cpu)},
       {DNNL_ARG_WEIGHTS, Filled(description.weights_desc(), cpu)},
       {DNNL_ARG_DST, memory(c, cpu)}};
-  return Quickest([&] {
+  return bench::Quickest(kRuns, kLongest, [&] {
     product.execute(stream, arguments);
     stream.wait();
   });
@@ -188,22 +168,6 @@ json Step() {
   return out;
 }
 
-// GB per second of reading memory larger than any cache.
-double ReadRate() {
-  const std::vector<uint64_t> numbers(size_t{1} << 27, 1);  // 1 GiB
-  uint64_t sum = 0;
-  const double seconds = Quickest([&] {
-    uint64_t part = 0;
-#pragma omp parallel for reduction(+ : part) schedule(static)
-    for (const uint64_t number : numbers) part += number;
-    sum += part;
-  });
-  // The sum is looked at, so that it is not left out.
-  return sum == 0 ? 0
-                  : static_cast<double>(numbers.size() * sizeof(uint64_t)) /
-                        seconds / 1e9;
-}
-
 absl::Status Run(int argc, char** argv) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const bench::Arguments arguments,
@@ -217,7 +181,7 @@ absl::Status Run(int argc, char** argv) {
     out["step"] = Step();
   } else {
     out["products"] = Table(threads);
-    out["read_gb_per_s"] = ReadRate();
+    out["read_gb_per_s"] = bench::ReadRate(size_t{1} << 30);
   }
   std::cout << out << "\n";
   return absl::OkStatus();

@@ -7,7 +7,6 @@
 // adapter, for the peers. Prints one JSON object.
 
 #include <algorithm>
-#include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -20,6 +19,7 @@
 #include "base/status.h"
 #include "bench/arguments.h"
 #include "bench/lora.h"
+#include "bench/timing.h"
 #include "models/io/adapter/adapter_file.h"
 #include "training/engine_loader.h"
 #include "training/schedule.h"
@@ -48,12 +48,6 @@ class Examples final : public ExampleSource {
 struct Data {
   Examples train, held_out;
 };
-
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // The first 16 to all tokens of each, drawn evenly.
 void MakeRagged(std::vector<LabelledTokens>& examples) {
@@ -185,13 +179,13 @@ absl::Status Measure(const Arguments& arguments, const Data& data,
   }
   EDGETUNE_ASSIGN_OR_RETURN(out["held_out_before"],
                             HeldOut(trainer, adapter, data.held_out));
-  std::vector<double> ends = {Now()}, losses;
+  std::vector<double> ends = {bench::Now()}, losses;
   const StopToken stop{false};
   EDGETUNE_ASSIGN_OR_RETURN(
       const TrainResult result,
       trainer.Train(adapter, data.train, config, nullptr, stop,
                     [&](const TrainProgress& progress) {
-                      ends.push_back(Now());
+                      ends.push_back(bench::Now());
                       losses.push_back(progress.loss);
                     }));
   const std::vector<double> rates = Rates(arguments, ends, tokens);
@@ -242,7 +236,7 @@ absl::Status Run(int argc, char** argv) {
     std::cout << json{{"written", folder}} << "\n";
     return absl::OkStatus();
   }
-  const double start = Now();
+  const double start = bench::Now();
   EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine,
                             LoadEngine(arguments.Text("engine")));
   EDGETUNE_ASSIGN_OR_RETURN(
@@ -253,7 +247,7 @@ absl::Status Run(int argc, char** argv) {
               {"micro_batch", arguments.Number("micro-batch")},
               {"weights", arguments.Text("weights")},
               {"recompute", arguments.Text("recompute")},
-              {"load_s", Now() - start},
+              {"load_s", bench::Now() - start},
               {"rss_after_load_mb", bench::Megabytes(ResidentBytes())}};
   EDGETUNE_RETURN_IF_ERROR(Measure(arguments, data, adapter, *trainer, out));
   std::cout << out << "\n";

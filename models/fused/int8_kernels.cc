@@ -98,7 +98,9 @@ void RaiseToMagnitudes(const Rows<const T>& x, float* most) {
     const T* from = x.row(row);
     ForLanes(x.width, [&](size_t i, auto at) HWY_ATTR {
       const V value = hn::Abs(at.Read(from + i));
-      at.Write(hn::Max(at.Read(most + i), value), most + i);
+      const V so_far = at.Read(most + i);
+      // A NaN is above nothing.
+      at.Write(hn::IfThenElse(hn::Gt(value, so_far), value, so_far), most + i);
     });
   }
 }

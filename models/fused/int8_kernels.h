@@ -18,7 +18,8 @@ template <typename T>
 void QuantiseRows(const Rows<const T>& x, const float* factors,
                   const Rows<int8_t>& values, float* scales);
 
-// most[j] becomes at least |x[i][j]| for every row i; most [width].
+// most[j] becomes at least |x[i][j]| for every row i where that is a number;
+// most [width].
 template <typename T>
 void RaiseToMagnitudes(const Rows<const T>& x, float* most);
 

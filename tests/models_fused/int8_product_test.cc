@@ -123,6 +123,19 @@ TEST_P(Int8ProductTest, ScalesOfRowsThatAreNoOrdinaryNumbers) {
   EXPECT_EQ(QuantisedRow(std::vector<float>(77, 1e-43f)).values, zeros);
 }
 
+TEST_P(Int8ProductTest, MagnitudesOfColumnsPassOverWhatIsNoNumber) {
+  constexpr size_t kWide = 37;
+  std::vector<float> x(3 * kWide, -2);
+  x[5] = kNaN;                // first row
+  x[2 * kWide + 36] = -kNaN;  // last
+  x[kWide + 7] = kInfinity;
+  std::vector<float> most(kWide, 1);
+  RaiseToMagnitudes<float>({x.data(), 3, kWide, kWide}, most.data());
+  for (size_t j = 0; j < kWide; ++j) {
+    EXPECT_EQ(most[j], j == 7 ? kInfinity : 2.0f) << j;
+  }
+}
+
 // Bytes of [-127, 127], the ends often.
 class Bytes {
  public:
