@@ -10,8 +10,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "client/base_models.h"
+#include "client/local_data.h"
 #include "client/transport.h"
+#include "client/work_runner.h"
 #include "config/daemon_files.h"
+#include "privacy/crypto/secure_random.h"
 #include "privacy/identity/envelope.h"
 #include "storage/blob_store.h"
 #include "storage/database.h"
@@ -24,8 +28,11 @@ namespace edgetune {
 // fetch, evaluate, train, protect, upload, report.
 //
 // Life: Make, Run (returns when asked to stop, after one participation with
-// `once`, or on a final error), destroy. RequestStop is async-signal-safe;
-// other methods belong to one thread. Borrowed dependencies must outlive it.
+// `once`, or on a final error), destroy. Whoever has a loop for many clients
+// (simulation) calls, in place of Run: Start; Step after every callback of the
+// transport, every finished step and at NextTimer, until HasEnded; Leave.
+// RequestStop is async-signal-safe; other methods belong to one thread.
+// Borrowed dependencies must outlive it.
 class Client {
  public:
   struct Dependencies {
@@ -40,6 +47,12 @@ class Client {
     // (borrowed). Without a key they are declined.
     std::string device_id = {};
     const SigningKey* identity = nullptr;
+    // A simulated fleet's; borrowed. Without them this client has a thread and
+    // a model cache of its own, reads its files and draws from the system.
+    WorkRunner* work = nullptr;
+    BaseModels* models = nullptr;
+    ReadData read_data = nullptr;
+    RandomSource* random = nullptr;
   };
   struct Options {
     ClientFile file;
@@ -58,6 +71,16 @@ class Client {
   // `once` ended without an accepted report.
   virtual absl::Status Run() = 0;
   virtual void RequestStop() = 0;
+
+  virtual absl::Status Start() = 0;
+  // Handles all news and timers that are due; never waits.
+  virtual void Step() = 0;
+  virtual absl::Time NextTimer() const = 0;
+  // As Run would have returned.
+  virtual bool HasEnded() const = 0;
+  // What Run would return. Closes the transport; a step in progress is told to
+  // stop.
+  virtual absl::Status Leave() = 0;
 };
 
 }  // namespace edgetune

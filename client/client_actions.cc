@@ -82,13 +82,13 @@ void ClientLoop::Perform(const Action& action) {
     case Action::Type::kDecline:
       return Decline();
     case Action::Type::kFetch:
-      return StartWork(&Participation::Fetch);
+      return StartWork(WorkStep::kFetch, &Participation::Fetch);
     case Action::Type::kEvaluate:
-      return StartWork(&Participation::Evaluate);
+      return StartWork(WorkStep::kEvaluate, &Participation::Evaluate);
     case Action::Type::kTrain:
-      return StartWork(&Participation::Train);
+      return StartWork(WorkStep::kTrain, &Participation::Train);
     case Action::Type::kUpload:
-      return StartWork(&Participation::Upload);
+      return StartWork(WorkStep::kUpload, &Participation::Upload);
     case Action::Type::kReport:
       return SendReport();
     case Action::Type::kMask:
@@ -96,11 +96,12 @@ void ClientLoop::Perform(const Action& action) {
     case Action::Type::kMaskAgain:
       return RepeatMasking();
     case Action::Type::kSendMasked:
-      return StartWork(&Participation::UploadMasked);
+      return StartWork(WorkStep::kUpload, &Participation::UploadMasked);
     case Action::Type::kMaskedSent:
       return MaskedSent();
     case Action::Type::kStopWork:
       work_stop_ = true;
+      work_->Interrupt();
       return;
     case Action::Type::kEnd:
       return End(action.id, action.ending);
@@ -259,12 +260,18 @@ void ClientLoop::EndOnce(const SessionId& id, Ending ending) {
       "{}: {}: {}", SessionText(id), EndingName(ending), outcome_detail_)));
 }
 
-void ClientLoop::StartWork(absl::Status (Participation::*step)()) {
+void ClientLoop::StartWork(WorkStep step,
+                           absl::Status (Participation::*method)()) {
   work_stop_ = false;
   if (stop_) work_stop_ = true;
-  work_->Start([participation = participation_.get(), step] {
-    return (participation->*step)();
-  });
+  work_->Start(
+      step,
+      [participation = participation_.get(), method] {
+        return (participation->*method)();
+      },
+      [this](absl::Status status) {
+        mailbox_.Push({ClientEvent::Type::kStep, {}, std::move(status)});
+      });
 }
 
 void ClientLoop::SendReport() {

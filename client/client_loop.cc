@@ -47,43 +47,69 @@ ClientLoop::ClientLoop(Dependencies dependencies, Options options)
       options_(std::move(options)),
       sessions_(dependencies_.database),
       masking_store_(dependencies_.database),
-      models_(dependencies_.cache, dependencies_.engine,
-              options_.file.train.threads),
+      read_data_(dependencies_.read_data ? dependencies_.read_data
+                                         : ReadData(ReadLocalData)),
       workshop_{.transport = dependencies_.transport,
                 .blobs = dependencies_.cache,
                 .sessions = &sessions_,
-                .models = &models_,
+                .models = Models(),
                 .data = &data_,
+                .read_data = &read_data_,
                 .unspent = &unspent_,
                 .file = &options_.file,
                 .clock = dependencies_.clock,
                 .stop = &work_stop_,
-                .pause = [this](absl::Duration wait) {
-                  return PauseUnless(work_stop_, wait);
-                }} {}
+                .pause =
+                    [this](absl::Duration wait) {
+                      return PauseUnless(work_stop_, wait);
+                    }},
+      random_(dependencies_.random != nullptr ? dependencies_.random
+                                              : &system_random_) {}
+
+BaseModels* ClientLoop::Models() {
+  if (dependencies_.models != nullptr) return dependencies_.models;
+  return &own_models_.emplace(dependencies_.cache, dependencies_.engine,
+                              options_.file.train.threads);
+}
 
 absl::Status ClientLoop::Run() {
+  EDGETUNE_RETURN_IF_ERROR(Start());
+  while (!result_.has_value()) {
+    CheckTimers();
+    if (result_.has_value()) break;
+    const auto event = mailbox_.Take(TimeToNextTimer());
+    // Asked first: a step that was told to stop by RequestStop has not
+    // failed, it goes on after the next start.
+    if (stop_) break;
+    if (event.has_value()) Handle(*event);
+  }
+  return Leave();
+}
+
+absl::Status ClientLoop::Start() {
   EDGETUNE_RETURN_IF_ERROR(Restore());
   ShowStatus("connecting");
-  {
-    WorkThread work([this](absl::Status status) {
-      mailbox_.Push({ClientEvent::Type::kStep, {}, std::move(status)});
-    });
-    work_ = &work;
-    const absl::Status started = dependencies_.transport->Start(this);
-    if (!started.ok()) Finish(started);
-    while (!result_.has_value()) {
-      CheckTimers();
-      if (result_.has_value()) break;
-      const auto event = mailbox_.Take(TimeToNextTimer());
-      // Asked first: a step that was told to stop by RequestStop has not
-      // failed, it goes on after the next start.
-      if (stop_) break;
-      if (event.has_value()) Handle(*event);
-    }
-    work_stop_ = true;
-    dependencies_.transport->Close();
+  work_ = dependencies_.work;
+  if (work_ == nullptr) work_ = &own_work_.emplace();
+  const absl::Status started = dependencies_.transport->Start(this);
+  if (!started.ok()) Finish(started);
+  return absl::OkStatus();
+}
+
+void ClientLoop::Step() {
+  while (!result_.has_value() && !stop_) {
+    CheckTimers();
+    if (result_.has_value()) return;
+    const auto event = mailbox_.Take(absl::ZeroDuration());
+    if (!event.has_value()) return;
+    Handle(*event);
   }
+}
+
+absl::Status ClientLoop::Leave() {
+  work_stop_ = true;
+  dependencies_.transport->Close();
+  own_work_.reset();
   work_ = nullptr;
   if (!result_.has_value() && Working()) {
     LogInfo(fmt::format("stopped; {} goes on at the next start",
@@ -269,17 +295,15 @@ void ClientLoop::CheckTimers() {
   }
 }
 
+absl::Time ClientLoop::NextTimer() const {
+  if (leaving_.has_value()) return leave_by_;
+  if (Working()) return std::min(Policy().until, mask_until_);
+  return up_ ? hello_at_ : absl::InfiniteFuture();
+}
+
 absl::Duration ClientLoop::TimeToNextTimer() const {
-  absl::Time next = absl::InfiniteFuture();
-  if (leaving_.has_value()) {
-    next = leave_by_;
-  } else if (Working()) {
-    next = std::min(Policy().until, mask_until_);
-  } else if (up_) {
-    next = hello_at_;
-  }
-  return std::clamp(next - dependencies_.clock->Now(), absl::ZeroDuration(),
-                    kLongestSleep);
+  return std::clamp(NextTimer() - dependencies_.clock->Now(),
+                    absl::ZeroDuration(), kLongestSleep);
 }
 
 PolicyAnswer ClientLoop::Policy() const {
@@ -331,7 +355,9 @@ const std::vector<std::string>& Client::Migrations() {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Make(Dependencies dependencies,
                                                      Options options) {
-  EDGETUNE_RETURN_IF_ERROR(CheckDataFiles(options.file.data));
+  if (!dependencies.read_data) {
+    EDGETUNE_RETURN_IF_ERROR(CheckDataFiles(options.file.data));
+  }
   return std::make_unique<ClientLoop>(std::move(dependencies),
                                       std::move(options));
 }

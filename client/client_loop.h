@@ -14,6 +14,7 @@
 #include "client/device_policy.h"
 #include "client/mailbox.h"
 #include "client/masking_store.h"
+#include "client/model_cache.h"
 #include "client/participation.h"
 #include "client/session_store.h"
 #include "client/status_file.h"
@@ -34,6 +35,11 @@ class ClientLoop final : public Client, private Transport::Listener {
 
   absl::Status Run() override;
   void RequestStop() override;
+  absl::Status Start() override;
+  void Step() override;
+  absl::Time NextTimer() const override;
+  bool HasEnded() const override { return result_.has_value(); }
+  absl::Status Leave() override;
 
  private:
   using Event = ClientSession::Event;
@@ -44,6 +50,7 @@ class ClientLoop final : public Client, private Transport::Listener {
   void OnDown(const absl::Status& status) override;
 
   // client_loop.cc: news.
+  BaseModels* Models();
   absl::Status Restore();
   void Handle(const ClientEvent& event);
   void HandleMessage(const v1::ServerMessage& message);
@@ -67,7 +74,7 @@ class ClientLoop final : public Client, private Transport::Listener {
   void Decline();
   void End(const SessionId& id, ClientSession::Ending ending);
   void EndOnce(const SessionId& id, ClientSession::Ending ending);
-  void StartWork(absl::Status (Participation::*step)());
+  void StartWork(WorkStep step, absl::Status (Participation::*method)());
   void SayResume();
   void SendReport();
   void ShowWaiting(const std::string& reason);
@@ -91,8 +98,9 @@ class ClientLoop final : public Client, private Transport::Listener {
   StopToken work_stop_{false};     // the step in progress
   SessionStore sessions_;
   MaskingStore masking_store_;
-  ModelCache models_;
+  std::optional<ModelCache> own_models_;
   DataCache data_;
+  const ReadData read_data_;
   std::optional<Unspent> unspent_;
   const Workshop workshop_;
 
@@ -103,11 +111,13 @@ class ClientLoop final : public Client, private Transport::Listener {
   std::optional<v1::Report> stored_report_;  // of a restored session
   bool restored_ = false;
   std::unique_ptr<Participation> participation_;
-  SystemRandom random_;
+  SystemRandom system_random_;
+  RandomSource* const random_;
   std::optional<secagg::SecAggClient> masking_;
   absl::Time mask_until_ = absl::InfiniteFuture();
   bool masking_failed_ = false;  // while the masked update was being sent
-  WorkThread* work_ = nullptr;   // while Run runs
+  std::optional<WorkThread> own_work_;
+  WorkRunner* work_ = nullptr;  // from Start to Leave
 
   bool up_ = false;
   int failed_connections_ = 0;  // in a row

@@ -22,7 +22,7 @@ void ClientLoop::StartMasking() {
 absl::Status ClientLoop::TryStartMasking() {
   const VerifiedAssignment& assignment = participation_->assignment();
   EDGETUNE_ASSIGN_OR_RETURN(secagg::RingVector input,
-                            participation_->MakeInput(random_));
+                            participation_->MakeInput(*random_));
   SecAggClient::Options options;
   options.manifest = assignment.masking->manifest;
   options.id = ClientIdOf(dependencies_.device_id);
@@ -30,7 +30,7 @@ absl::Status ClientLoop::TryStartMasking() {
   options.coordinator = dependencies_.trusted.round;
   options.roster = assignment.masking->roster;
   options.shape = assignment.masking->shape;
-  options.random = &random_;
+  options.random = random_;
   EDGETUNE_RETURN_IF_ERROR(masking_store_.MarkAdvertised(session_.id()));
   LogInfo(fmt::format(
       "{}: masking the result; the coordinator learns the sum "
@@ -115,6 +115,7 @@ void ClientLoop::AbortMasking(const absl::Status& status) {
     // The upload must return first.
     masking_failed_ = true;
     work_stop_ = true;
+    work_->Interrupt();
     return;
   }
   follow_ups_.push_back({Event::Type::kStepFailed});

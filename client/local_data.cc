@@ -38,22 +38,29 @@ absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
   const TextDataOptions options = DataOptionsOf(plan);
   auto all = TextDataSet::Read(data.train, model, options);
   if (!all.ok()) return Annotate(all.status(), ErrorKind::kData);
+  if (data.heldout.empty()) {
+    return HoldOut(*std::move(all), plan, DataName(data));
+  }
+  auto heldout = TextDataSet::Read(data.heldout, model, options);
+  if (!heldout.ok()) return Annotate(heldout.status(), ErrorKind::kData);
   LocalData local;
   local.report = (*all)->report();
-  if (!data.heldout.empty()) {
-    auto heldout = TextDataSet::Read(data.heldout, model, options);
-    if (!heldout.ok()) return Annotate(heldout.status(), ErrorKind::kData);
-    local.heldout = *std::move(heldout);
-    local.train = *std::move(all);
-    return local;
-  }
+  local.heldout = *std::move(heldout);
+  local.train = *std::move(all);
+  return local;
+}
+
+LocalData HoldOut(std::unique_ptr<TextDataSet> all, const v1::TaskPlan& plan,
+                  std::string_view data_name) {
+  LocalData local;
+  local.report = all->report();
   const double share = plan.data().holdout();
-  if (share <= 0 || (*all)->size() < 2) {
-    local.train = *std::move(all);
+  if (share <= 0 || all->size() < 2) {
+    local.train = std::move(all);
     return local;
   }
   std::tie(local.train, local.heldout) =
-      (*all)->Split(share, HeldOutSeed(plan.train().seed(), DataName(data)));
+      all->Split(share, HeldOutSeed(plan.train().seed(), data_name));
   return local;
 }
 

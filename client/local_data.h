@@ -1,8 +1,10 @@
 #ifndef EDGETUNE_CLIENT_LOCAL_DATA_H_
 #define EDGETUNE_CLIENT_LOCAL_DATA_H_
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "config/daemon_files.h"
@@ -32,6 +34,13 @@ absl::Status CheckDataFiles(const ClientFile::Data& data);
 absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
                                         const v1::TaskPlan& plan,
                                         const ModelFile& model);
+// The same of examples that are read already: holds out as the plan says.
+LocalData HoldOut(std::unique_ptr<TextDataSet> all, const v1::TaskPlan& plan,
+                  std::string_view data_name);
+// Where a client's data comes from; of a device: ReadLocalData.
+using ReadData = std::function<absl::StatusOr<LocalData>(
+    const ClientFile::Data& data, const v1::TaskPlan& plan,
+    const ModelFile& model)>;
 
 }  // namespace edgetune
 

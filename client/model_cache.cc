@@ -22,7 +22,8 @@ std::string ModelCache::KeyOf(const v1::TaskPlan& plan) const {
 
 absl::Status ModelCache::DropIfDamaged(const Digest& digest) {
   if (!store_->Has(digest)) return absl::OkStatus();
-  EDGETUNE_ASSIGN_OR_RETURN(const Digest got, HashFile(store_->PathOf(digest)));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string path, store_->PathOf(digest));
+  EDGETUNE_ASSIGN_OR_RETURN(const Digest got, HashFile(path));
   if (got == digest) return absl::OkStatus();
   LogWarning("the cached base model is damaged; fetching it again");
   return store_->Remove(digest);
@@ -61,9 +62,11 @@ absl::StatusOr<std::string> ModelCache::PathOf(
     const v1::ModelSpec& model) const {
   EDGETUNE_ASSIGN_OR_RETURN(const Digest first,
                             DigestFromBytes(model.parts(0).sha256()));
-  if (model.parts_size() == 1) return store_->PathOf(first);
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string first_path,
+                            store_->PathOf(first));
+  if (model.parts_size() == 1) return first_path;
   // Beside the blobs' folder, and named by what it holds.
-  const fs::path store = fs::path(store_->PathOf(first)).parent_path();
+  const fs::path store = fs::path(first_path).parent_path();
   const fs::path folder = store.parent_path() / "models";
   EDGETUNE_RETURN_IF_ERROR(MakeDirectories(folder.string()));
   const std::string path = (folder / ToHex(model.digest())).string();
@@ -73,8 +76,8 @@ absl::StatusOr<std::string> ModelCache::PathOf(
   for (const v1::FilePart& part : model.parts()) {
     EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
                               DigestFromBytes(part.sha256()));
-    fs::create_symlink(fs::absolute(store_->PathOf(digest)),
-                       out->PathOf(part.name()), error);
+    EDGETUNE_ASSIGN_OR_RETURN(const std::string blob, store_->PathOf(digest));
+    fs::create_symlink(fs::absolute(blob), out->PathOf(part.name()), error);
     if (error) return ErrnoStatus(error.value(), "cannot create", path);
   }
   EDGETUNE_RETURN_IF_ERROR(out->Commit());

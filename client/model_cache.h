@@ -9,12 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/transfer.h"
-#include "models/io/model_file.h"
-#include "protos/edgetune/v1/plan.pb.h"
+#include "client/base_models.h"
 #include "storage/blob_store.h"
-#include "training/engine_loader.h"
-#include "training/memory_prediction.h"
 
 namespace edgetune {
 
@@ -23,7 +19,7 @@ namespace edgetune {
 // its trainer and kept as long as plans name the same base, precision and
 // engine. One
 // thread. Borrows the store.
-class ModelCache {
+class ModelCache final : public BaseModels {
  public:
   using OpenEngine = std::function<absl::StatusOr<Engine*>(std::string_view)>;
 
@@ -33,28 +29,18 @@ class ModelCache {
         open_engine_(std::move(open_engine)),
         threads_(threads) {}
 
-  // Trains with this engine from now on; before Load. kConfig: the device
-  // cannot open it.
-  absl::Status UseEngine(const std::string& name);
-
-  // Fetches the parts that are missing; bytes moved.
+  absl::Status UseEngine(const std::string& name) override;
   absl::StatusOr<uint64_t> FetchBase(const v1::TaskPlan& plan,
-                                     Transfer& transfer);
+                                     Transfer& transfer) override;
+  absl::Status Open(const v1::TaskPlan& plan) override;
+  void DropTrainer() override { trainer_.reset(); }
+  absl::Status Load(const v1::TaskPlan& plan,
+                    const MemoryChoice& choice) override;
 
-  // Makes model() that of the plan. A trainer of another base goes. kModel.
-  absl::Status Open(const v1::TaskPlan& plan);
-  // Frees the trainer: memory is to be divided anew.
-  void DropTrainer() { trainer_.reset(); }
-  // After an Open of the same plan: makes trainer() the plan's, with weights
-  // and activations as `choice` has them. What the engine says.
-  absl::Status Load(const v1::TaskPlan& plan, const MemoryChoice& choice);
-
-  // After an Open, a Load that was OK.
-  const ModelFile& model() const { return *model_; }
-  Trainer& trainer() { return *trainer_; }
-  // Of UseEngine, and of the device.
-  const Engine& engine() const { return *engine_; }
-  int64_t threads() const { return threads_; }
+  const ModelFile& model() const override { return *model_; }
+  Trainer& trainer() override { return *trainer_; }
+  const Engine& engine() const override { return *engine_; }
+  int64_t threads() const override { return threads_; }
 
  private:
   std::string KeyOf(const v1::TaskPlan& plan) const;

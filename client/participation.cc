@@ -71,7 +71,7 @@ absl::Status Participation::LoadTrainer() {
 
 absl::Status Participation::FitMemory() {
   const v1::TaskPlan& plan = assignment_.plan;
-  ModelCache& models = *workshop_.models;
+  BaseModels& models = *workshop_.models;
   DataCache& cache = *workshop_.data;
   const uint64_t budget = MemoryBudgetOf(plan, workshop_.file->train);
   if (budget != 0) models.DropTrainer();
@@ -128,9 +128,9 @@ absl::Status Participation::LoadData(const v1::TaskPlan& plan) {
                   plan.data().SerializeAsString());
   DataCache& cache = *workshop_.data;
   if (cache.data.train != nullptr && cache.key == key) return absl::OkStatus();
-  EDGETUNE_ASSIGN_OR_RETURN(
-      cache.data,
-      ReadLocalData(workshop_.file->data, plan, workshop_.models->model()));
+  EDGETUNE_ASSIGN_OR_RETURN(cache.data,
+                            (*workshop_.read_data)(workshop_.file->data, plan,
+                                                   workshop_.models->model()));
   cache.key = key;
   LogInfo(fmt::format(
       "{}: {} training examples ({}), {} held out{}", Name(),

@@ -10,8 +10,8 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "client/assignment.h"
+#include "client/base_models.h"
 #include "client/local_data.h"
-#include "client/model_cache.h"
 #include "client/session_store.h"
 #include "client/transfer.h"
 #include "client/transport.h"
@@ -43,8 +43,9 @@ struct Workshop {
   Transport* transport;
   BlobStore* blobs;
   SessionStore* sessions;
-  ModelCache* models;
+  BaseModels* models;
   DataCache* data;
+  const ReadData* read_data;
   std::optional<Unspent>* unspent;
   const ClientFile* file;
   const Clock* clock;

@@ -6,8 +6,7 @@
 
 namespace edgetune {
 
-WorkThread::WorkThread(Done done)
-    : done_(std::move(done)), thread_([this] { Loop(); }) {}
+WorkThread::WorkThread() : thread_([this] { Loop(); }) {}
 
 WorkThread::~WorkThread() {
   {
@@ -18,25 +17,25 @@ WorkThread::~WorkThread() {
   thread_.join();
 }
 
-void WorkThread::Start(Job job) {
+void WorkThread::Start(WorkStep /*step*/, Job job, Done done) {
   {
     std::lock_guard<std::mutex> lock(mu_);
     EDGETUNE_CHECK(!job_);
-    job_ = std::move(job);
+    job_ = [job = std::move(job), done = std::move(done)] { done(job()); };
   }
   changed_.notify_one();
 }
 
 void WorkThread::Loop() {
   while (true) {
-    Job job;
+    std::function<void()> job;
     {
       std::unique_lock<std::mutex> lock(mu_);
       changed_.wait(lock, [this] { return end_ || job_; });
       if (!job_) return;
       job = std::exchange(job_, nullptr);
     }
-    done_(job());
+    job();
   }
 }
 

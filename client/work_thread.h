@@ -7,32 +7,28 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "client/work_runner.h"
 
 namespace edgetune {
 
 // One thread for the long steps, always the same one (engines bind their own
 // pools to it). Life: Start jobs one after the other, destroy (waits for the
 // job in progress). Start and the destructor belong to the owner's thread.
-class WorkThread {
+class WorkThread final : public WorkRunner {
  public:
-  using Job = std::function<absl::Status()>;
-  using Done = std::function<void(absl::Status)>;
+  WorkThread();
+  ~WorkThread() override;
 
-  // `done` is called on the work thread after each job.
-  explicit WorkThread(Done done);
-  ~WorkThread();
-
-  // The job before must be done.
-  void Start(Job job);
+  void Start(WorkStep step, Job job, Done done) override;
+  void Interrupt() override {}
 
  private:
   void Loop();
 
-  const Done done_;
   std::mutex mu_;
   std::condition_variable changed_;
-  Job job_;           // guarded by mu_
-  bool end_ = false;  // guarded by mu_
+  std::function<void()> job_;  // guarded by mu_
+  bool end_ = false;           // guarded by mu_
   std::thread thread_;
 };
 

@@ -13,7 +13,10 @@
 namespace edgetune {
 namespace {
 
+// Idle devices say hello again after this time or, where there are many, so
+// late that these come in a second (pace steering: Bonawitz et al. 2019).
 constexpr uint64_t kComeBackMs = 5000;
+constexpr uint64_t kHellosASecond = 20;
 
 absl::Status Denied(std::string message) {
   return Annotate(absl::PermissionDeniedError(message), ErrorKind::kIdentity,
@@ -267,13 +270,17 @@ void CoordinatorLoop::TellIdle() {
   for (auto& run : runs_) {
     if (run->IsSelecting()) wanted.insert(run->plan().fleet().population());
   }
+  const auto idle = static_cast<uint64_t>(
+      std::count_if(devices_.begin(), devices_.end(),
+                    [](const auto& device) { return device.second.idle; }));
+  const uint64_t after_ms = std::max(kComeBackMs, idle * 1000 / kHellosASecond);
   for (auto& [id, device] : devices_) {
     if (!device.idle || device.told || wanted.count(device.population)) {
       continue;
     }
     device.told = true;
     v1::ServerMessage message;
-    message.mutable_come_back()->set_after_ms(kComeBackMs);
+    message.mutable_come_back()->set_after_ms(after_ms);
     message.mutable_come_back()->set_reason(fmt::format(
         "no run wants a device of population \"{}\" now", device.population));
     batch_.messages.push_back({id, std::move(message)});

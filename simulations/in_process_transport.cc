@@ -205,7 +205,7 @@ absl::Status InProcessTransport::Download(
     const std::function<absl::Status(std::span<const uint8_t> data,
                                      uint64_t total_size)>& sink) {
   uint64_t allowance = TakeAllowance();
-  std::unique_ptr<MappedFile> blob;
+  std::unique_ptr<BlobBytes> blob;
   EDGETUNE_RETURN_IF_ERROR(network_->Call(
       [&](Coordinator& coordinator, BlobStore& blobs) -> absl::Status {
         EDGETUNE_RETURN_IF_ERROR(

@@ -11,9 +11,11 @@
 #include <system_error>
 
 #include "base/atomic_file.h"
+#include "base/mapped_file.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "storage/blob_files.h"
+#include "storage/file_blob_store.h"
 #include "storage/file_descriptor.h"
 
 namespace edgetune {
@@ -87,6 +89,16 @@ absl::Status RemoveDebris(const std::string& temporary) {
   return absl::OkStatus();
 }
 
+class MappedBlob final : public BlobBytes {
+ public:
+  explicit MappedBlob(std::unique_ptr<MappedFile> file)
+      : file_(std::move(file)) {}
+  std::span<const uint8_t> bytes() const override { return file_->bytes(); }
+
+ private:
+  const std::unique_ptr<MappedFile> file_;
+};
+
 absl::Status Missing(const Digest& digest, const std::string& directory) {
   return absl::NotFoundError(
       fmt::format("there is no blob {} in {}", ToHex(digest), directory));
@@ -139,14 +151,12 @@ absl::StatusOr<std::unique_ptr<BlobStore>> BlobStore::Open(
   }
   EDGETUNE_RETURN_IF_ERROR(RemoveDebris(TemporaryDirectory(directory)));
   EDGETUNE_RETURN_IF_ERROR(FsyncDirectory(directory));
-  return std::unique_ptr<BlobStore>(new BlobStore(directory));
+  return std::make_unique<FileBlobStore>(directory);
 }
 
-bool BlobStore::Has(const Digest& digest) const { return Size(digest).ok(); }
-
-absl::StatusOr<uint64_t> BlobStore::Size(const Digest& digest) const {
+absl::StatusOr<uint64_t> FileBlobStore::Size(const Digest& digest) const {
   struct stat info;
-  const std::string path = PathOf(digest);
+  const std::string path = BlobPath(directory_, digest);
   if (stat(path.c_str(), &info) == 0) {
     return static_cast<uint64_t>(info.st_size);
   }
@@ -154,18 +164,19 @@ absl::StatusOr<uint64_t> BlobStore::Size(const Digest& digest) const {
   return ErrnoStatus(errno, "cannot read the size of", path);
 }
 
-absl::StatusOr<std::unique_ptr<MappedFile>> BlobStore::Get(
+absl::StatusOr<std::unique_ptr<BlobBytes>> FileBlobStore::Get(
     const Digest& digest) const {
-  auto file = MappedFile::Open(PathOf(digest));
+  auto file = MappedFile::Open(BlobPath(directory_, digest));
   if (absl::IsNotFound(file.status())) return Missing(digest, directory_);
-  return file;
+  EDGETUNE_RETURN_IF_ERROR(file.status());
+  return std::make_unique<MappedBlob>(*std::move(file));
 }
 
-std::string BlobStore::PathOf(const Digest& digest) const {
+absl::StatusOr<std::string> FileBlobStore::PathOf(const Digest& digest) const {
   return BlobPath(directory_, digest);
 }
 
-absl::StatusOr<Digest> BlobStore::Put(std::span<const uint8_t> bytes) {
+absl::StatusOr<Digest> FileBlobStore::Put(std::span<const uint8_t> bytes) {
   const Digest digest = Sha256(bytes);
   EDGETUNE_ASSIGN_OR_RETURN(TemporaryFile temporary,
                             TemporaryFile::Create(directory_));
@@ -175,7 +186,7 @@ absl::StatusOr<Digest> BlobStore::Put(std::span<const uint8_t> bytes) {
   return digest;
 }
 
-absl::StatusOr<Digest> BlobStore::PutFile(const std::string& path) {
+absl::StatusOr<Digest> FileBlobStore::PutFile(const std::string& path) {
   const FileDescriptor source(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (source.get() < 0) return ErrnoStatus(errno, "cannot open", path);
   EDGETUNE_ASSIGN_OR_RETURN(TemporaryFile temporary,
@@ -187,8 +198,8 @@ absl::StatusOr<Digest> BlobStore::PutFile(const std::string& path) {
   return digest;
 }
 
-absl::Status BlobStore::Remove(const Digest& digest) {
-  const std::string path = PathOf(digest);
+absl::Status FileBlobStore::Remove(const Digest& digest) {
+  const std::string path = BlobPath(directory_, digest);
   if (unlink(path.c_str()) != 0) {
     if (errno == ENOENT) return Missing(digest, directory_);
     return ErrnoStatus(errno, "cannot remove", path);
@@ -196,7 +207,7 @@ absl::Status BlobStore::Remove(const Digest& digest) {
   return FsyncDirectory(BlobDirectory(directory_));
 }
 
-absl::StatusOr<std::vector<Digest>> BlobStore::List() const {
+absl::StatusOr<std::vector<Digest>> FileBlobStore::List() const {
   EDGETUNE_ASSIGN_OR_RETURN(auto names, FileNames(BlobDirectory(directory_)));
   std::vector<Digest> digests;
   for (const std::string& name : names) {
@@ -210,7 +221,7 @@ absl::StatusOr<std::vector<Digest>> BlobStore::List() const {
   return digests;
 }
 
-absl::StatusOr<std::vector<std::string>> BlobStore::ListPartials() const {
+absl::StatusOr<std::vector<std::string>> FileBlobStore::ListPartials() const {
   EDGETUNE_ASSIGN_OR_RETURN(auto names,
                             FileNames(PartialDirectory(directory_)));
   std::sort(names.begin(), names.end());

@@ -10,35 +10,47 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "base/mapped_file.h"
 #include "privacy/crypto/hash.h"
 
 namespace edgetune {
 
-// Content-addressed immutable files: blobs/<hex of SHA-256>, and partial
-// uploads under partial/<name>. A blob appears whole, verified and durable or
-// not at all. Thread-safe, and several processes may share a directory (a
-// cache of base models). Errors: ResourceExhausted (disk full), NotFound,
-// DataLoss (bytes do not have the digest), FailedPrecondition (wrong offset,
-// not complete), OutOfRange (more bytes than announced).
+// The bytes of a blob, for as long as this lives. Immutable, thread-safe.
+class BlobBytes {
+ public:
+  virtual ~BlobBytes() = default;
+  virtual std::span<const uint8_t> bytes() const = 0;
+};
+
+// Content-addressed immutable blobs, by SHA-256, and partial arrivals by name.
+// A blob appears whole and verified or not at all. Thread-safe. Errors:
+// ResourceExhausted (disk full), NotFound, DataLoss (bytes do not have the
+// digest), FailedPrecondition (wrong offset, not complete), OutOfRange (more
+// bytes than announced).
+//
+// Open: as files, blobs/<hex> and partial/<name>, that are durable when a call
+// returns; several processes may share a directory (a cache of base models).
+// In memory: storage/memory_blobs.h.
 class BlobStore {
  public:
   // Makes the directory; removes temporary files of a crash (not partials).
   static absl::StatusOr<std::unique_ptr<BlobStore>> Open(
       const std::string& directory);
+  virtual ~BlobStore() = default;
 
-  bool Has(const Digest& digest) const;
-  absl::StatusOr<uint64_t> Size(const Digest& digest) const;
-  // The blob mapped; its bytes are trusted as verified when it was put.
-  absl::StatusOr<std::unique_ptr<MappedFile>> Get(const Digest& digest) const;
-  std::string PathOf(const Digest& digest) const;
+  bool Has(const Digest& digest) const { return Size(digest).ok(); }
+  virtual absl::StatusOr<uint64_t> Size(const Digest& digest) const = 0;
+  // Trusted as verified when they were put.
+  virtual absl::StatusOr<std::unique_ptr<BlobBytes>> Get(
+      const Digest& digest) const = 0;
+  // Where a blob lies, or would. FailedPrecondition: this store has no files.
+  virtual absl::StatusOr<std::string> PathOf(const Digest& digest) const = 0;
 
-  absl::StatusOr<Digest> Put(std::span<const uint8_t> bytes);
+  virtual absl::StatusOr<Digest> Put(std::span<const uint8_t> bytes) = 0;
   // Copies `path` in, hashing what it copies; a hard link would let a later
   // edit of the file change the blob.
-  absl::StatusOr<Digest> PutFile(const std::string& path);
-  absl::Status Remove(const Digest& digest);
-  absl::StatusOr<std::vector<Digest>> List() const;
+  virtual absl::StatusOr<Digest> PutFile(const std::string& path) = 0;
+  virtual absl::Status Remove(const Digest& digest) = 0;
+  virtual absl::StatusOr<std::vector<Digest>> List() const = 0;
 
   // A resumable arrival. `name` is [A-Za-z0-9._-]+ chosen by the caller and
   // identifies the upload; `size` and `digest` are what was announced.
@@ -48,27 +60,23 @@ class BlobStore {
   // is what the file system kept, at least the last multiple of 4 MiB, and
   // bytes beyond that multiple may be wrong: the SHA-256 in FinishPartial
   // finds out.
-  absl::StatusOr<uint64_t> PartialSize(const std::string& name) const;
+  virtual absl::StatusOr<uint64_t> PartialSize(
+      const std::string& name) const = 0;
   // Writes at `offset`, which must equal the size so far. A failed write is
   // cut off again, to the offset or to the last sync.
-  absl::Status AppendPartial(const std::string& name, uint64_t offset,
-                             std::span<const uint8_t> bytes,
-                             uint64_t announced_size);
+  virtual absl::Status AppendPartial(const std::string& name, uint64_t offset,
+                                     std::span<const uint8_t> bytes,
+                                     uint64_t announced_size) = 0;
   // Verifies size and digest, publishes the blob. On DataLoss the partial is
   // deleted: the sender starts again. OK also without a partial when the blob
   // is there: the answer to the first call may have been lost.
-  absl::Status FinishPartial(const std::string& name, const Digest& digest,
-                             uint64_t announced_size);
+  virtual absl::Status FinishPartial(const std::string& name,
+                                     const Digest& digest,
+                                     uint64_t announced_size) = 0;
   // OK when there is none.
-  absl::Status DropPartial(const std::string& name);
+  virtual absl::Status DropPartial(const std::string& name) = 0;
   // The names of all, in order.
-  absl::StatusOr<std::vector<std::string>> ListPartials() const;
-
- private:
-  explicit BlobStore(std::string directory)
-      : directory_(std::move(directory)) {}
-
-  const std::string directory_;
+  virtual absl::StatusOr<std::vector<std::string>> ListPartials() const = 0;
 };
 
 // SHA-256 of a file, read once in pieces.

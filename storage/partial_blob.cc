@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "storage/blob_files.h"
-#include "storage/blob_store.h"
+#include "storage/file_blob_store.h"
 #include "storage/file_descriptor.h"
 
 namespace edgetune {
@@ -103,7 +103,8 @@ absl::Status FinishedBefore(const BlobStore& store, const std::string& blobs,
 
 }  // namespace
 
-absl::StatusOr<uint64_t> BlobStore::PartialSize(const std::string& name) const {
+absl::StatusOr<uint64_t> FileBlobStore::PartialSize(
+    const std::string& name) const {
   EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
                             PartialPath(directory_, name));
   struct stat info;
@@ -114,9 +115,10 @@ absl::StatusOr<uint64_t> BlobStore::PartialSize(const std::string& name) const {
   return ErrnoStatus(errno, "cannot read the size of", path);
 }
 
-absl::Status BlobStore::AppendPartial(const std::string& name, uint64_t offset,
-                                      std::span<const uint8_t> bytes,
-                                      uint64_t announced_size) {
+absl::Status FileBlobStore::AppendPartial(const std::string& name,
+                                          uint64_t offset,
+                                          std::span<const uint8_t> bytes,
+                                          uint64_t announced_size) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
                             PartialPath(directory_, name));
   // Checked before O_CREAT, so that a refused first call leaves no file.
@@ -138,9 +140,9 @@ absl::Status BlobStore::AppendPartial(const std::string& name, uint64_t offset,
                     : FsyncDirectory(PartialDirectory(directory_));
 }
 
-absl::Status BlobStore::FinishPartial(const std::string& name,
-                                      const Digest& digest,
-                                      uint64_t announced_size) {
+absl::Status FileBlobStore::FinishPartial(const std::string& name,
+                                          const Digest& digest,
+                                          uint64_t announced_size) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
                             PartialPath(directory_, name));
   auto file = OpenLocked(path, O_RDWR, 0600, true);
@@ -170,7 +172,7 @@ absl::Status BlobStore::FinishPartial(const std::string& name,
   return FsyncDirectory(PartialDirectory(directory_));
 }
 
-absl::Status BlobStore::DropPartial(const std::string& name) {
+absl::Status FileBlobStore::DropPartial(const std::string& name) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
                             PartialPath(directory_, name));
   const auto file = OpenLocked(path, O_RDWR, 0600, true);

@@ -51,6 +51,7 @@ class Reader {
   }
 
   std::vector<LabelledTokens> TakeExamples() { return std::move(examples_); }
+  std::vector<int64_t> TakePositions() { return std::move(positions_); }
   int64_t lines() const { return lines_; }
   TextDataReport report() const {
     TextDataReport out = report_;
@@ -106,12 +107,14 @@ class Reader {
     report_.labelled_tokens += labels;
     ++report_.examples;
     examples_.push_back(std::move(example));
+    positions_.push_back(lines_ - 1);
   }
 
   const ModelFile& model_;
   const TextDataOptions& options_;
   std::optional<TextSchema> schema_;
   std::vector<LabelledTokens> examples_;
+  std::vector<int64_t> positions_;
   int64_t lines_ = 0;  // or blocks
   TextDataReport report_;
 };
@@ -130,6 +133,7 @@ absl::StatusOr<std::unique_ptr<TextDataSet>> TextDataSet::Read(
   }
   auto out = std::make_unique<TextDataSet>();
   out->examples_ = reader.TakeExamples();
+  out->positions_ = reader.TakePositions();
   out->report_ = reader.report();
   if (!out->examples_.empty()) return out;
   return Annotate(
@@ -163,6 +167,23 @@ const LabelledTokens& TextDataSet::Get(int64_t index) const {
   return examples_[static_cast<size_t>(index)];
 }
 
+int64_t TextDataSet::PositionOf(int64_t index) const {
+  return positions_[static_cast<size_t>(index)];
+}
+
+std::unique_ptr<TextDataSet> TextDataSet::Select(
+    std::span<const size_t> indices) const {
+  auto part = std::make_unique<TextDataSet>();
+  for (const size_t index : indices) {
+    part->examples_.push_back(examples_[index]);
+    part->positions_.push_back(positions_[index]);
+    part->report_.labelled_tokens += PredictedLabels(examples_[index]);
+  }
+  part->report_.schema = report_.schema;
+  part->report_.examples = part->size();
+  return part;
+}
+
 std::pair<std::unique_ptr<TextDataSet>, std::unique_ptr<TextDataSet>>
 TextDataSet::Split(double fraction, uint64_t seed) const {
   const auto n = static_cast<double>(examples_.size());
@@ -174,19 +195,9 @@ TextDataSet::Split(double fraction, uint64_t seed) const {
   std::iota(order.begin(), order.end(), size_t{0});
   Random random = Random(seed).Split("held out");
   random.Shuffle(order);
-  auto train = std::make_unique<TextDataSet>();
-  auto held_out = std::make_unique<TextDataSet>();
-  for (size_t i = 0; i < order.size(); ++i) {
-    const bool trains = static_cast<double>(i) < n - held;
-    TextDataSet& part = trains ? *train : *held_out;
-    part.examples_.push_back(examples_[order[i]]);
-    part.report_.labelled_tokens += PredictedLabels(examples_[order[i]]);
-  }
-  for (TextDataSet* part : {train.get(), held_out.get()}) {
-    part->report_.schema = report_.schema;
-    part->report_.examples = part->size();
-  }
-  return {std::move(train), std::move(held_out)};
+  const std::span<const size_t> all(order);
+  const size_t trained = order.size() - static_cast<size_t>(held);
+  return {Select(all.first(trained)), Select(all.subspan(trained))};
 }
 
 }  // namespace edgetune

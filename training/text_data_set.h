@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,7 +48,12 @@ class TextDataSet final : public ExampleSource {
   int64_t size() const override;
   const LabelledTokens& Get(int64_t index) const override;
   const TextDataReport& report() const { return report_; }
+  // Which of the examples (or blocks) that were read this one is, from 0:
+  // those without a label were left out.
+  int64_t PositionOf(int64_t index) const;
 
+  // The examples with these indices, in this order.
+  std::unique_ptr<TextDataSet> Select(std::span<const size_t> indices) const;
   // {to train on, held out}: the last round(fraction * size) examples of a
   // seeded shuffle are held out; both have at least one example unless
   // fraction is 0 or there is but one (then nothing is held out).
@@ -56,6 +62,7 @@ class TextDataSet final : public ExampleSource {
 
  private:
   std::vector<LabelledTokens> examples_;
+  std::vector<int64_t> positions_;  // of examples_, in what was read
   TextDataReport report_;
 };
 

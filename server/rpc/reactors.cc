@@ -14,7 +14,7 @@ constexpr uint64_t kChunkBytes = 256 << 10;
 
 }  // namespace
 
-BlobStream::BlobStream(std::unique_ptr<MappedFile> file, uint64_t offset,
+BlobStream::BlobStream(std::unique_ptr<BlobBytes> file, uint64_t offset,
                        std::function<void(uint64_t)> count)
     : file_(std::move(file)), count_(std::move(count)), offset_(offset) {
   chunk_.set_total_size(file_->bytes().size());
@@ -49,8 +49,7 @@ void BlobStream::End(const absl::Status& status) {
 absl::StatusOr<BlobStream*> OpenBlobStream(
     const BlobStore& blobs, const Digest& digest, uint64_t offset,
     std::function<void(uint64_t)> count) {
-  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
-                            blobs.Get(digest));
+  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<BlobBytes> file, blobs.Get(digest));
   uint64_t size = file->bytes().size();
   if (offset > size) {
     return absl::InvalidArgumentError(fmt::format(

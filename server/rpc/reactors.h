@@ -16,10 +16,10 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "base/mapped_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/grpc_status.h"
 #include "server/rpc/upload_intake.h"
+#include "storage/blob_store.h"
 
 namespace edgetune {
 
@@ -54,7 +54,7 @@ class BlobStream final : public grpc::ServerWriteReactor<v1::Chunk> {
  public:
   // `count` hears once, before the stream ends, how many bytes were written.
   // The caller checked offset <= size.
-  BlobStream(std::unique_ptr<MappedFile> file, uint64_t offset,
+  BlobStream(std::unique_ptr<BlobBytes> file, uint64_t offset,
              std::function<void(uint64_t)> count);
 
   void OnWriteDone(bool ok) override;
@@ -64,7 +64,7 @@ class BlobStream final : public grpc::ServerWriteReactor<v1::Chunk> {
   void WriteNext();
   void End(const absl::Status& status);
 
-  const std::unique_ptr<MappedFile> file_;
+  const std::unique_ptr<BlobBytes> file_;
   const std::function<void(uint64_t)> count_;
   uint64_t offset_;
   uint64_t written_ = 0;

@@ -120,7 +120,7 @@ TEST_F(ClientDeviceTest, DamagedBaseIsFetchedAgain) {
   Answer(NextReport().session(), v1::Outcome::ACCEPTED);
   NextHello();
   const v1::FilePart& base = run_.plan.model().parts(0);
-  const std::string path = cache_->PathOf(*DigestFromBytes(base.sha256()));
+  const std::string path = *cache_->PathOf(*DigestFromBytes(base.sha256()));
   ASSERT_TRUE(Stop().ok());
   std::string bytes = *ReadFile(path);
   bytes[bytes.size() / 2] ^= 1;

@@ -95,7 +95,7 @@ TEST_F(BlobStoreTest, ABlobComesBackByItsDigest) {
   EXPECT_TRUE(store_->Has(*digest));
   EXPECT_EQ(*store_->Size(*digest), text.size());
   EXPECT_EQ(Content(*digest), text);
-  EXPECT_EQ(*HashFile(store_->PathOf(*digest)), *digest);
+  EXPECT_EQ(*HashFile(*store_->PathOf(*digest)), *digest);
   EXPECT_EQ(Debris(), 0);
 }
 

@@ -1,0 +1,96 @@
+#include "simulations/fleet/shared_base.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <utility>
+
+#include "base/status.h"
+#include "client/train_plan.h"
+#include "simulations/fleet/worker_pool.h"
+
+namespace edgetune {
+
+class SharedBase::Handle final : public BaseModels {
+ public:
+  Handle(SharedBase* base, std::function<void(const v1::FilePart&)> fetch)
+      : base_(base), fetch_(std::move(fetch)) {}
+
+  absl::Status UseEngine(const std::string& name) override {
+    return base_->UseEngine(name);
+  }
+
+  absl::StatusOr<uint64_t> FetchBase(const v1::TaskPlan& plan,
+                                     Transfer& /*transfer*/) override {
+    uint64_t moved = 0;
+    for (const v1::FilePart& part : plan.model().parts()) {
+      if (!fetched_.insert(part.sha256()).second) continue;
+      fetch_(part);
+      moved += part.size();
+    }
+    return moved;
+  }
+
+  absl::Status Open(const v1::TaskPlan& plan) override {
+    if (plan.model().digest() != base_->options_.digest) {
+      return Annotate(absl::FailedPreconditionError(
+                          "the plan names another base model than the fleet's"),
+                      ErrorKind::kModel);
+    }
+    return CheckLayout(plan, base_->options_.model->config());
+  }
+
+  void DropTrainer() override {}
+
+  absl::Status Load(const v1::TaskPlan& plan,
+                    const MemoryChoice& choice) override {
+    EDGETUNE_ASSIGN_OR_RETURN(trainers_, base_->Load(plan, choice));
+    return absl::OkStatus();
+  }
+
+  const ModelFile& model() const override { return *base_->options_.model; }
+  Trainer& trainer() override {
+    return *(*trainers_)[WorkerPool::CurrentWorker()];
+  }
+  const Engine& engine() const override { return *base_->engine_; }
+  int64_t threads() const override { return base_->options_.threads; }
+
+ private:
+  SharedBase* const base_;
+  const std::function<void(const v1::FilePart&)> fetch_;
+  std::set<std::string> fetched_;  // digests of parts
+  const Trainers* trainers_ = nullptr;
+};
+
+std::unique_ptr<BaseModels> SharedBase::MakeHandle(
+    std::function<void(const v1::FilePart&)> fetch) {
+  return std::make_unique<Handle>(this, std::move(fetch));
+}
+
+absl::Status SharedBase::UseEngine(const std::string& name) {
+  if (engine_ != nullptr && name == engine_name_) return absl::OkStatus();
+  if (engine_ != nullptr) {
+    return Annotate(absl::FailedPreconditionError(fmt::format(
+                        "this fleet trains with the engine {}, not {}",
+                        engine_name_, name)),
+                    ErrorKind::kConfig);
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(engine_, options_.open_engine(name));
+  engine_name_ = name;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const SharedBase::Trainers*> SharedBase::Load(
+    const v1::TaskPlan& plan, const MemoryChoice& choice) {
+  Trainers& trainers = trainers_[{choice.weights, choice.recompute}];
+  while (trainers.size() < options_.workers) {
+    EDGETUNE_ASSIGN_OR_RETURN(
+        auto trainer,
+        engine_->MakeTrainer(options_.model,
+                             EngineOptionsOf(plan, options_.threads, choice)));
+    trainers.push_back(std::move(trainer));
+  }
+  return &trainers;
+}
+
+}  // namespace edgetune

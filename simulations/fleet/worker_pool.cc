@@ -1,0 +1,55 @@
+#include "simulations/fleet/worker_pool.h"
+
+#include <utility>
+
+namespace edgetune {
+namespace {
+
+thread_local size_t current_worker = 0;
+
+}  // namespace
+
+WorkerPool::WorkerPool(size_t workers) {
+  for (size_t i = 0; i < workers; ++i) {
+    threads_.emplace_back([this, i] { Loop(i); });
+  }
+}
+
+WorkerPool::~WorkerPool() {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    end_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+std::future<absl::Status> WorkerPool::Submit(Job job) {
+  std::packaged_task<absl::Status()> task(std::move(job));
+  std::future<absl::Status> result = task.get_future();
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    jobs_.push_back(std::move(task));
+  }
+  changed_.notify_one();
+  return result;
+}
+
+size_t WorkerPool::CurrentWorker() { return current_worker; }
+
+void WorkerPool::Loop(size_t worker) {
+  current_worker = worker;
+  while (true) {
+    std::packaged_task<absl::Status()> job;
+    {
+      std::unique_lock<std::mutex> lock(mu_);
+      changed_.wait(lock, [this] { return end_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job();
+  }
+}
+
+}  // namespace edgetune

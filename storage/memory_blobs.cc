@@ -1,0 +1,224 @@
+#include "storage/memory_blobs.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/mapped_file.h"
+#include "base/status.h"
+#include "base/units.h"
+
+namespace edgetune {
+namespace {
+
+class HeldBytes final : public BlobBytes {
+ public:
+  explicit HeldBytes(std::vector<uint8_t> bytes) : bytes_(std::move(bytes)) {}
+  std::span<const uint8_t> bytes() const override { return bytes_; }
+
+ private:
+  const std::vector<uint8_t> bytes_;
+};
+
+class MappedBytes final : public BlobBytes {
+ public:
+  explicit MappedBytes(std::unique_ptr<MappedFile> file)
+      : file_(std::move(file)) {}
+  std::span<const uint8_t> bytes() const override { return file_->bytes(); }
+
+ private:
+  const std::unique_ptr<MappedFile> file_;
+};
+
+// What Get gives away: a share of a content.
+class SharedBytes final : public BlobBytes {
+ public:
+  explicit SharedBytes(MemoryBlobs::Content content)
+      : content_(std::move(content)) {}
+  std::span<const uint8_t> bytes() const override { return content_->bytes(); }
+
+ private:
+  const MemoryBlobs::Content content_;
+};
+
+absl::Status Missing(const Digest& digest) {
+  return absl::NotFoundError(
+      fmt::format("there is no blob {} in this memory", ToHex(digest)));
+}
+
+}  // namespace
+
+MemoryBlobs::Content MemoryBlobs::Share(const Digest& digest, Content made) {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::weak_ptr<const BlobBytes>& held = contents_[digest];
+  if (Content content = held.lock()) return content;
+  held = made;
+  return made;
+}
+
+MemoryBlobs::Content MemoryBlobs::Find(const Digest& digest) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = contents_.find(digest);
+  if (it == contents_.end()) return nullptr;
+  Content content = it->second.lock();
+  if (content == nullptr) contents_.erase(it);
+  return content;
+}
+
+uint64_t MemoryBlobs::size() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  uint64_t size = 0;
+  for (auto it = contents_.begin(); it != contents_.end();) {
+    const Content content = it->second.lock();
+    if (content == nullptr) {
+      it = contents_.erase(it);
+      continue;
+    }
+    size += content->bytes().size();
+    ++it;
+  }
+  return size;
+}
+
+Digest MemoryBlobStore::Keep(const Digest& digest,
+                             MemoryBlobs::Content content) {
+  content = memory_->Share(digest, std::move(content));
+  std::lock_guard<std::mutex> lock(mu_);
+  blobs_[digest] = std::move(content);
+  return digest;
+}
+
+bool MemoryBlobStore::Adopt(const Digest& digest) {
+  MemoryBlobs::Content content = memory_->Find(digest);
+  if (content == nullptr) return false;
+  Keep(digest, std::move(content));
+  return true;
+}
+
+absl::StatusOr<uint64_t> MemoryBlobStore::Size(const Digest& digest) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = blobs_.find(digest);
+  if (it == blobs_.end()) return Missing(digest);
+  return it->second->bytes().size();
+}
+
+absl::StatusOr<std::unique_ptr<BlobBytes>> MemoryBlobStore::Get(
+    const Digest& digest) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = blobs_.find(digest);
+  if (it == blobs_.end()) return Missing(digest);
+  return std::make_unique<SharedBytes>(it->second);
+}
+
+absl::StatusOr<std::string> MemoryBlobStore::PathOf(
+    const Digest& digest) const {
+  return absl::FailedPreconditionError(fmt::format(
+      "blob {} is in memory and has no path", ToHex(std::span(digest))));
+}
+
+absl::StatusOr<Digest> MemoryBlobStore::Put(std::span<const uint8_t> bytes) {
+  const Digest digest = Sha256(bytes);
+  if (Adopt(digest)) return digest;
+  return Keep(digest, std::make_shared<HeldBytes>(
+                          std::vector<uint8_t>(bytes.begin(), bytes.end())));
+}
+
+absl::StatusOr<Digest> MemoryBlobStore::PutFile(const std::string& path) {
+  EDGETUNE_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
+  const Digest digest = Sha256(file->bytes());
+  return Keep(digest, std::make_shared<MappedBytes>(std::move(file)));
+}
+
+absl::Status MemoryBlobStore::Remove(const Digest& digest) {
+  MemoryBlobs::Content last;  // freed after the lock
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = blobs_.find(digest);
+  if (it == blobs_.end()) return Missing(digest);
+  last = std::move(it->second);
+  blobs_.erase(it);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Digest>> MemoryBlobStore::List() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::vector<Digest> digests;
+  for (const auto& [digest, content] : blobs_) digests.push_back(digest);
+  return digests;
+}
+
+absl::StatusOr<uint64_t> MemoryBlobStore::PartialSize(
+    const std::string& name) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = parts_.find(name);
+  return it == parts_.end() ? 0 : it->second.size();
+}
+
+absl::Status MemoryBlobStore::AppendPartial(const std::string& name,
+                                            uint64_t offset,
+                                            std::span<const uint8_t> bytes,
+                                            uint64_t announced_size) {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::vector<uint8_t>& part = parts_[name];
+  if (offset != part.size()) {
+    return absl::FailedPreconditionError(fmt::format(
+        "partial {} has {} bytes, not {}", name, part.size(), offset));
+  }
+  if (offset + bytes.size() > announced_size) {
+    return absl::OutOfRangeError(
+        fmt::format("partial {} would have {} bytes, {} were announced", name,
+                    offset + bytes.size(), announced_size));
+  }
+  part.insert(part.end(), bytes.begin(), bytes.end());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<uint8_t>> MemoryBlobStore::TakePartial(
+    const std::string& name, uint64_t announced_size) {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = parts_.find(name);
+  if (it == parts_.end()) {
+    return absl::NotFoundError(fmt::format("there is no upload '{}'", name));
+  }
+  if (it->second.size() < announced_size) {
+    return absl::FailedPreconditionError(
+        fmt::format("upload '{}' is not complete: {} of {} bytes", name,
+                    it->second.size(), announced_size));
+  }
+  std::vector<uint8_t> part = std::move(it->second);
+  parts_.erase(it);
+  return part;
+}
+
+absl::Status MemoryBlobStore::FinishPartial(const std::string& name,
+                                            const Digest& digest,
+                                            uint64_t announced_size) {
+  auto part = TakePartial(name, announced_size);
+  if (absl::IsNotFound(part.status()) && Has(digest)) return absl::OkStatus();
+  EDGETUNE_RETURN_IF_ERROR(part.status());
+  const Digest found = Sha256(*part);
+  if (part->size() != announced_size || found != digest) {
+    return Annotate(
+        absl::DataLossError(fmt::format(
+            "upload '{}' arrived damaged: got {} bytes with SHA-256 {}, "
+            "wanted {} with {}",
+            name, part->size(), ToHex(found), announced_size, ToHex(digest))),
+        ErrorKind::kDigestMismatch, "send it again from the start");
+  }
+  Keep(digest, std::make_shared<HeldBytes>(*std::move(part)));
+  return absl::OkStatus();
+}
+
+absl::Status MemoryBlobStore::DropPartial(const std::string& name) {
+  std::lock_guard<std::mutex> lock(mu_);
+  parts_.erase(name);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> MemoryBlobStore::ListPartials() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  std::vector<std::string> names;
+  for (const auto& [name, part] : parts_) names.push_back(name);
+  return names;
+}
+
+}  // namespace edgetune

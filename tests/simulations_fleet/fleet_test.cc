@@ -1,0 +1,154 @@
+// A fleet in virtual time: the same rounds, messages and adapters as deployed.
+
+#include "simulations/fleet/fleet.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/status.h"
+#include "protos/plan_check.h"
+#include "tests/simulations/world.h"
+#include "tests/simulations_fleet/small_fleet.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::SmallFleet;
+using testing::World;
+using Kind = SessionNews::Kind;
+
+void ExpectFinished(const absl::StatusOr<v1::RunStatus>& status) {
+  ASSERT_TRUE(status.ok()) << status.status();
+  ASSERT_EQ(status->state(), v1::RunStatus::FINISHED)
+      << status->ShortDebugString();
+}
+
+TEST(FleetTest, RunsEveryRoundAndTheClosingEvaluation) {
+  SmallFleet fleet(4);
+  const auto status = fleet.Run();
+  ExpectFinished(status);
+  EXPECT_EQ(status->rounds_done(), 3u);
+  EXPECT_EQ(status->measures_size(), 4);
+  EXPECT_EQ(fleet.engine.trainings, 12);
+  EXPECT_EQ(fleet.diary.counts[Kind::kSelected], 16);
+  EXPECT_EQ(fleet.diary.counts[Kind::kAccepted], 16);
+}
+
+// The deployed fleet has threads, real time and files.
+class RuleTest : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
+                         ::testing::Values("fedit", "ffa", "rolora"));
+
+TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_lora()->set_rule(GetParam());
+  ExpectFinished(fleet.Run());
+  World world(4);
+  world.run.plan = fleet.run.plan;
+  *world.run.plan.mutable_header() =
+      testing::MakeTestRun(world.scratch.path(), 4).plan.header();
+  testing::FakeEngine engine;
+  for (const std::string& name : fleet.names) {
+    testing::Device& device = world.AddDevice(name, 1, &engine);
+    device.file.data = fleet.data.at(name);
+    device.Start();
+  }
+  world.Submit();
+  ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
+  EXPECT_EQ(fleet.adapter(), world.Adapters().back());
+}
+
+TEST(FleetTest, NeitherWorkersNorAnotherRunChangeAnything) {
+  SmallFleet first(5), again(5), crowded(5);
+  crowded.workers = 4;
+  for (SmallFleet* fleet : {&first, &again, &crowded}) {
+    ExpectFinished(fleet->Run());
+  }
+  EXPECT_EQ(again.diary.lines, first.diary.lines);
+  EXPECT_EQ(again.adapter(), first.adapter());
+  EXPECT_EQ(crowded.diary.lines, first.diary.lines);
+  EXPECT_EQ(crowded.adapter(), first.adapter());
+}
+
+TEST(FleetTest, AMaskedRunRepeatsItselfToo) {
+  SmallFleet first(6), again(6), other(6);
+  again.workers = 3;
+  other.seed = 2;
+  for (SmallFleet* fleet : {&first, &again, &other}) {
+    testing::Mask(fleet->run.plan);
+    ExpectFinished(fleet->Run());
+  }
+  EXPECT_EQ(again.diary.lines, first.diary.lines);
+  EXPECT_EQ(again.adapter(), first.adapter());
+  // Devices of another seed round their updates otherwise.
+  EXPECT_NE(other.adapter(), first.adapter());
+}
+
+TEST(FleetTest, ASlowerFleetTakesLongerAndLearnsTheSame) {
+  SmallFleet fast(4), slow(4);
+  slow.devices.a_token = fast.devices.a_token * 10;
+  ExpectFinished(fast.Run());
+  ExpectFinished(slow.Run());
+  EXPECT_GT(slow.length, fast.length * 5);
+  EXPECT_EQ(slow.adapter(), fast.adapter());
+}
+
+TEST(FleetTest, WhoIsTooSlowIsLateAndTheRoundGoesOnWithoutIt) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_rounds()->set_quorum(3);
+  fleet.run.plan.mutable_rounds()->set_deadline_ms(60'000);
+  fleet.devices.slower[3] = 1000;
+  const auto status = fleet.Run();
+  ExpectFinished(status);
+  EXPECT_GE(fleet.diary.counts[Kind::kLate], 1);
+  const auto card = ParseCard(status->cards(1).payload());
+  EXPECT_EQ(card->updates(), 3u);
+}
+
+TEST(FleetTest, ADeviceThatVanishesIsLostForTheRoundAndComesBack) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_rounds()->set_quorum(3);
+  fleet.devices.vanishes[2] = 0.5;
+  const auto status = fleet.Run();
+  ExpectFinished(status);
+  EXPECT_EQ(fleet.diary.counts[Kind::kVanished], 1);
+  EXPECT_EQ(ParseCard(status->cards(1).payload())->updates(), 4u);
+  EXPECT_EQ(ParseCard(status->cards(2).payload())->updates(), 3u);
+  EXPECT_EQ(ParseCard(status->cards(3).payload())->updates(), 4u);
+}
+
+TEST(FleetTest, AFleetThatIsGoneForGoodIsToldSo) {
+  SmallFleet fleet(4);
+  fleet.devices.never = {0, 1, 2, 3};
+  fleet.run.plan.mutable_rounds()->set_attempts(1);
+  const auto status = fleet.Run();
+  // The run gives up by time, or nothing can happen: never a hang.
+  if (status.ok()) {
+    EXPECT_EQ(status->state(), v1::RunStatus::FAILED);
+  } else {
+    EXPECT_EQ(ExitCodeOf(status.status()), 3) << status.status();
+  }
+}
+
+TEST(FleetTest, ADeviceWithoutUsableDataDeclinesAndSaysWhy) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_rounds()->set_quorum(3);
+  fleet.data["device-1"].train += ".missing";
+  ExpectFinished(fleet.Run());
+  EXPECT_EQ(fleet.diary.counts[Kind::kDeclined], 1);
+}
+
+TEST(FleetTest, BytesAreThoseThatADeployedFleetMoves) {
+  SmallFleet fleet(4);
+  const auto status = fleet.Run();
+  ExpectFinished(status);
+  const uint64_t adapter = fleet.run.adapter_blob.size();
+  const uint64_t base = fleet.run.plan.model().parts(0).size();
+  EXPECT_EQ(status->bytes_up(), 4 * 3 * adapter);
+  EXPECT_EQ(status->bytes_down(), 4 * (base + 4 * adapter));
+  EXPECT_EQ(status->base_bytes_down(), 4 * base);
+}
+
+}  // namespace
+}  // namespace edgetune
