@@ -28,13 +28,12 @@ absl::Status CheckSpec(const PartitionSpec& spec) {
   // Comparisons with NaN are false, so NaN is refused too.
   if (spec.kind == Kind::kDirichlet &&
       !(spec.alpha >= kMinAlpha && spec.alpha <= kMaxAlpha)) {
-    return Wrong(fmt::format("alpha of a Dirichlet partition is {}, wanted {} "
-                             "to {}",
-                             spec.alpha, kMinAlpha, kMaxAlpha),
+    return Wrong(fmt::format("alpha is {}, wanted {} to {}", spec.alpha,
+                             kMinAlpha, kMaxAlpha),
                  ErrorKind::kConfig);
   }
   if (spec.kind == Kind::kShards && spec.shards_a_client < 1) {
-    return Wrong(fmt::format("shards of a client are {}, wanted at least 1",
+    return Wrong(fmt::format("shards of a client are {}, wanted 1 or more",
                              spec.shards_a_client),
                  ErrorKind::kConfig);
   }

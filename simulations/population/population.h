@@ -37,8 +37,8 @@ struct PopulationSpec {
 // function: no table is needed, and more devices never change those before.
 DeviceProfile ProfileOf(const PopulationSpec& spec, DeviceNumber device);
 
-// "uniform", "phones", "gateways", "mixed"; nullopt: another name. The figures
-// and where they come from: README.md.
+// "uniform", "phones", "gateways", "mixed"; nullopt: another name. The figures:
+// docs/reference/simulation.md; where they come from: README.md.
 std::span<const std::string_view> PresetNames();
 std::optional<PopulationSpec> PresetPopulation(std::string_view name);
 

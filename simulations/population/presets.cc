@@ -1,5 +1,5 @@
 // The populations that have a name. Where the figures come from, and which are
-// assumptions: README.md, whose tables a test compares with these.
+// assumptions: README.md. A test compares docs/reference/simulation.md.
 
 #include <utility>
 

@@ -49,7 +49,8 @@ TEST(DrawLogGammaTest, FollowsTheDistributionThatSciPyGives) {
 
 // The mean of log G is digamma(shape), its variance trigamma(shape).
 TEST(DrawLogGammaTest, HasTheMeanAndVarianceOfItsLogarithm) {
-  for (const auto& one : testing::ReadVectors("laws.json")["gamma"]) {
+  const auto vectors = testing::ReadVectors("laws.json");
+  for (const auto& one : vectors["gamma"]) {
     for (const uint64_t seed : kSeeds) {
       const double mean = one["mean_log"], variance = one["variance_log"];
       double sum = 0, squares = 0;

@@ -216,12 +216,12 @@ TEST(PartitionTest, RefusesNumbersOutOfTheirRange) {
        {0.0, -1.0, 1e-10, 1e10, std::numeric_limits<double>::infinity(),
         std::numeric_limits<double>::quiet_NaN()}) {
     spec.alpha = alpha;
-    ExpectRefusal(spec, 2, ErrorKind::kConfig, "alpha of a Dirichlet");
+    ExpectRefusal(spec, 2, ErrorKind::kConfig, "alpha is ");
   }
   spec.kind = Kind::kShards;
   spec.shards_a_client = 0;
   ExpectRefusal(spec, 2, ErrorKind::kConfig,
-                "shards of a client are 0, wanted at least 1");
+                "shards of a client are 0, wanted 1 or more");
   spec.kind = Kind::kIid;
   for (const double sigma :
        {-0.1, 5.1, std::numeric_limits<double>::quiet_NaN()}) {

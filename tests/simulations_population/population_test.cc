@@ -97,8 +97,8 @@ TEST(PopulationTest, ClassesHaveTheirShares) {
 }
 
 // log(x / median) / sigma is standard normal. Six standard errors of mean and
-// variance, 2e-9 each, and of the correlation of speed and bandwidth, which are
-// drawn apart.
+// variance, below 1e-8 each, and of the correlation of speed and bandwidth,
+// which are drawn apart.
 TEST(PopulationTest, SpeedAndBandwidthAreLogNormal) {
   constexpr int kDevices = 5000;
   DeviceClass one;
