@@ -79,7 +79,8 @@ def allowed_rooms(path, table):
     room = room_of(path, table)
     if path in ("server/main.cc", "client/main.cc"):
         other = "client" if path.startswith("server") else "server"
-        return {r for r in table if r not in ("tools", "simulations")
+        return {r for r in table
+                if r.split("/")[0] not in ("tools", "simulations")
                 and r != other and not r.startswith(other + "/")}
     return table[room] | {room}
 
