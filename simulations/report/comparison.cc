@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
+#include <span>
 
 #include "simulations/report/csv_tables.h"
 
@@ -50,20 +52,41 @@ bool AllDiffer(const std::vector<std::string>& labels) {
          std::ranges::find(labels, "") == labels.end();
 }
 
+// "train.lr=0.01" of each run, with as few of the settings as tell all runs
+// apart: one alone if it does, else the first so many; a seed comes last.
+std::vector<std::string> LabelsBySettings(const Comparison& comparison) {
+  std::vector<size_t> keys(comparison.differing.size());
+  std::iota(keys.begin(), keys.end(), size_t{0});
+  std::ranges::stable_partition(
+      keys, [&](size_t key) { return comparison.differing[key] != "seed"; });
+  const auto labels_of = [&](std::span<const size_t> chosen) {
+    std::vector<std::string> labels(comparison.runs.size());
+    for (const size_t key : chosen) {
+      for (size_t i = 0; i < labels.size(); ++i) {
+        labels[i] += fmt::format("{}{}={}", labels[i].empty() ? "" : ", ",
+                                 comparison.differing[key],
+                                 comparison.runs[i].settings[key]);
+      }
+    }
+    return labels;
+  };
+  for (const size_t key : keys) {
+    const auto labels = labels_of({&key, 1});
+    if (AllDiffer(labels)) return labels;
+  }
+  for (size_t count = 2; count < keys.size(); ++count) {
+    const auto labels = labels_of(std::span(keys).first(count));
+    if (AllDiffer(labels)) return labels;
+  }
+  return labels_of(keys);
+}
+
 std::vector<std::string> LabelsOf(const std::vector<RunSummary>& runs,
                                   const Comparison& comparison) {
   std::vector<std::string> labels;
   for (const RunSummary& run : runs) labels.push_back(run.header.name);
   if (AllDiffer(labels)) return labels;
-  labels.clear();
-  for (const ComparedRun& run : comparison.runs) {
-    std::string label;
-    for (size_t i = 0; i < comparison.differing.size(); ++i) {
-      label += fmt::format("{}{}={}", i == 0 ? "" : ", ",
-                           comparison.differing[i], run.settings[i]);
-    }
-    labels.push_back(std::move(label));
-  }
+  labels = LabelsBySettings(comparison);
   if (AllDiffer(labels)) return labels;
   for (size_t i = 0; i < runs.size(); ++i) labels[i] = runs[i].source;
   if (AllDiffer(labels)) return labels;

@@ -40,8 +40,8 @@ struct Comparison {
   std::vector<ComparedRun> runs;  // in the order given
 };
 
-// Labels are the runs' names where these differ, else the settings that do,
-// else the directories.
+// Labels are the runs' names where these differ, else settings that tell the
+// runs apart, else the directories.
 Comparison Compare(const std::vector<RunSummary>& runs,
                    std::optional<double> target);
 // comparison.csv, RFC 4180.

@@ -23,7 +23,7 @@ struct RunHeader {
   int64_t rounds = 0;   // that the plan asks for
   int64_t cohort = 0;
   bool masked = false;
-  std::map<std::string, std::string> settings;
+  std::map<std::string, std::string> settings = {};
 
   bool operator==(const RunHeader&) const = default;
 };
@@ -80,9 +80,9 @@ absl::StatusOr<std::string> FormatHeader(const RunHeader& header);
 absl::StatusOr<std::string> FormatEvent(const RunEvent& event);
 
 // The same back. Fields that the kind has not are ignored; nullopt: an event
-// of a name that this version does not know. InvalidArgument or DataLoss, never
-// with what stood there: no JSON object, a field absent, of another type or out
-// of range; a second first line.
+// of a name that this version does not know. InvalidArgument or DataLoss, which
+// quote no value: no JSON object, a key twice, a field absent, of another type
+// or out of range; a second first line.
 absl::StatusOr<RunHeader> ParseHeader(std::string_view line);
 absl::StatusOr<std::optional<RunEvent>> ParseEvent(std::string_view line);
 

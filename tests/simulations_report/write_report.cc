@@ -15,11 +15,11 @@ namespace {
 absl::Status Main(const std::vector<std::string>& arguments) {
   std::vector<RunSummary> runs;
   for (size_t i = 0; i + 1 < arguments.size(); ++i) {
-    EDGETUNE_ASSIGN_OR_RETURN(RunSummary run,
-                              SummariseDirectory(arguments[i]));
+    EDGETUNE_ASSIGN_OR_RETURN(RunSummary run, SummariseDirectory(arguments[i]));
     runs.push_back(std::move(run));
   }
-  if (runs.empty()) return absl::InvalidArgumentError("write_report DIR... OUT");
+  if (runs.empty())
+    return absl::InvalidArgumentError("write_report DIR... OUT");
   if (runs.size() == 1) return WriteReport(runs.front(), arguments.back());
   return WriteComparison(runs, Compare(runs, std::nullopt), arguments.back());
 }

@@ -31,7 +31,7 @@ struct Figure {
   std::string title = "";        // what is shown
   std::string note = "";         // how to read it
   std::string description = "";  // for those who do not see it
-  bool hero = false;        // as wide as the page
+  bool hero = false;             // as wide as the page
 };
 
 struct Series {

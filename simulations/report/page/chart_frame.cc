@@ -124,8 +124,8 @@ double Frame::Y(double value) const {
 Frame FrameOf(const Figure& figure) {
   Frame frame;
   if (figure.hero) {
-    frame.width = 1080;
-    frame.height = 360;
+    frame.width = 860;
+    frame.height = 330;
   }
   return frame;
 }

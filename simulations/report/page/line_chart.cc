@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kColours = 8, kDashes = 4;
 constexpr size_t kMostMarkers = 60;  // above it a line alone
 constexpr double kLabelRow = 16;     // height of a name
-constexpr size_t kLabelLength = 26;  // characters
+constexpr double kBold = 1.12;       // wider than what TextWidth is of
 
 struct Bounds {
   double low = std::numeric_limits<double>::infinity();
@@ -48,8 +48,9 @@ void Spread(std::vector<EndLabel>* labels, double top, double bottom) {
   }
 }
 
-std::string LabelText(const std::string& name, double value) {
-  return Trimmed(name, kLabelLength) + " " + PerplexityText(value);
+std::string LabelText(const Figure& figure, const std::string& name,
+                      double value) {
+  return Trimmed(name, figure.hero ? 28 : 16) + " " + PerplexityText(value);
 }
 
 std::vector<EndLabel> LabelsOf(const LineChart& chart) {
@@ -58,12 +59,12 @@ std::vector<EndLabel> LabelsOf(const LineChart& chart) {
     const Series& series = chart.series[i];
     if (series.name.empty() || series.points.empty()) continue;
     const double last = series.points.back().second;
-    labels.push_back({last, LabelText(series.name, last), i});
+    labels.push_back({last, LabelText(chart.figure, series.name, last), i});
   }
   for (size_t i = 0; i < chart.references.size(); ++i) {
     const Reference& reference = chart.references[i];
     labels.push_back({reference.value,
-                      LabelText(reference.name, reference.value),
+                      LabelText(chart.figure, reference.name, reference.value),
                       chart.series.size() + i});
   }
   return labels;
@@ -133,7 +134,7 @@ bool Fit(const LineChart& chart, Frame* frame) {
   frame->y = NiceAxis(y.low, y.high, 5);
   FitLeft(frame);
   for (const EndLabel& label : LabelsOf(chart)) {
-    frame->right = std::max(frame->right, TextWidth(label.text) + 14);
+    frame->right = std::max(frame->right, kBold * TextWidth(label.text) + 14);
   }
   return true;
 }

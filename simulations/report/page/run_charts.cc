@@ -182,11 +182,11 @@ std::string PerplexityFigure(const RunSummary& run) {
 std::string FunnelFigure(const RunSummary& run) {
   const Columns columns = ColumnsOf(run);
   StackedChart chart;
-  chart.figure = {.id = "funnel",
-                  .title = "What became of the devices",
-                  .note = "Every device that a round asked, by its outcome." +
-                          NoteOf(columns),
-                  .description = "All rounds: " + FunnelText(run.funnel) + "."};
+  chart.figure = {
+      .id = "funnel",
+      .title = "What became of the devices",
+      .note = "By round, all attempts of it together." + NoteOf(columns),
+      .description = "All rounds: " + FunnelText(run.funnel) + "."};
   chart.x_name = "round";
   chart.y_name = "devices";
   chart.mark_name = "asked";

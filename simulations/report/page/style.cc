@@ -10,7 +10,7 @@ std::string_view PageStyle() {
   return R"css(:root {
   --ground: #f6f7f8; --card: #ffffff; --ink: #1a1e23; --soft: #57606a;
   --rule: #d7dce1; --grid: #e6e9ec; --none: #c9cfd6;
-  --c0: #0072b2; --c1: #c85200; --c2: #00846a; --c3: #a8447f; --c4: #b07a00;
+  --c0: #0072b2; --c1: #c04e00; --c2: #00846a; --c3: #a8447f; --c4: #9a6a00;
   --c5: #6653c9; --c6: #69737e; --c7: #87552a;
 }
 @media (prefers-color-scheme: dark) {
@@ -48,8 +48,8 @@ figure.hero { grid-column: 1 / -1; }
 figcaption { margin-bottom: 8px; }
 figcaption b { display: block; }
 figcaption span { font-size: 14px; display: block; }
-svg { display: block; width: 100%; height: auto; min-width: 420px; }
-.hero svg { min-width: 560px; }
+svg { display: block; width: 100%; height: auto; min-width: 480px; }
+.hero svg { min-width: 640px; }
 svg text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
   fill: var(--soft); font-variant-numeric: tabular-nums; }
 svg text.name { font-weight: 600; }
