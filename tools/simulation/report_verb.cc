@@ -1,0 +1,165 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/status.h"
+#include "base/units.h"
+#include "simulations/report/page/html.h"
+#include "simulations/report/page/run_charts.h"
+#include "simulations/report/page/run_page.h"
+#include "simulations/report/report.h"
+#include "simulations/report/summary_json.h"
+#include "tools/verbs.h"
+
+namespace edgetune {
+namespace {
+
+struct Options {
+  std::vector<std::string> directories;
+  std::string out;
+  double target = 0;  // 0: the lowest that all runs reached
+};
+
+std::string PerplexityLine(const RunSummary& run) {
+  const auto points = PerplexityPoints(run);
+  if (points.empty()) return "not measured";
+  const auto& [first_version, first] = points.front();
+  const auto& [last_version, last] = points.back();
+  std::string line =
+      fmt::format("{} at version {}", PerplexityText(last), last_version);
+  if (points.size() > 1) {
+    line = fmt::format("{} at version {}, {} ({:+.1f} %)",
+                       PerplexityText(first), first_version, line,
+                       100 * (last / first - 1));
+  }
+  for (const auto& [name, measure] : run.baselines) {
+    if (const auto value = measure.Perplexity()) {
+      line += fmt::format("; {} {}", name, PerplexityText(*value));
+    }
+  }
+  return line;
+}
+
+std::string FairnessLine(const RunSummary& run) {
+  if (!run.spread) return std::string(AbsentText(run.header.masked));
+  return fmt::format(
+      "{} clients: mean {}, deviation {}, worst tenth {}, Jain index {:.3f}",
+      Grouped(run.spread->clients), PerplexityText(run.spread->mean),
+      PerplexityText(run.spread->deviation),
+      PerplexityText(run.spread->worst_decile), run.spread->jain);
+}
+
+// How long, and which share of the devices' time was spent training.
+std::string TimeLine(const RunSummary& run) {
+  if (!run.utilisation) return FormatSeconds(run.span_s) + " virtual";
+  return fmt::format("{} virtual, {} of all device time training",
+                     FormatSeconds(run.span_s), PercentText(*run.utilisation));
+}
+
+std::string RunText(const RunSummary& run) {
+  const Funnel& funnel = run.funnel;
+  const auto committed = std::ranges::count(run.rounds, RoundState::kCommitted,
+                                            &RoundSummary::state);
+  const std::string table = FormatTable(
+      {{"run", NameOfRun(run.header)},
+       {"rounds", fmt::format("{} of {} committed, {} clients, {}", committed,
+                              run.header.rounds, Grouped(run.header.clients),
+                              run.state.value_or("not ended"))},
+       {"perplexity", PerplexityLine(run)},
+       {"devices",
+        fmt::format("{} selected: {} reported, {} late, {} dropped, {} "
+                    "refused, {} without an answer; {} declined",
+                    Grouped(funnel.selected), Grouped(funnel.reported),
+                    Grouped(funnel.late), Grouped(funnel.dropped),
+                    Grouped(funnel.refused), Grouped(funnel.unanswered),
+                    Grouped(funnel.declined))},
+       {"bytes", fmt::format("{} down, {} up", BytesText(run.bytes_down),
+                             BytesText(run.bytes_up))},
+       {"time", TimeLine(run)},
+       {"fairness", FairnessLine(run)}});
+  const std::string incomplete = IncompleteText(run);
+  return incomplete.empty() ? table : table + incomplete + "\n";
+}
+
+std::string ComparisonText(const Comparison& comparison) {
+  const std::string target =
+      comparison.target ? PerplexityText(*comparison.target) : "-";
+  std::vector<std::vector<std::string>> cells = {{"run", "perplexity",
+                                                  "rounds to " + target,
+                                                  "bytes to it", "time to it"}};
+  for (const ComparedRun& run : comparison.runs) {
+    cells.push_back({run.label, run.final_perplexity
+                                    ? PerplexityText(*run.final_perplexity)
+                                    : "not measured"});
+    if (!run.reached) {
+      cells.back().insert(cells.back().end(), {"-", "-", "-"});
+      continue;
+    }
+    cells.back().push_back(Grouped(run.reached->round));
+    cells.back().push_back(BytesText(run.reached->bytes));
+    cells.back().push_back(FormatSeconds(run.reached->seconds));
+  }
+  return FormatTable(cells, {1, 2, 3, 4});
+}
+
+absl::StatusOr<std::string> PlaceOf(const Options& options) {
+  if (!options.out.empty()) return options.out;
+  if (options.directories.size() == 1) {
+    return options.directories.front() + "/report";
+  }
+  return Annotate(
+      absl::InvalidArgumentError("several runs have no place of their own"),
+      ErrorKind::kUsage, "say where the comparison goes: --out DIR");
+}
+
+absl::Status Report(const Options& options, const Output& output) {
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string place, PlaceOf(options));
+  EDGETUNE_RETURN_IF_ERROR(CheckReportPlace(place));
+  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(place));
+  std::vector<RunSummary> runs;
+  nlohmann::json data = {{"report", place}, {"runs", nlohmann::json::array()}};
+  for (const std::string& directory : options.directories) {
+    EDGETUNE_ASSIGN_OR_RETURN(RunSummary run, SummariseDirectory(directory));
+    data["runs"].push_back(SummaryJson(run));
+    runs.push_back(std::move(run));
+  }
+  std::string text;
+  if (runs.size() == 1) {
+    EDGETUNE_RETURN_IF_ERROR(WriteReport(runs.front(), place));
+    text = RunText(runs.front());
+  } else {
+    const Comparison comparison =
+        Compare(runs, options.target > 0 ? std::optional(options.target)
+                                         : std::nullopt);
+    EDGETUNE_RETURN_IF_ERROR(WriteComparison(runs, comparison, place));
+    data["comparison"] = ComparisonJson(comparison);
+    text = ComparisonText(comparison);
+  }
+  return output.Finish(data, text + fmt::format("\n{}/index.html\n", place));
+}
+
+}  // namespace
+
+void AddReportVerb(CLI::App& app, Invocation& invocation) {
+  const Output& output = invocation.output;
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = AddVerb(
+      app, invocation, "report",
+      "A page, tables and TensorBoard curves of a run, or of several compared",
+      [options, &output] { return Report(*options, output); });
+  verb->add_option("directories", options->directories,
+                   "Directories of runs, each with its events.jsonl")
+      ->required();
+  verb->add_option("--out", options->out,
+                   "Where the report goes (default for one run: DIR/report); "
+                   "an older report there is replaced");
+  verb->add_option("--target", options->target,
+                   "Perplexity to which rounds and bytes of several runs are "
+                   "counted (default: the lowest that all reached)")
+      ->check(CLI::PositiveNumber);
+}
+
+}  // namespace edgetune
