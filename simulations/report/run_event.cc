@@ -22,6 +22,7 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr int64_t kMaxCount = int64_t{1} << 53;
+constexpr double kMaxSeconds = 0x1p53;
 
 using Field = std::variant<std::optional<int64_t> RunEvent::*,
                            std::optional<double> RunEvent::*,
@@ -116,10 +117,12 @@ absl::Status CheckValue(std::string_view key, int64_t value) {
 
 absl::Status CheckValue(std::string_view key, double value) {
   if (!std::isfinite(value)) return Wrong(key, "a finite number");
-  if (value < 0 && key != "nll_sum" && key != "train_loss") {
-    return Wrong(key, "at least 0");
+  if (key == "nll_sum" || key == "train_loss") return absl::OkStatus();
+  if (key == "weight_sum" && value < 0) return Wrong(key, "at least 0");
+  if (key == "weight_sum" || (value >= 0 && value <= kMaxSeconds)) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return Wrong(key, "seconds in [0, 2^53]");
 }
 
 absl::Status CheckUtf8(std::string_view key, std::string_view text) {

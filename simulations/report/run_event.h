@@ -45,8 +45,8 @@ enum class EventKind {
 };
 
 // One later line. Which fields a kind must have and which it may have is in
-// the table of docs/reference/report.md; the others are absent. Counts are in
-// [0, 2^53], numbers finite, text UTF-8.
+// the table of docs/reference/report.md; the others are absent. Counts and
+// seconds are in [0, 2^53], numbers finite, text UTF-8.
 struct RunEvent {
   EventKind kind = EventKind::kRoundStarted;
   double t = 0;  // virtual seconds since the run began, at least 0

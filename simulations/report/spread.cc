@@ -58,8 +58,10 @@ std::optional<double> JainIndex(const std::vector<double>& shares) {
   if (largest == 0) return std::nullopt;
   double sum = 0, squares = 0;  // of shares of the largest: nothing overflows
   for (const double x : shares) {
-    sum += x / largest;
-    squares += x / largest * (x / largest);
+    const double part =
+        std::isinf(largest) ? static_cast<double>(std::isinf(x)) : x / largest;
+    sum += part;
+    squares += part * part;
   }
   return sum * sum / (static_cast<double>(shares.size()) * squares);
 }

@@ -169,7 +169,8 @@ TEST_F(EventLogTest, HostileTextAndLargeNumbersComeBack) {
   std::vector<RunEvent> events = {EveryEvent()[2], EveryEvent()[9]};
   events[0].client = "\x01\x7f,\"\r\n</svg>";
   events[0].bytes_up = int64_t{1} << 53;
-  events[0].train_s = std::numeric_limits<double>::max();
+  events[0].train_s = 0x1p53;
+  events[0].train_loss = std::numeric_limits<double>::max();
   events[1].nll_sum = -std::numeric_limits<double>::denorm_min();
   events[1].t = 0.1 + 0.2;  // 17 digits
   ASSERT_TRUE(WriteLog(header, events).ok());
@@ -194,7 +195,9 @@ TEST_F(EventLogTest, WhatTheFormatHasNotIsNotWritten) {
   }
   RunEvent event = EveryEvent()[1];
   event.t = -1;
-  expect_refusal(event, "\"t\" must be at least 0");
+  expect_refusal(event, "\"t\" must be seconds in [0, 2^53]");
+  event.t = 1e300;
+  expect_refusal(event, "\"t\" must be seconds in [0, 2^53]");
   event = EveryEvent()[1];
   event.client = "\xff";
   expect_refusal(event, "\"client\" must be UTF-8");

@@ -136,6 +136,28 @@ TEST(PageTest, ALogThatStopsIsSaidToStop) {
   EXPECT_THAT(RenderRunPage(whole.Summary()), Not(HasSubstr("The log stops")));
 }
 
+TEST(PageTest, FiguresBeyondADoubleAreNoNumbersInAPicture) {
+  testing::RunLog log;
+  log.Measured(0, 1e300, 1);
+  log.Started(1, 0);
+  log.Reported(1, "a1", 0x1p53, 0x1p53).bytes_up = int64_t{1} << 53;
+  log.Committed(1, 0x1p53, 1);
+  log.Measured(1, 2, 1);
+  log.ClientMeasured(1, "a1", 1e300, 1);
+  log.ClientMeasured(1, "b1", -1e300, 1);
+  log.Add({.kind = EventKind::kBaseline,
+           .name = "local",
+           .nll_sum = 1e300,
+           .tokens = 1});
+  log.Finished(0, 0x1p53);
+  const std::string page = RenderRunPage(log.Summary());
+  for (const char* bad :
+       {"\"nan", "\"inf", "\"-nan", "\"-inf", ",nan", ",inf"}) {
+    EXPECT_THAT(page, Not(HasSubstr(bad)));
+  }
+  EXPECT_THAT(page, HasSubstr("above 1e308"));
+}
+
 TEST(PageTest, ManyRoundsShareColumns) {
   testing::RunLog log;
   for (int round = 1; round <= 1000; ++round) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -11,6 +12,7 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "tests/simulations_report/run_log.h"
+#include "tests/testing/file_faults.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/small_disk.h"
 
@@ -116,6 +118,25 @@ TEST_F(ReportTest, AFullDiskLeavesTheOlderReport) {
   }
   EXPECT_EQ(*ReadFile(place_ + "/index.html"), before);
   EXPECT_EQ(FilesBelow(folder_.path()).size(), 6u);  // and nothing beside it
+}
+
+// The last two renames put the older one aside and the new one in its place.
+TEST_F(ReportTest, ARenameThatFailsLeavesTheOlderReport) {
+  ASSERT_TRUE(WriteReport(run_, place_).ok());
+  const std::string before = *ReadFile(place_ + "/index.html");
+  run_.header.name = "the second";
+  for (const int64_t at : {6, 7}) {
+    testing::FileFaults faults({.directory = folder_.path(),
+                                .kind = testing::FileFaults::Kind::kError,
+                                .at = at,
+                                .error = EIO,
+                                .calls = {"rename"}});
+    const absl::Status status = WriteReport(run_, place_);
+    EXPECT_TRUE(faults.struck());
+    EXPECT_THAT(std::string(status.message()), HasSubstr("cannot replace"));
+    EXPECT_EQ(*ReadFile(place_ + "/index.html"), before);
+    EXPECT_EQ(FilesBelow(folder_.path()).size(), 6u);
+  }
 }
 
 }  // namespace

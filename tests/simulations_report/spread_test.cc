@@ -57,6 +57,8 @@ TEST(SpreadTest, AnInfinitePerplexityIsNoNaN) {
   EXPECT_TRUE(std::isinf(spread->deviation));
   EXPECT_NEAR(spread->jain, 0.5, kRounding);  // one of two is not served
   EXPECT_EQ(SpreadOf({infinite, infinite})->jain, 1);
+  // exp(-1e300): one is served infinitely well, so the other not at all.
+  EXPECT_NEAR(SpreadOf({0, 2})->jain, 0.5, kRounding);
 }
 
 // Properties that the paper states (section 3): in [1/n, 1], of any unit, k of

@@ -939,6 +939,57 @@ def main():
     OPTIONS, rest = parser.parse_known_args()
     unittest.main(argv=[sys.argv[0], *rest])
 
+    # --- reports of runs
+
+    def run_log(self, name, lines=None):
+        """A run's directory with the first lines of the sample log."""
+        sample = pathlib.Path(__file__).parents[1] / "simulations_report/sample/events.jsonl"
+        text = sample.read_text().splitlines(keepends=True)[:lines]
+        (self.folder / name).mkdir()
+        (self.folder / name / "events.jsonl").write_text("".join(text))
+        return self.folder / name
+
+    def test_AReportStandsBesideItsLogAndIsReplaced(self):
+        run = self.run_log("run")
+        for _ in range(2):
+            result = self.edgetune("report", run)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("12 of 12 committed, 100 clients, finished", result.stdout)
+            self.assertTrue(result.stdout.endswith(f"{run}/report/index.html\n"))
+        self.assertEqual({p.name for p in run.iterdir()}, {"events.jsonl", "report"})
+        self.assertTrue((run / "report/index.html").is_file())
+
+    def test_AReportInJsonHasItsFigures(self):
+        run = self.run_log("run")
+        result = self.edgetune("report", run, "--format", "json")
+        data = json.loads(result.stdout)["data"]
+        self.assertEqual(data["report"], f"{run}/report")
+        self.assertEqual(data["runs"][0]["funnel"]["reported"], 144)
+
+    def test_RunsAreComparedWhereOneSays(self):
+        runs = self.run_log("one"), self.run_log("two", 300)
+        self.assert_fails(self.edgetune("report", *runs), 4, "--out")
+        result = self.edgetune("report", *runs, "--out", self.folder / "both")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue((self.folder / "both/comparison.csv").is_file())
+
+    def test_AKilledRunHasAReportThatSaysSo(self):
+        run = self.run_log("run", 300)
+        with open(run / "events.jsonl", "a", encoding="utf-8") as log:
+            log.write('{"event":"sel')
+        result = self.edgetune("report", run)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("in the middle of a line", result.stdout)
+
+    def test_AReportNeedsALogAndAPlaceOfItsOwn(self):
+        run = self.run_log("run")
+        self.assert_fails(self.edgetune("report", self.folder / "none"), 4, "none/events.jsonl")
+        self.assert_fails(self.edgetune("report", run, "--out", run), 4, "is no report", "--out")
+        self.assertTrue((run / "events.jsonl").is_file())
+        (run / "events.jsonl").write_text("{}\n")
+        self.assert_fails(self.edgetune("report", run), 4, "events.jsonl:1", "report.md")
+        self.assertFalse((run / "report").exists())
+
 
 if __name__ == "__main__":
     main()

@@ -59,7 +59,7 @@ std::string RenderLineChart(const LineChart& chart);
 struct StackedChart {
   struct Part {
     std::string name;
-    char colour = '0';  // '0'..'7' of the style, 'n': pale
+    char colour = '0';  // '0' to '7' of the style; 'a': amber, 'n': pale
   };
   struct Column {
     std::string name;  // says it in words, when pointed at

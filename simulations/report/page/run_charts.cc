@@ -67,7 +67,7 @@ struct FunnelPart {
 };
 constexpr FunnelPart kFunnel[] = {
     {"reported", '0', &Funnel::reported},
-    {"late", '4', &Funnel::late},
+    {"late", 'a', &Funnel::late},
     {"dropped", '1', &Funnel::dropped},
     {"refused", '3', &Funnel::refused},
     {"declined", '6', &Funnel::declined},
@@ -233,7 +233,7 @@ std::string BytesFigure(const RunSummary& run) {
                                              BytesText(run.bytes_up))};
   chart.x_name = "round";
   chart.y_name = unit.name + " a round";
-  chart.parts = {{"down", '0'}, {"up", '4'}};
+  chart.parts = {{"down", '0'}, {"up", 'a'}};
   chart.first = columns.first;
   chart.per_column = columns.per_column;
   for (size_t i = 0; i < columns.rounds.size(); ++i) {

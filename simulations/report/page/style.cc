@@ -11,14 +11,14 @@ std::string_view PageStyle() {
   --ground: #f6f7f8; --card: #ffffff; --ink: #1a1e23; --soft: #57606a;
   --rule: #d7dce1; --grid: #e6e9ec; --none: #c9cfd6;
   --c0: #0072b2; --c1: #c04e00; --c2: #00846a; --c3: #a8447f; --c4: #9a6a00;
-  --c5: #6653c9; --c6: #69737e; --c7: #87552a;
+  --c5: #6653c9; --c6: #69737e; --c7: #87552a; --amber: #cc8800;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #0f1317; --card: #171c22; --ink: #e7eaee; --soft: #a0abb6;
     --rule: #303841; --grid: #29313a; --none: #4b5661;
     --c0: #5db8ec; --c1: #ff9354; --c2: #35c99f; --c3: #e894c8; --c4: #efbf4a;
-    --c5: #aea1fa; --c6: #a5afba; --c7: #d3a67f;
+    --c5: #aea1fa; --c6: #a5afba; --c7: #d3a67f; --amber: #efbf4a;
   }
 }
 * { box-sizing: border-box; }
@@ -28,6 +28,7 @@ body {
 }
 main { max-width: 1120px; margin: 0 auto; padding: 24px 16px 64px; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
+header { margin-bottom: 16px; }
 h2 { font-size: 20px; margin: 40px 0 12px; }
 p { margin: 0 0 12px; max-width: 72ch; overflow-wrap: anywhere; }
 .lead, .note, figcaption span, caption { color: var(--soft); }
@@ -64,7 +65,8 @@ svg text.name { font-weight: 600; }
 .s6 { stroke: var(--c6); } .s7 { stroke: var(--c7); }
 .f0 { fill: var(--c0); } .f1 { fill: var(--c1); } .f2 { fill: var(--c2); }
 .f3 { fill: var(--c3); } .f4 { fill: var(--c4); } .f5 { fill: var(--c5); }
-.f6 { fill: var(--c6); } .f7 { fill: var(--c7); } .fn { fill: var(--none); }
+.f6 { fill: var(--c6); } .f7 { fill: var(--c7); } .fa { fill: var(--amber); } .fn { fill: var(--none); }
+rect { stroke: var(--card); }
 svg text.f0 { fill: var(--c0); } svg text.f1 { fill: var(--c1); }
 svg text.f2 { fill: var(--c2); } svg text.f3 { fill: var(--c3); }
 svg text.f4 { fill: var(--c4); } svg text.f5 { fill: var(--c5); }
