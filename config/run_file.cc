@@ -75,6 +75,19 @@ void DeclareRounds(RunFile::Rounds& rounds, Settings& settings) {
   settings.Real("rounds.server_epsilon", &rounds.server_epsilon, 0, 1, true);
 }
 
+void DeclareSimulation(RunFile::Simulation& simulation, Settings& settings) {
+  settings.Whole("simulation.clients", &simulation.clients, 0, 1'000'000);
+  settings.Text("simulation.data", &simulation.data);
+  settings.Word("simulation.partition", &simulation.partition,
+                {"iid", "dirichlet", "shards", "natural"});
+  settings.Text("simulation.field", &simulation.field);
+  settings.Real("simulation.alpha", &simulation.alpha, 1e-9, 1e9);
+  settings.Whole("simulation.shards", &simulation.shards, 1, 1000);
+  settings.Real("simulation.quantity_sigma", &simulation.quantity_sigma, 0, 5);
+  settings.Text("simulation.devices", &simulation.devices);
+  settings.Word("simulation.trainer", &simulation.trainer, {"engine", "null"});
+}
+
 void Declare(RunFile& run, int64_t* schema, Settings& settings) {
   settings.Whole("schema", schema, 1, 1);
   DeclareTraining(run, settings);
@@ -89,6 +102,7 @@ void Declare(RunFile& run, int64_t* schema, Settings& settings) {
                  1);
   settings.Word("privacy.mode", &run.privacy.mode, {"off"},
                 {"central", "distributed", "tree"});
+  DeclareSimulation(run.simulation, settings);
   settings.Planned({"privacy.clip", "privacy.epsilon", "privacy.delta",
                     "device", "tracking"});
 }

@@ -82,6 +82,18 @@ struct RunFile {
   struct Privacy {
     std::string mode = "off";
   } privacy;
+  // Of `edgetune simulate` alone: a deployed run does not look at it.
+  struct Simulation {
+    int64_t clients = 0;  // 0: one an owner, or as many as a cohort
+    std::string data;     // file or directory of examples
+    std::string partition = "iid";
+    std::string field;  // of a JSON line: its label or owner
+    double alpha = 0.5;
+    int64_t shards = 2;  // a client
+    double quantity_sigma = 0;
+    std::string devices = "uniform";
+    std::string trainer = "engine";
+  } simulation;
 };
 
 // Where a resolved value came from, for `config show --origin`.

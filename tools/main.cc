@@ -31,6 +31,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddKitVerbs(app, invocation);
   AddRunVerbs(app, invocation);
   AddReceiptVerbs(app, invocation);
+  AddSimulateVerb(app, invocation);
   AddReportVerb(app, invocation);
   AddPlanVerbs(app, invocation);
   AddConfigVerbs(app, invocation);

@@ -48,6 +48,7 @@ void AddDeviceVerbs(CLI::App& app, Invocation& invocation);
 void AddKitVerbs(CLI::App& app, Invocation& invocation);
 void AddRunVerbs(CLI::App& app, Invocation& invocation);
 void AddReceiptVerbs(CLI::App& app, Invocation& invocation);
+void AddSimulateVerb(CLI::App& app, Invocation& invocation);
 void AddReportVerb(CLI::App& app, Invocation& invocation);
 void AddPlanVerbs(CLI::App& app, Invocation& invocation);
 void AddConfigVerbs(CLI::App& app, Invocation& invocation);

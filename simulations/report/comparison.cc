@@ -98,7 +98,7 @@ std::vector<std::string> LabelsOf(const std::vector<RunSummary>& runs,
 
 std::optional<double> LowestOf(const RunSummary& run) {
   std::optional<double> lowest;
-  for (const Progress& progress : ProgressOf(run)) {
+  for (const Milestone& progress : MilestonesOf(run)) {
     lowest =
         std::min(lowest.value_or(progress.perplexity), progress.perplexity);
   }
@@ -118,9 +118,9 @@ std::optional<double> CommonTarget(const std::vector<RunSummary>& runs) {
 
 }  // namespace
 
-std::vector<Progress> ProgressOf(const RunSummary& run) {
-  std::vector<Progress> measured;
-  Progress at;
+std::vector<Milestone> MilestonesOf(const RunSummary& run) {
+  std::vector<Milestone> measured;
+  Milestone at;
   for (const RoundSummary& round : run.rounds) {
     at.round = round.round;
     at.bytes = SaturatedSum(at.bytes, round.bytes_down);
@@ -134,8 +134,8 @@ std::vector<Progress> ProgressOf(const RunSummary& run) {
   return measured;
 }
 
-std::optional<Progress> FirstAt(const RunSummary& run, double perplexity) {
-  for (const Progress& progress : ProgressOf(run)) {
+std::optional<Milestone> FirstAt(const RunSummary& run, double perplexity) {
+  for (const Milestone& progress : MilestonesOf(run)) {
     if (progress.perplexity <= perplexity) return progress;
   }
   return std::nullopt;
@@ -155,7 +155,7 @@ Comparison Compare(const std::vector<RunSummary>& runs,
     for (const std::string& key : comparison.differing) {
       row.settings.push_back(ValueAt(settings[i], key));
     }
-    const std::vector<Progress> progress = ProgressOf(runs[i]);
+    const std::vector<Milestone> progress = MilestonesOf(runs[i]);
     if (!progress.empty()) row.final_perplexity = progress.back().perplexity;
     if (comparison.target) row.reached = FirstAt(runs[i], *comparison.target);
     comparison.runs.push_back(std::move(row));
@@ -171,13 +171,13 @@ std::string ComparisonCsv(const Comparison& comparison) {
       "bytes_to_target,seconds_to_target,settings");
   for (const ComparedRun& run : comparison.runs) {
     csv.Text(run.label).Number(run.final_perplexity).Number(comparison.target);
-    const auto reached = [&](auto Progress::*figure) {
+    const auto reached = [&](auto Milestone::*figure) {
       csv.Number(run.reached ? std::optional((*run.reached).*figure)
                              : std::nullopt);
     };
-    reached(&Progress::round);
-    reached(&Progress::bytes);
-    reached(&Progress::seconds);
+    reached(&Milestone::round);
+    reached(&Milestone::bytes);
+    reached(&Milestone::seconds);
     std::string settings;
     for (size_t i = 0; i < comparison.differing.size(); ++i) {
       settings += fmt::format("{}{}={}", i == 0 ? "" : "; ",

@@ -14,21 +14,21 @@
 namespace edgetune {
 
 // A version that was measured, and what it took until then.
-struct Progress {
+struct Milestone {
   int64_t round = 0;   // that made the version
   int64_t bytes = 0;   // down and up, of all rounds until then
   double seconds = 0;  // virtual, at the end of that round
   double perplexity = 0;
 };
-std::vector<Progress> ProgressOf(const RunSummary& run);
+std::vector<Milestone> MilestonesOf(const RunSummary& run);
 // The first that is not above `perplexity`.
-std::optional<Progress> FirstAt(const RunSummary& run, double perplexity);
+std::optional<Milestone> FirstAt(const RunSummary& run, double perplexity);
 
 struct ComparedRun {
   std::string label;                  // different for each run
   std::vector<std::string> settings;  // one for each of Comparison::differing
   std::optional<double> final_perplexity;
-  std::optional<Progress> reached;  // Comparison::target
+  std::optional<Milestone> reached;  // Comparison::target
 };
 
 struct Comparison {

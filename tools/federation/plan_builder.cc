@@ -173,7 +173,8 @@ absl::StatusOr<BuiltPlan> BuildPlan(const PlanRequest& request) {
 
 absl::StatusOr<PreparedRun> PrepareRun(const std::string& run_file,
                                        const std::vector<std::string>& sets,
-                                       const std::string& token) {
+                                       const std::string& token,
+                                       absl::Time now) {
   PreparedRun prepared;
   EDGETUNE_ASSIGN_OR_RETURN(prepared.run,
                             ReadRunFile(run_file, sets, EdgetuneEnvironment()));
@@ -187,7 +188,7 @@ absl::StatusOr<PreparedRun> PrepareRun(const std::string& run_file,
                      : std::filesystem::path(run_file).stem().string();
   request.model_path = prepared.model_path;
   request.model = prepared.model.get();
-  request.now = absl::Now();
+  request.now = now;
   request.token = token;
   EDGETUNE_ASSIGN_OR_RETURN(prepared.built, BuildPlan(request));
   return prepared;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/parameters.h"
 #include "config/run_file.h"
@@ -51,10 +52,11 @@ struct PreparedRun {
   BuiltPlan built;
 };
 // Reads the run file (empty: defaults alone) with `sets` over it, opens the
-// model, builds the plan.
+// model, builds the plan, signed at `now`.
 absl::StatusOr<PreparedRun> PrepareRun(const std::string& run_file,
                                        const std::vector<std::string>& sets,
-                                       const std::string& token);
+                                       const std::string& token,
+                                       absl::Time now = absl::Now());
 
 }  // namespace edgetune
 

@@ -20,7 +20,7 @@ constexpr std::string_view kDash = "–";
 struct Cost {
   Figure figure;
   std::string x_name;  // after the unit
-  double (*of)(const Progress&);
+  double (*of)(const Milestone&);
   Unit (*unit)(double most);
 };
 
@@ -29,7 +29,7 @@ std::vector<Series> CurvesOf(const std::vector<RunSummary>& runs,
   std::vector<Series> curves;
   for (size_t i = 0; i < runs.size(); ++i) {
     Series series{.name = comparison.runs[i].label, .points = {}};
-    for (const Progress& progress : ProgressOf(runs[i])) {
+    for (const Milestone& progress : MilestonesOf(runs[i])) {
       if (!std::isfinite(progress.perplexity)) continue;
       series.points.emplace_back(cost.of(progress), progress.perplexity);
     }
@@ -68,15 +68,15 @@ std::string Figures(const std::vector<RunSummary>& runs,
   const Cost costs[] = {
       {{.id = "rounds", .title = "Perplexity by round", .hero = true},
        "round",
-       [](const Progress& at) { return static_cast<double>(at.round); },
+       [](const Milestone& at) { return static_cast<double>(at.round); },
        [](double) { return Unit{}; }},
       {{.id = "bytes", .title = "Perplexity by bytes sent"},
        " down and up, all devices",
-       [](const Progress& at) { return static_cast<double>(at.bytes); },
+       [](const Milestone& at) { return static_cast<double>(at.bytes); },
        BytesUnit},
       {{.id = "time", .title = "Perplexity by virtual time"},
        " of virtual time",
-       [](const Progress& at) { return at.seconds; },
+       [](const Milestone& at) { return at.seconds; },
        SecondsUnit}};
   std::string figures;
   for (const Cost& cost : costs) figures += Curves(runs, comparison, cost);
@@ -103,7 +103,7 @@ std::string Results(const std::vector<RunSummary>& runs,
     const auto or_dash = [](bool known, std::string text) {
       return known ? std::move(text) : std::string(kDash);
     };
-    const Progress at = row.reached.value_or(Progress{});
+    const Milestone at = row.reached.value_or(Milestone{});
     const bool reached = row.reached.has_value();
     table.rows.push_back(
         {row.label,

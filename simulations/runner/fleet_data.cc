@@ -1,0 +1,78 @@
+#include "simulations/runner/fleet_data.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "base/status.h"
+#include "client/train_plan.h"
+#include "simulations/population/label_reader.h"
+#include "training/example_files.h"
+
+namespace edgetune {
+namespace {
+
+// One for each example that was read; those of files by their names.
+absl::StatusOr<std::vector<std::string>> LabelsOf(
+    const std::string& path, const PartitionSpec& partition) {
+  if (partition.kind != PartitionSpec::Kind::kNatural ||
+      !partition.field.empty()) {
+    return ReadLabels(path, partition.field);
+  }
+  std::vector<std::string> labels;
+  EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn({path}));
+  for (const std::string& file : files) {
+    EDGETUNE_ASSIGN_OR_RETURN(const auto examples, ReadLabels(file, ""));
+    labels.insert(labels.end(), examples.size(),
+                  std::filesystem::path(file).stem().string());
+  }
+  return labels;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FleetData>> FleetData::Make(
+    const std::string& path, const PartitionSpec& partition, size_t clients,
+    const v1::TaskPlan& plan, std::shared_ptr<const ModelFile> model) {
+  std::unique_ptr<FleetData> data(new FleetData);
+  EDGETUNE_ASSIGN_OR_RETURN(
+      data->all_, TextDataSet::Read(path, *model, DataOptionsOf(plan)));
+  data->max_length_ = plan.data().max_length();
+  EDGETUNE_ASSIGN_OR_RETURN(const auto read, LabelsOf(path, partition));
+  // Examples without a token to learn were left out.
+  std::vector<std::string> labels;
+  for (int64_t i = 0; i < data->all_->size(); ++i) {
+    labels.push_back(read[static_cast<size_t>(data->all_->PositionOf(i))]);
+  }
+  if (clients == 0) {
+    clients = std::set<std::string>(labels.begin(), labels.end()).size();
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(data->partition_,
+                            MakePartition(partition, labels, clients));
+  for (size_t i = 0; i < data->partition_.size(); ++i) {
+    data->by_name_[data->partition_[i].name] = i;
+  }
+  return data;
+}
+
+absl::StatusOr<LocalData> FleetData::Read(const std::string& client,
+                                          const v1::TaskPlan& plan) const {
+  const auto found = by_name_.find(client);
+  if (found == by_name_.end()) {
+    return absl::NotFoundError(
+        fmt::format("no client of the fleet is called {}", client));
+  }
+  if (plan.data().max_length() != max_length_) {
+    return Annotate(
+        absl::FailedPreconditionError(fmt::format(
+            "the fleet's examples are cut at {} tokens, here {} are wanted",
+            max_length_, plan.data().max_length())),
+        ErrorKind::kConfig, "a simulation takes no train.memory_budget");
+  }
+  return HoldOut(all_->Select(partition_[found->second].examples), plan,
+                 client);
+}
+
+}  // namespace edgetune

@@ -1,0 +1,49 @@
+#ifndef EDGETUNE_SIMULATIONS_RUNNER_FLEET_DATA_H_
+#define EDGETUNE_SIMULATIONS_RUNNER_FLEET_DATA_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/local_data.h"
+#include "models/io/model_file.h"
+#include "protos/edgetune/v1/plan.pb.h"
+#include "simulations/population/partition.h"
+#include "training/text_data_set.h"
+
+namespace edgetune {
+
+// The examples of a whole fleet, tokenised once, and who holds which. One
+// thread; what Read gives away is the client's own.
+class FleetData {
+ public:
+  // `path`: a file of examples or a directory of them. A natural partition
+  // without a field has one client a file; with 0 clients it has all owners.
+  // Errors as of TextDataSet::Read, ReadLabels and MakePartition.
+  static absl::StatusOr<std::unique_ptr<FleetData>> Make(
+      const std::string& path, const PartitionSpec& partition, size_t clients,
+      const v1::TaskPlan& plan, std::shared_ptr<const ModelFile> model);
+
+  const Partition& partition() const { return partition_; }
+  const TextDataReport& report() const { return all_->report(); }
+  // Of the client with this name: its examples, some held out as the plan says.
+  // NotFound: there is none. FailedPrecondition: the plan cuts examples at
+  // another length.
+  absl::StatusOr<LocalData> Read(const std::string& client,
+                                 const v1::TaskPlan& plan) const;
+
+ private:
+  FleetData() = default;
+
+  std::unique_ptr<TextDataSet> all_;
+  uint32_t max_length_ = 0;
+  Partition partition_;
+  std::map<std::string, size_t> by_name_;  // into partition_
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_SIMULATIONS_RUNNER_FLEET_DATA_H_

@@ -1,0 +1,76 @@
+#ifndef EDGETUNE_SIMULATIONS_RUNNER_SIMULATION_H_
+#define EDGETUNE_SIMULATIONS_RUNNER_SIMULATION_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/parameters.h"
+#include "config/run_file.h"
+#include "simulations/fleet/fleet.h"
+#include "simulations/report/event_log.h"
+#include "simulations/runner/fleet_data.h"
+#include "simulations/runner/population_devices.h"
+#include "simulations/runner/run_logger.h"
+
+namespace edgetune {
+
+// When every simulated run begins: the first hour of a Monday, UTC. Its plan is
+// signed then.
+absl::Time SimulationStart();
+
+// A run file's simulation, from its data to its log. Life: Make, Run once, then
+// the rest. One thread.
+class Simulation {
+ public:
+  struct Options {
+    RunFile run;
+    // What follows from it (tools/federation/plan_builder), made for
+    // SimulationStart.
+    v1::TaskPlan plan;
+    std::string plan_payload, run_id, initial_blob;
+    std::shared_ptr<const ModelFile> model;
+    std::vector<std::string> model_files;
+    // Where `train.engine` is opened; not asked with the null trainer.
+    std::function<absl::StatusOr<Engine*>(std::string_view)> engine;
+    size_t workers = 1;
+    std::string log_path;  // of events.jsonl; empty: none is written
+    std::function<void(const FleetProgress&)> on_progress;
+  };
+
+  // kConfig, kData, kModel.
+  static absl::StatusOr<std::unique_ptr<Simulation>> Make(Options options);
+
+  // As Fleet::Run.
+  absl::StatusOr<v1::RunStatus> Run(const StopToken& stop);
+
+  const FleetData& data() const { return *data_; }
+  // After Run.
+  absl::StatusOr<ParameterVector> ReadAdapter() const {
+    return fleet_->ReadAdapter();
+  }
+  const FleetProgress& progress() const { return logger_->progress(); }
+
+ private:
+  explicit Simulation(Options options) : options_(std::move(options)) {}
+  absl::Status MakeClients();
+  absl::Status MakeLog();
+  absl::Status MakeFleet();
+
+  const Options options_;
+  std::unique_ptr<FleetData> data_;
+  std::unique_ptr<PopulationDevices> devices_;
+  std::unique_ptr<EventLog> log_;
+  std::unique_ptr<RunLogger> logger_;
+  std::unique_ptr<Engine> null_engine_;
+  std::unique_ptr<Fleet> fleet_;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_SIMULATIONS_RUNNER_SIMULATION_H_
