@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,7 +19,6 @@ namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 RunHeader Header() {
   return {.run = std::string(64, 'a'),

@@ -31,9 +31,9 @@ std::string PerplexityLine(const RunSummary& run) {
   std::string line =
       fmt::format("{} at version {}", PerplexityText(last), last_version);
   if (points.size() > 1) {
-    line = fmt::format("{} at version {}, {} ({:+.1f} %)",
-                       PerplexityText(first), first_version, line,
-                       100 * (last / first - 1));
+    line =
+        fmt::format("{} at version {}, {} ({:+.1f} %)", PerplexityText(first),
+                    first_version, line, 100 * (last / first - 1));
   }
   for (const auto& [name, measure] : run.baselines) {
     if (const auto value = measure.Perplexity()) {
@@ -118,7 +118,6 @@ absl::StatusOr<std::string> PlaceOf(const Options& options) {
 absl::Status Report(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::string place, PlaceOf(options));
   EDGETUNE_RETURN_IF_ERROR(CheckReportPlace(place));
-  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(place));
   std::vector<RunSummary> runs;
   nlohmann::json data = {{"report", place}, {"runs", nlohmann::json::array()}};
   for (const std::string& directory : options.directories) {
@@ -126,6 +125,7 @@ absl::Status Report(const Options& options, const Output& output) {
     data["runs"].push_back(SummaryJson(run));
     runs.push_back(std::move(run));
   }
+  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(place));
   std::string text;
   if (runs.size() == 1) {
     EDGETUNE_RETURN_IF_ERROR(WriteReport(runs.front(), place));

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/units.h"
 #include "simulations/report/page/html.h"
 
 namespace edgetune {
