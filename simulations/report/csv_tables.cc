@@ -4,20 +4,6 @@
 
 namespace edgetune {
 
-std::string_view RoundStateName(RoundState state) {
-  switch (state) {
-    case RoundState::kNotRun:
-      return "start";
-    case RoundState::kOpen:
-      return "open";
-    case RoundState::kCommitted:
-      return "committed";
-    case RoundState::kAbandoned:
-      return "abandoned";
-  }
-  return "";
-}
-
 CsvTable& CsvTable::Raw(std::string_view cell) {
   if (begun_) text_ += ',';
   begun_ = true;
@@ -95,10 +81,9 @@ std::string ClientsCsv(const RunSummary& run) {
 }
 
 std::string GroupsCsv(const RunSummary& run) {
-  std::string header =
+  CsvTable csv(
       "group,clients,contributions,version,perplexity,measured_clients,mean,"
-      "deviation,worst_decile,jain";
-  CsvTable csv(header);
+      "deviation,worst_decile,jain");
   for (const GroupSummary& group : run.groups) {
     csv.Text(group.name).Number(group.clients).Number(group.contributions);
     csv.Number(group.spread ? run.measured_version : std::nullopt);

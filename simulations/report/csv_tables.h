@@ -40,14 +40,12 @@ class CsvTable {
   bool begun_ = false;  // the row has a cell
 };
 
-// rounds.csv, clients.csv, groups.csv and, of several runs, comparison.csv:
-// columns are in docs/reference/report.md. What is not known (under masking, or
-// since the log stops) is an empty cell.
+// rounds.csv, clients.csv and groups.csv; columns are in
+// docs/reference/report.md. What is not known (under masking, or since the log
+// stops) is an empty cell.
 std::string RoundsCsv(const RunSummary& run);
 std::string ClientsCsv(const RunSummary& run);
 std::string GroupsCsv(const RunSummary& run);
-
-std::string_view RoundStateName(RoundState state);  // "committed"
 
 }  // namespace edgetune
 

@@ -32,10 +32,13 @@ class Gatherer {
   };
 
   size_t ClientOf(const RunEvent& event);
+  void Start(const RunEvent& event);
   void Report(const RunEvent& event, size_t client, Round* round);
   void Answer(const RunEvent& event, int64_t Funnel::*count);
   void End(const RunEvent& event, RoundState state);
   void MeasureClient(const RunEvent& event);
+  void AddBaseline(const RunEvent& event);
+  void EndRun(const RunEvent& event);
   void FinishRounds();
   void FinishGroups();
   void FinishFairness();
@@ -116,17 +119,32 @@ void Gatherer::MeasureClient(const RunEvent& event) {
       std::max(out_.measured_version.value_or(0), *event.round);
 }
 
+void Gatherer::Start(const RunEvent& event) {
+  RoundSummary& row = rounds_[*event.round].summary;
+  ++row.attempts;
+  row.state = RoundState::kOpen;
+  row.funnel.asked = SaturatedSum(row.funnel.asked, *event.asked);
+  row.start = std::min(row.start.value_or(event.t), event.t);
+}
+
+void Gatherer::AddBaseline(const RunEvent& event) {
+  auto& baselines =
+      event.group ? groups_[*event.group].baselines : out_.baselines;
+  baselines[*event.name].Add(*event.nll_sum, *event.tokens);
+}
+
+void Gatherer::EndRun(const RunEvent& event) {
+  ended_ = true;
+  out_.state = event.state;
+  out_.busy_s = *event.busy_s;
+  out_.span_s = *event.span_s;
+}
+
 void Gatherer::Add(const RunEvent& event) {
   last_ = std::max(last_, event.t);
   switch (event.kind) {
-    case EventKind::kRoundStarted: {
-      RoundSummary& row = rounds_[*event.round].summary;
-      ++row.attempts;
-      row.state = RoundState::kOpen;
-      row.funnel.asked = SaturatedSum(row.funnel.asked, *event.asked);
-      row.start = std::min(row.start.value_or(event.t), event.t);
-      return;
-    }
+    case EventKind::kRoundStarted:
+      return Start(event);
     case EventKind::kSelected:
       return Answer(event, &Funnel::selected);
     case EventKind::kReported:
@@ -148,18 +166,10 @@ void Gatherer::Add(const RunEvent& event) {
                                                        *event.tokens);
     case EventKind::kClientMeasure:
       return MeasureClient(event);
-    case EventKind::kBaseline: {
-      Measure& measure = event.group
-                             ? groups_[*event.group].baselines[*event.name]
-                             : out_.baselines[*event.name];
-      return measure.Add(*event.nll_sum, *event.tokens);
-    }
+    case EventKind::kBaseline:
+      return AddBaseline(event);
     case EventKind::kRunFinished:
-      ended_ = true;
-      out_.state = event.state;
-      out_.busy_s = *event.busy_s;
-      out_.span_s = *event.span_s;
-      return;
+      return EndRun(event);
   }
 }
 
@@ -260,6 +270,20 @@ RunSummary Gatherer::Finish() {
 }
 
 }  // namespace
+
+std::string_view RoundStateName(RoundState state) {
+  switch (state) {
+    case RoundState::kNotRun:
+      return "start";
+    case RoundState::kOpen:
+      return "open";
+    case RoundState::kCommitted:
+      return "committed";
+    case RoundState::kAbandoned:
+      return "abandoned";
+  }
+  return "";
+}
 
 std::vector<const RoundSummary*> RunSummary::MeasuredRounds() const {
   std::vector<const RoundSummary*> measured;

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -27,6 +28,9 @@ struct Funnel {
 };
 
 enum class RoundState { kNotRun, kOpen, kCommitted, kAbandoned };
+// "start", since only the initial adapter is not made by a round; "open",
+// "committed", "abandoned".
+std::string_view RoundStateName(RoundState state);
 
 struct RoundSummary {
   int64_t round = 0;  // 0: the initial adapter, which is only measured

@@ -2,8 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "simulations/report/csv_tables.h"
-
 namespace edgetune {
 namespace {
 

@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,7 +19,6 @@ namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 RunHeader Header() {
   return {.run = std::string(64, 'a'),
@@ -298,37 +297,40 @@ TEST_F(EventLogTest, AFirstLineThatIsNoneIsRefused) {
   }
 }
 
+// A line, and what its refusal says.
+std::vector<std::pair<std::string, std::string>> BadLines() {
+  return {{"secret", "event"},
+          {"", "event"},
+          {R"(["secret"])", "is no JSON object"},
+          {R"({"t":1})", "has no \"event\""},
+          {R"({"event":"late","event":"late"})", "twice"},
+          {R"({"event":"measure","round":0,"nll_sum":2,"tokens":3})",
+           "has no \"t\""},
+          {R"({"event":"measure","t":1,"round":0,"nll_sum":"secret",)"
+           R"("tokens":3})",
+           "measure: \"nll_sum\" must be a number"},
+          {R"({"event":"measure","t":1,"round":0,"nll_sum":1e999,)"
+           R"("tokens":3})",
+           "event"},
+          {R"({"event":"measure","t":1,"round":0,"nll_sum":1,"tokens":-3})",
+           "\"tokens\" must be in [0, 2^53]"},
+          {R"({"event":"measure","t":1,"round":0,"nll_sum":1,)"
+           R"("tokens":18446744073709551615})",
+           "\"tokens\" must be in [0, 2^53]"},
+          {R"({"event":"measure","t":1,"round":0.5,"nll_sum":1,"tokens":3})",
+           "\"round\" must be a whole number"},
+          {R"({"event":"run_finished","t":1,"state":"secret","busy_s":1,)"
+           R"("span_s":1})",
+           "finished, failed or stopped"},
+          {"{\"event\":\"late\",\"t\":1,\"round\":1,\"client\":\"\xc3\","
+           "\"group"
+           "\":\"\"}",
+           "event"},
+          {std::string(kFirst, strlen(kFirst) - 1), "a second run"}};
+}
+
 TEST_F(EventLogTest, BadLinesAreNamedAndNotQuoted) {
-  for (const auto& [line, message] :
-       std::vector<std::pair<std::string, std::string>>{
-           {"secret", "event"},
-           {"", "event"},
-           {R"(["secret"])", "is no JSON object"},
-           {R"({"t":1})", "has no \"event\""},
-           {R"({"event":"late","event":"late"})", "twice"},
-           {R"({"event":"measure","round":0,"nll_sum":2,"tokens":3})",
-            "has no \"t\""},
-           {R"({"event":"measure","t":1,"round":0,"nll_sum":"secret",)"
-            R"("tokens":3})",
-            "measure: \"nll_sum\" must be a number"},
-           {R"({"event":"measure","t":1,"round":0,"nll_sum":1e999,)"
-            R"("tokens":3})",
-            "event"},
-           {R"({"event":"measure","t":1,"round":0,"nll_sum":1,"tokens":-3})",
-            "\"tokens\" must be in [0, 2^53]"},
-           {R"({"event":"measure","t":1,"round":0,"nll_sum":1,)"
-            R"("tokens":18446744073709551615})",
-            "\"tokens\" must be in [0, 2^53]"},
-           {R"({"event":"measure","t":1,"round":0.5,"nll_sum":1,"tokens":3})",
-            "\"round\" must be a whole number"},
-           {R"({"event":"run_finished","t":1,"state":"secret","busy_s":1,)"
-            R"("span_s":1})",
-            "finished, failed or stopped"},
-           {"{\"event\":\"late\",\"t\":1,\"round\":1,\"client\":\"\xc3\","
-            "\"group"
-            "\":\"\"}",
-            "event"},
-           {std::string(kFirst, strlen(kFirst) - 1), "a second run"}}) {
+  for (const auto& [line, message] : BadLines()) {
     ExpectFault(kFirst + line + "\n", path_ + ":2: ");
     ExpectFault(kFirst + line + "\n", message);
     EXPECT_EQ(Read(kFirst + line + "\n").status().message().find("secret"),

@@ -129,7 +129,7 @@ class Run:
         self.add("round_committed", self.now, round=number,
                  attempt=attempt, updates=len(reported),
                  weight_sum=float(sum(r["examples"] for r in reported)),
-                 adapter=hashlib.sha256(bytes([number])).hexdigest(),
+                 adapter=hashlib.sha256(str(number).encode()).hexdigest(),
                  bytes_down=sum(r["bytes_down"] for r in reported) + 9_800_000,
                  bytes_up=sum(r["bytes_up"] for r in reported))
         self.measure(number, self.now)

@@ -929,16 +929,6 @@ class CommandLineTest(unittest.TestCase):
         self.assert_fails(result, 1, "noun.animal.train.jsonl")
         self.assertEqual(list(out.iterdir()), [])
 
-
-def main():
-    global OPTIONS
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edgetune", required=True)
-    parser.add_argument("--model-maker", required=True)
-    parser.add_argument("--receipt-maker", required=True)
-    OPTIONS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0], *rest])
-
     # --- reports of runs
 
     def run_log(self, name, lines=None):
@@ -989,6 +979,16 @@ def main():
         (run / "events.jsonl").write_text("{}\n")
         self.assert_fails(self.edgetune("report", run), 4, "events.jsonl:1", "report.md")
         self.assertFalse((run / "report").exists())
+
+
+def main():
+    global OPTIONS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--edgetune", required=True)
+    parser.add_argument("--model-maker", required=True)
+    parser.add_argument("--receipt-maker", required=True)
+    OPTIONS, rest = parser.parse_known_args()
+    unittest.main(argv=[sys.argv[0], *rest])
 
 
 if __name__ == "__main__":

@@ -24,6 +24,70 @@ struct Options {
   double target = 0;  // 0: the lowest that all runs reached
 };
 
+<<<<<<< HEAD
+=======
+std::string PerplexityLine(const RunSummary& run) {
+  const auto points = PerplexityPoints(run);
+  if (points.empty()) return "not measured";
+  const auto& [first_version, first] = points.front();
+  const auto& [last_version, last] = points.back();
+  std::string line =
+      fmt::format("{} at version {}", PerplexityText(last), last_version);
+  if (points.size() > 1) {
+    line =
+        fmt::format("{} at version {}, {} ({:+.1f} %)", PerplexityText(first),
+                    first_version, line, 100 * (last / first - 1));
+  }
+  for (const auto& [name, measure] : run.baselines) {
+    if (const auto value = measure.Perplexity()) {
+      line += fmt::format("; {} {}", name, PerplexityText(*value));
+    }
+  }
+  return line;
+}
+
+std::string FairnessLine(const RunSummary& run) {
+  if (!run.spread) return std::string(AbsentText(run.header.masked));
+  return fmt::format(
+      "{} clients: mean {}, deviation {}, worst tenth {}, Jain index {:.3f}",
+      Grouped(run.spread->clients), PerplexityText(run.spread->mean),
+      PerplexityText(run.spread->deviation),
+      PerplexityText(run.spread->worst_decile), run.spread->jain);
+}
+
+// How long, and which share of the devices' time was spent training.
+std::string TimeLine(const RunSummary& run) {
+  if (!run.utilisation) return FormatSeconds(run.span_s) + " virtual";
+  return fmt::format("{} virtual, {} of all device time training",
+                     FormatSeconds(run.span_s), PercentText(*run.utilisation));
+}
+
+std::string RunText(const RunSummary& run) {
+  const Funnel& funnel = run.funnel;
+  const auto committed = std::ranges::count(run.rounds, RoundState::kCommitted,
+                                            &RoundSummary::state);
+  const std::string table = FormatTable(
+      {{"run", NameOfRun(run.header)},
+       {"rounds", fmt::format("{} of {} committed, {} clients, {}", committed,
+                              run.header.rounds, Grouped(run.header.clients),
+                              run.state.value_or("not ended"))},
+       {"perplexity", PerplexityLine(run)},
+       {"devices",
+        fmt::format("{} selected: {} reported, {} late, {} dropped, {} "
+                    "refused, {} without an answer; {} declined",
+                    Grouped(funnel.selected), Grouped(funnel.reported),
+                    Grouped(funnel.late), Grouped(funnel.dropped),
+                    Grouped(funnel.refused), Grouped(funnel.unanswered),
+                    Grouped(funnel.declined))},
+       {"bytes", fmt::format("{} down, {} up", BytesText(run.bytes_down),
+                             BytesText(run.bytes_up))},
+       {"time", TimeLine(run)},
+       {"fairness", FairnessLine(run)}});
+  const std::string incomplete = IncompleteText(run);
+  return incomplete.empty() ? table : table + incomplete + "\n";
+}
+
+>>>>>>> report
 std::string ComparisonText(const Comparison& comparison) {
   const std::string target =
       comparison.target ? PerplexityText(*comparison.target) : "-";
@@ -58,7 +122,6 @@ absl::StatusOr<std::string> PlaceOf(const Options& options) {
 absl::Status Report(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::string place, PlaceOf(options));
   EDGETUNE_RETURN_IF_ERROR(CheckReportPlace(place));
-  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(place));
   std::vector<RunSummary> runs;
   nlohmann::json data = {{"report", place}, {"runs", nlohmann::json::array()}};
   for (const std::string& directory : options.directories) {
@@ -66,6 +129,7 @@ absl::Status Report(const Options& options, const Output& output) {
     data["runs"].push_back(SummaryJson(run));
     runs.push_back(std::move(run));
   }
+  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(place));
   std::string text;
   if (runs.size() == 1) {
     EDGETUNE_RETURN_IF_ERROR(WriteReport(runs.front(), place));

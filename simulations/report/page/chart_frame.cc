@@ -64,7 +64,7 @@ std::vector<double> Axis::Ticks() const {
   const double slack = 1e-9;  // of a step: a rounding error
   const double last = std::floor(high / step + slack);
   for (double i = std::ceil(low / step - slack); i <= last; ++i) {
-    ticks.push_back(i * step);
+    ticks.push_back(i * step + 0.0);  // 0, not -0
   }
   return ticks;
 }

@@ -5,18 +5,17 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/units.h"
 #include "simulations/report/page/html.h"
 
 namespace edgetune {
 namespace {
 
-constexpr size_t kMostColumns = 90;  // more would be thinner than their gaps
+constexpr size_t kMostColumns = 60;  // more would be thinner than their gaps
 
 // Rounds that were run, cut into columns of as many rounds each.
 struct Columns {
   std::vector<std::vector<const RoundSummary*>> rounds;
-  int64_t first = 1, per_column = 1;
+  int64_t first = 1, last = 1, per_column = 1;
 };
 
 Columns ColumnsOf(const RunSummary& run) {
@@ -27,7 +26,8 @@ Columns ColumnsOf(const RunSummary& run) {
   }
   if (rounds.empty()) return columns;
   columns.first = rounds.front()->round;
-  const int64_t span = rounds.back()->round - columns.first + 1;
+  columns.last = rounds.back()->round;
+  const int64_t span = columns.last - columns.first + 1;
   columns.per_column = (span - 1) / static_cast<int64_t>(kMostColumns) + 1;
   columns.rounds.resize(
       static_cast<size_t>((span - 1) / columns.per_column + 1));
@@ -42,7 +42,8 @@ std::string NameOf(const Columns& columns, size_t index) {
   const int64_t first =
       columns.first + static_cast<int64_t>(index) * columns.per_column;
   if (columns.per_column == 1) return fmt::format("round {}", first);
-  return fmt::format("rounds {} to {}", first, first + columns.per_column - 1);
+  return fmt::format("rounds {} to {}", first,
+                     std::min(first + columns.per_column - 1, columns.last));
 }
 
 std::string NoteOf(const Columns& columns) {

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "base/units.h"
-#include "simulations/report/csv_tables.h"
 #include "simulations/report/page/html.h"
 #include "simulations/report/page/run_charts.h"
 

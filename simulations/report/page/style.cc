@@ -66,7 +66,7 @@ svg text.name { font-weight: 600; }
 .f0 { fill: var(--c0); } .f1 { fill: var(--c1); } .f2 { fill: var(--c2); }
 .f3 { fill: var(--c3); } .f4 { fill: var(--c4); } .f5 { fill: var(--c5); }
 .f6 { fill: var(--c6); } .f7 { fill: var(--c7); } .fa { fill: var(--amber); } .fn { fill: var(--none); }
-rect { stroke: var(--card); }
+rect { stroke: var(--card); stroke-width: 0.75; }
 svg text.f0 { fill: var(--c0); } svg text.f1 { fill: var(--c1); }
 svg text.f2 { fill: var(--c2); } svg text.f3 { fill: var(--c3); }
 svg text.f4 { fill: var(--c4); } svg text.f5 { fill: var(--c5); }
