@@ -1,5 +1,6 @@
 #include "aggregation/norm_bound.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -43,8 +44,13 @@ class NormBound final : public Aggregator {
 
 absl::StatusOr<std::unique_ptr<Aggregator>> MakeNormBound(
     const CombineOptions& options) {
+  // No coordinate is longer than its update, but for the rounding of a float:
+  // the sum's steps can be that much finer.
+  constexpr double kRounding = 1 + 1e-6;
+  WeightedMeanOptions limits = options.limits;
+  limits.bound = std::min(limits.bound, options.norm_bound * kRounding);
   EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<Aggregator> mean,
-                            MakeWeightedMean(options.limits));
+                            MakeWeightedMean(limits));
   return std::make_unique<NormBound>(options, std::move(mean));
 }
 

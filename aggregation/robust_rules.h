@@ -49,7 +49,8 @@ std::vector<std::span<const float>> BulyanSelection(Updates updates,
 //   b_i = w_i / max(nu, |v - u_i|)      v <- sum(b u) / sum(b)
 // with nu = 1e-6, from the median of each coordinate (which far liars do not
 // move), until a step is shorter than 1e-6 of sum(w) / sum(b), a harmonic mean
-// of the distances, or 100 steps are made.
+// of the distances, or 100 steps are made: next to an update they are short,
+// and the point may still be moving where the sum of distances is almost flat.
 ParameterVector GeometricMedian(Updates updates,
                                 std::span<const double> weights);
 

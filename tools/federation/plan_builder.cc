@@ -104,6 +104,18 @@ void FillTrain(const RunFile::Train& run, v1::TrainSpec* spec) {
   spec->set_memory_budget(run.memory_budget);
 }
 
+// A field that another rule would use stays 0, whatever the run file says.
+void FillAggregator(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
+  const std::string& rule = run.aggregator;
+  spec->set_aggregator(rule);
+  if (rule == "trimmed_mean") spec->set_trim(run.trim);
+  if (rule == "krum" || rule == "multi_krum" || rule == "bulyan") {
+    spec->set_byzantine(run.byzantine);
+  }
+  if (rule == "multi_krum") spec->set_kept(run.kept);
+  if (rule == "norm_bound") spec->set_norm_bound(run.norm_bound);
+}
+
 void FillRounds(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
   spec->set_count(run.count);
   spec->set_cohort(run.cohort);
@@ -112,7 +124,7 @@ void FillRounds(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
   spec->set_select_timeout_ms(absl::ToInt64Milliseconds(run.select_timeout));
   spec->set_reconnect_grace_ms(absl::ToInt64Milliseconds(run.reconnect_grace));
   spec->set_attempts(run.attempts);
-  spec->set_aggregator(run.aggregator);
+  FillAggregator(run, spec);
   spec->set_weights(run.weights);
   spec->set_weight_cap(run.weight_cap);
   spec->set_clear_bound(run.clear_bound);
