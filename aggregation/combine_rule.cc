@@ -43,6 +43,8 @@ absl::Status CheckRuleOptions(const CombineOptions& options) {
 
 }  // namespace
 
+std::span<const std::string_view> CombineRuleNames() { return kNames; }
+
 std::string_view CombineRuleName(CombineRule rule) {
   return kNames[static_cast<size_t>(rule)];
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -55,7 +56,8 @@ struct CombineOptions {
   bool operator==(const CombineOptions&) const = default;
 };
 
-// The words of a plan: "mean", "norm_bound", "trimmed_mean", ...
+// The words of a plan, in the order above: "mean", "norm_bound", ...
+std::span<const std::string_view> CombineRuleNames();
 std::string_view CombineRuleName(CombineRule rule);
 // InvalidArgument: no such word.
 absl::StatusOr<CombineRule> ParseCombineRule(std::string_view name);

@@ -258,6 +258,8 @@ absl::StatusOr<std::unique_ptr<ServerOptimizer>> MakeWithState(
 
 }  // namespace
 
+std::span<const std::string_view> ServerOptimizerNames() { return kNames; }
+
 std::string_view ServerOptimizerName(Kind kind) {
   return kNames[static_cast<size_t>(kind)];
 }

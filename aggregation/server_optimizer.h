@@ -49,6 +49,7 @@ struct ServerOptimizerOptions {
 };
 
 // The words of a plan: "sgd", "momentum", "adam", "yogi", "adagrad".
+std::span<const std::string_view> ServerOptimizerNames();
 std::string_view ServerOptimizerName(ServerOptimizerOptions::Kind kind);
 // InvalidArgument: no such word.
 absl::StatusOr<ServerOptimizerOptions::Kind> ParseServerOptimizer(

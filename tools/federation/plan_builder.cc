@@ -151,6 +151,17 @@ std::string CutName(std::string name) {
 
 }  // namespace
 
+void FillFromRunFile(const RunFile& run, v1::TaskPlan* plan) {
+  plan->mutable_data()->set_schema(run.data.schema);
+  plan->mutable_data()->set_max_length(run.data.max_length);
+  plan->mutable_data()->set_holdout(run.data.holdout);
+  FillTrain(run.train, plan->mutable_train());
+  plan->mutable_fleet()->set_population(run.fleet.population);
+  FillRounds(run.rounds, plan->mutable_rounds());
+  FillSecAgg(run, plan);
+  plan->mutable_privacy()->set_mode(run.privacy.mode);
+}
+
 absl::StatusOr<BuiltPlan> BuildPlan(const PlanRequest& request) {
   BuiltPlan built;
   EDGETUNE_ASSIGN_OR_RETURN(built.initial, MakeInitialAdapter(request));
@@ -164,16 +175,10 @@ absl::StatusOr<BuiltPlan> BuildPlan(const PlanRequest& request) {
   plan.set_name(CutName(request.name));
   EDGETUNE_ASSIGN_OR_RETURN(*plan.mutable_model(), MakeModelSpec(request));
   *plan.mutable_lora() = MakeLoraSpec(request, built);
-  plan.mutable_data()->set_schema(request.run.data.schema);
+  FillFromRunFile(request.run, &plan);
   // No model reads beyond its context, whatever the default is.
   plan.mutable_data()->set_max_length(
       std::min(request.run.data.max_length, request.model->config().context));
-  plan.mutable_data()->set_holdout(request.run.data.holdout);
-  FillTrain(request.run.train, plan.mutable_train());
-  plan.mutable_fleet()->set_population(request.run.fleet.population);
-  FillRounds(request.run.rounds, plan.mutable_rounds());
-  FillSecAgg(request.run, &plan);
-  plan.mutable_privacy()->set_mode(request.run.privacy.mode);
   const absl::Status verdict = CheckPlan(plan);
   if (!verdict.ok()) {
     return Annotate(verdict, ErrorKind::kConfig, "change it in the run file");
