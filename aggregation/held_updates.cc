@@ -17,7 +17,8 @@ namespace {
 struct Held {
   ParameterVector values;
   double weight;
-  // By content: coordinates first, then the weight. None holds a NaN.
+  // By content: coordinates first, then the weight. None holds a NaN. Zeros of
+  // both signs are equal here, and so are sums of them that begin at 0.
   auto operator<=>(const Held&) const = default;
 };
 
@@ -45,10 +46,7 @@ absl::Status HeldUpdates::Accumulate(std::span<const float> update,
   EDGETUNE_RETURN_IF_ERROR(CheckRoom(std::ssize(held_), 1, options_.limits));
   EDGETUNE_RETURN_IF_ERROR(CheckWeight(weight, options_.limits));
   EDGETUNE_RETURN_IF_ERROR(CheckUpdate(update, options_.limits));
-  Held held{{update.begin(), update.end()}, weight};
-  // Of two zeros that compare equal one would be taken by its place: no -0.
-  for (float& u : held.values) u += 0.0f;
-  held_.push_back(std::move(held));
+  held_.push_back({{update.begin(), update.end()}, weight});
   return absl::OkStatus();
 }
 

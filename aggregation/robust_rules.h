@@ -3,8 +3,8 @@
 
 // The arithmetic of the rules that need all updates at once (combine_rule.h
 // names their sources). Pure functions. Updates are n >= 1 vectors of one
-// length without NaN, Inf or -0, sorted by content: whatever is tied goes to
-// the first, so equal sets give equal bits. Sums are double.
+// length without NaN or Inf, sorted by content: whatever is tied goes to the
+// first, so equal sets give equal bits. Sums are double and begin at 0.
 
 #include <cstddef>
 #include <cstdint>
