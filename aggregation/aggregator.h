@@ -11,15 +11,18 @@
 namespace edgetune {
 
 // Folds many updates into one. Life: Accumulate and Merge in any order, then
-// Finish. Linear rules sum in int64 fixed point (base/fixed_point), so order,
-// shards and threads never change a bit. Memory: one accumulator, whatever the
-// cohort. One instance belongs to one thread.
+// Finish. Order, shards and threads never change a bit: linear rules sum in
+// int64 fixed point (base/fixed_point), all others look at the updates sorted
+// by their content. Memory: linear rules (the mean, norm_bound) hold one
+// accumulator of 8 bytes a coordinate, whatever the cohort; the others hold
+// every update, 4 bytes a coordinate each (combine_rule.h). One instance
+// belongs to one thread.
 class Aggregator {
  public:
   struct Result {
-    ParameterVector mean;
-    double weight_sum = 0;
-    int64_t updates = 0;
+    ParameterVector mean;   // what the rule makes of the updates
+    double weight_sum = 0;  // of all that were accumulated,
+    int64_t updates = 0;    // and how many; a rule may look past some
   };
 
   virtual ~Aggregator() = default;
@@ -32,10 +35,12 @@ class Aggregator {
   // Adds what `other` holds; it must be of the same kind and configuration
   // (InvalidArgument). FailedPrecondition: more than max_updates together.
   virtual absl::Status Merge(const Aggregator& other) = 0;
-  // FailedPrecondition: nothing accumulated.
+  // FailedPrecondition: nothing accumulated, or fewer updates than the rule
+  // needs (got and wanted).
   virtual absl::StatusOr<Result> Finish() const = 0;
 };
 
+// What every rule asks of the updates that it takes.
 struct WeightedMeanOptions {
   size_t coordinates = 0;
   double bound = 64;      // largest |coordinate|

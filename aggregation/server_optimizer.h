@@ -31,11 +31,29 @@ class ServerOptimizer {
   virtual std::string SaveState() const = 0;
 };
 
+// D is the combined update, x the adapter; from zero moments, but v from
+// epsilon^2.
+//   kSgd       x += lr D                         McMahan et al. 2017, FedAvg
+//   kMomentum  m = beta1 m + D, x += lr m        Hsu et al. 2019, FedAvgM
+//   kAdam, kYogi, kAdagrad                       Reddi et al. 2021, Algorithm 2
+//              m = beta1 m + (1 - beta1) D, x += lr m / (sqrt(v) + epsilon)
+//     kAdam    v = beta2 v + (1 - beta2) D^2
+//     kYogi    v = v - (1 - beta2) D^2 sign(v - D^2)
+//     kAdagrad v = v + D^2
 struct ServerOptimizerOptions {
-  enum class Kind { kSgd, kAdam } kind = Kind::kSgd;
+  enum class Kind { kSgd, kMomentum, kAdam, kYogi, kAdagrad } kind = Kind::kSgd;
   double lr = 1.0;
-  double beta1 = 0.9, beta2 = 0.99, epsilon = 1e-3;  // kAdam: FedAdam
+  double beta1 = 0.9;     // of all but kSgd: in [0, 1)
+  double beta2 = 0.99;    // of kAdam and kYogi: in [0, 1)
+  double epsilon = 1e-3;  // of the last three: the paper's tau, above 0
 };
+
+// The words of a plan: "sgd", "momentum", "adam", "yogi", "adagrad".
+std::span<const std::string_view> ServerOptimizerNames();
+std::string_view ServerOptimizerName(ServerOptimizerOptions::Kind kind);
+// InvalidArgument: no such word.
+absl::StatusOr<ServerOptimizerOptions::Kind> ParseServerOptimizer(
+    std::string_view name);
 
 // `coordinates` are the adapter's. InvalidArgument or DataLoss: options out of
 // range, a state of another size or kind.

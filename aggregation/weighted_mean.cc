@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "aggregation/aggregator.h"
+#include "aggregation/update_check.h"
 #include "base/fixed_point.h"
 #include "base/status.h"
 
@@ -32,9 +33,6 @@ class WeightedMean final : public Aggregator {
   absl::StatusOr<Result> Finish() const override;
 
  private:
-  absl::Status CheckUpdate(std::span<const float> update) const;
-  absl::Status CheckRoom(int64_t more) const;
-
   const WeightedMeanOptions options_;
   const double coordinate_scale_;
   const double weight_scale_;
@@ -43,39 +41,10 @@ class WeightedMean final : public Aggregator {
   int64_t updates_ = 0;
 };
 
-absl::Status WeightedMean::CheckUpdate(std::span<const float> update) const {
-  if (update.size() != sums_.size()) {
-    return absl::InvalidArgumentError(fmt::format(
-        "update has {} coordinates, wanted {}", update.size(), sums_.size()));
-  }
-  // A comparison with NaN is false, so this counts NaN, Inf and too large.
-  size_t bad = 0;
-  for (float u : update) bad += !(std::fabs(u) <= options_.bound);
-  if (bad == 0) return absl::OkStatus();
-  size_t first = 0;
-  while (std::fabs(update[first]) <= options_.bound) ++first;
-  return absl::InvalidArgumentError(fmt::format(
-      "update has {} unusable coordinates; coordinate {} is {}", bad, first,
-      std::isfinite(update[first])
-          ? fmt::format("beyond the bound {}", options_.bound)
-          : std::string("not finite")));
-}
-
-absl::Status WeightedMean::CheckRoom(int64_t more) const {
-  if (more <= options_.max_updates - updates_) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      fmt::format("{} updates are held, {} more exceed the planned {}",
-                  updates_, more, options_.max_updates));
-}
-
 absl::Status WeightedMean::Accumulate(std::span<const float> update,
                                       double weight) {
-  EDGETUNE_RETURN_IF_ERROR(CheckRoom(1));
-  if (!(weight > 0 && weight <= options_.weight_cap)) {
-    return absl::InvalidArgumentError(
-        fmt::format("weight is {}, wanted more than 0 and at most {}", weight,
-                    options_.weight_cap));
-  }
+  EDGETUNE_RETURN_IF_ERROR(CheckRoom(updates_, 1, options_));
+  EDGETUNE_RETURN_IF_ERROR(CheckWeight(weight, options_));
   const double share = weight / options_.weight_cap;
   const int64_t fixed_weight = std::llrint(share * weight_scale_);
   if (fixed_weight == 0) {
@@ -83,7 +52,7 @@ absl::Status WeightedMean::Accumulate(std::span<const float> update,
         fmt::format("weight {} is too small beside the cap {}", weight,
                     options_.weight_cap));
   }
-  EDGETUNE_RETURN_IF_ERROR(CheckUpdate(update));
+  EDGETUNE_RETURN_IF_ERROR(CheckUpdate(update, options_));
   const double factor = share * coordinate_scale_;
   for (size_t i = 0; i < update.size(); ++i) {
     sums_[i] += std::llrint(update[i] * factor);
@@ -95,11 +64,8 @@ absl::Status WeightedMean::Accumulate(std::span<const float> update,
 
 absl::Status WeightedMean::Merge(const Aggregator& other) {
   const auto* mean = dynamic_cast<const WeightedMean*>(&other);
-  if (mean == nullptr || mean->options_ != options_) {
-    return absl::InvalidArgumentError(
-        "cannot merge aggregators of different kinds or configurations");
-  }
-  EDGETUNE_RETURN_IF_ERROR(CheckRoom(mean->updates_));
+  if (mean == nullptr || mean->options_ != options_) return CannotMerge();
+  EDGETUNE_RETURN_IF_ERROR(CheckRoom(updates_, mean->updates_, options_));
   for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += mean->sums_[i];
   weight_sum_ += mean->weight_sum_;
   updates_ += mean->updates_;
@@ -127,12 +93,7 @@ absl::StatusOr<Aggregator::Result> WeightedMean::Finish() const {
 
 absl::StatusOr<std::unique_ptr<Aggregator>> MakeWeightedMean(
     const WeightedMeanOptions& options) {
-  if (options.coordinates == 0 || !(options.weight_cap > 0) ||
-      !std::isfinite(options.weight_cap)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "a weighted mean of {} coordinates and weight cap {} is not possible",
-        options.coordinates, options.weight_cap));
-  }
+  EDGETUNE_RETURN_IF_ERROR(CheckLimits(options));
   EDGETUNE_ASSIGN_OR_RETURN(
       const FixedPoint coordinates,
       FixedPoint::Make(kBits, options.bound, options.max_updates));

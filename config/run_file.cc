@@ -47,6 +47,17 @@ void DeclareTraining(RunFile& run, Settings& settings) {
                  std::numeric_limits<int64_t>::max());
 }
 
+void DeclareAggregator(RunFile::Rounds& rounds, Settings& settings) {
+  settings.Word("rounds.aggregator", &rounds.aggregator,
+                {"mean", "trimmed_mean", "median", "geometric_median", "krum",
+                 "multi_krum", "bulyan", "norm_bound"});
+  // Below a half, and a half is no value that a rule could use.
+  settings.Real("rounds.trim", &rounds.trim, 0, 0.5 - 0x1p-54, true);
+  settings.Whole("rounds.byzantine", &rounds.byzantine, 1, 100000);
+  settings.Whole("rounds.kept", &rounds.kept, 0, 100000);
+  settings.Real("rounds.norm_bound", &rounds.norm_bound, 0, 1e9, true);
+}
+
 void DeclareRounds(RunFile::Rounds& rounds, Settings& settings) {
   constexpr absl::Duration kWeek = absl::Hours(7 * 24);
   settings.Whole("rounds.count", &rounds.count, 1, 10000);
@@ -59,14 +70,13 @@ void DeclareRounds(RunFile::Rounds& rounds, Settings& settings) {
   settings.Time("rounds.reconnect_grace", &rounds.reconnect_grace,
                 absl::Milliseconds(1), absl::Hours(24));
   settings.Whole("rounds.attempts", &rounds.attempts, 1, 1000);
-  settings.Word("rounds.aggregator", &rounds.aggregator, {"mean"},
-                {"median", "trimmed_mean", "krum"});
+  DeclareAggregator(rounds, settings);
   settings.Word("rounds.weights", &rounds.weights, {"examples", "equal"});
   settings.Real("rounds.weight_cap", &rounds.weight_cap, 0, 1e9, true);
   settings.Real("rounds.clear_bound", &rounds.clear_bound, 0, 1e6, true);
   settings.Whole("rounds.eval_examples", &rounds.eval_examples, 1, 100000);
   settings.Word("rounds.server_optimizer", &rounds.server_optimizer,
-                {"sgd", "adam"}, {"adagrad", "yogi"});
+                {"sgd", "momentum", "adam", "yogi", "adagrad"});
   settings.Real("rounds.server_lr", &rounds.server_lr, 0, 1000, true);
   // The largest double below 1: the interval is [0, 1).
   constexpr double kBelowOne = 1 - 0x1p-53;

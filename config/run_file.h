@@ -61,6 +61,10 @@ struct RunFile {
     absl::Duration reconnect_grace = absl::Seconds(30);
     int64_t attempts = 3;
     std::string aggregator = "mean";
+    double trim = 0.25;     // these four: in the plan only of a rule that
+    int64_t byzantine = 1;  // uses them
+    int64_t kept = 0;       // 0: all but byzantine
+    double norm_bound = 1.0;
     std::string weights = "examples";
     double weight_cap = 16384;
     double clear_bound = 64;

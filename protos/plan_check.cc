@@ -10,7 +10,7 @@
 
 #include "base/status.h"
 #include "protos/field_checks.h"
-#include "protos/masking.h"
+#include "protos/plan_check_rounds.h"
 
 namespace edgetune {
 namespace {
@@ -22,9 +22,6 @@ constexpr uint64_t kMaxAttempts = 1000;
 constexpr uint64_t kMaxCoordinates = uint64_t{1} << 31;
 constexpr uint64_t kSecondMs = 1000;
 constexpr uint64_t kDayMs = 24 * 3600 * kSecondMs;
-// A receipt holds every member's keys, proof and signature in one envelope.
-constexpr uint32_t kMostMasked = 1000;
-constexpr double kLargest = 1e9;  // any real-valued setting without own limit
 
 struct Target {
   std::string_view name;
@@ -160,7 +157,7 @@ void CheckLayout(const v1::LoraSpec& lora, FieldChecks& check) {
 
 void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
   check.Whole("lora.rank", lora.rank(), 1, 1024);
-  check.Positive("lora.alpha", lora.alpha(), kLargest);
+  check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
   check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora"},
              {"flora", "fedex"});
@@ -193,7 +190,7 @@ void CheckTrain(const v1::TaskPlan& plan, FieldChecks& check) {
   check.Word("train.schedule", train.schedule(), {"constant", "cosine"});
   check.Whole("train.warmup", train.warmup(), 0,
               uint64_t{train.steps()} * plan.rounds().count());
-  check.Real("train.grad_clip", train.grad_clip(), 0, kLargest);
+  check.Real("train.grad_clip", train.grad_clip(), 0, kLargestSetting);
   check.Real("train.weight_decay", train.weight_decay(), 0, 10);
 }
 
@@ -208,20 +205,6 @@ void CheckTimes(const v1::RoundsSpec& rounds, FieldChecks& check) {
               kDayMs);
 }
 
-void CheckServerStep(const v1::RoundsSpec& rounds, FieldChecks& check) {
-  check.Word("rounds.server_optimizer", rounds.server_optimizer(),
-             {"sgd", "adam"}, {"adagrad", "yogi"});
-  check.Positive("rounds.server_lr", rounds.server_lr(), 1000);
-  const double below_one = std::nextafter(1.0, 0.0);
-  check.Real("rounds.server_beta1", rounds.server_beta1(), 0, below_one);
-  check.Real("rounds.server_beta2", rounds.server_beta2(), 0, below_one);
-  if (rounds.server_optimizer() == "adam") {
-    check.Positive("rounds.server_epsilon", rounds.server_epsilon(), 1);
-  } else {
-    check.Real("rounds.server_epsilon", rounds.server_epsilon(), 0, 1);
-  }
-}
-
 void CheckRounds(const v1::RoundsSpec& rounds, FieldChecks& check) {
   check.Whole("rounds.count", rounds.count(), 1, kMaxRounds);
   check.Whole("rounds.cohort", rounds.cohort(), 1, 100000);
@@ -231,62 +214,11 @@ void CheckRounds(const v1::RoundsSpec& rounds, FieldChecks& check) {
   }
   CheckTimes(rounds, check);
   check.Whole("rounds.attempts", rounds.attempts(), 1, kMaxAttempts);
-  check.Word("rounds.aggregator", rounds.aggregator(), {"mean"},
-             {"median", "trimmed_mean", "krum"});
   check.Word("rounds.weights", rounds.weights(), {"examples", "equal"});
-  check.Positive("rounds.weight_cap", rounds.weight_cap(), kLargest);
+  check.Positive("rounds.weight_cap", rounds.weight_cap(), kLargestSetting);
   check.Positive("rounds.clear_bound", rounds.clear_bound(), 1e6);
   check.Whole("rounds.eval_examples", rounds.eval_examples(), 1, 100000);
   CheckServerStep(rounds, check);
-}
-
-void CheckSecAggSizes(const v1::TaskPlan& plan, FieldChecks& check) {
-  const v1::SecAggSpec& secagg = plan.secagg();
-  const uint32_t asked = CohortAsked(plan.rounds());
-  check.Whole("secagg.n_min", secagg.n_min(), kSecAggSmallestCohort,
-              kSecAggLargestGroup);
-  check.Whole("secagg.group", secagg.group(), kSecAggSmallestCohort,
-              kSecAggLargestGroup);
-  check.Require(asked >= secagg.n_min(), "secagg.n_min",
-                std::to_string(secagg.n_min()),
-                fmt::format("at most the {} clients asked: a smaller cohort "
-                            "cannot hide a single update (a run without "
-                            "masking says secagg.enabled = false)",
-                            asked));
-  check.Require(
-      asked <= kMostMasked, "rounds.cohort",
-      fmt::format("{} clients asked", asked),
-      fmt::format("at most {} under masking in this version", kMostMasked));
-  // Groups are cut as equal as can be, so the smallest holds half a group.
-  check.Require(asked <= secagg.group() || secagg.n_min() <= secagg.group() / 2,
-                "secagg.n_min", std::to_string(secagg.n_min()),
-                fmt::format("at most half of secagg.group = {} when more "
-                            "clients are asked than one group holds",
-                            secagg.group()));
-  const uint32_t threshold = SecAggThreshold(asked);
-  check.Require(plan.rounds().quorum() >= threshold, "rounds.quorum",
-                std::to_string(plan.rounds().quorum()),
-                fmt::format("at least {} of {} clients asked under masking",
-                            threshold, asked));
-}
-
-void CheckSecAgg(const v1::TaskPlan& plan, FieldChecks& check) {
-  const v1::SecAggSpec& secagg = plan.secagg();
-  if (!secagg.enabled()) {
-    check.Whole("secagg.n_min", secagg.n_min(), 0, 0);
-    check.Whole("secagg.bits", secagg.bits(), 0, 0);
-    check.Real("secagg.bound", secagg.bound(), 0, 0);
-    check.Whole("secagg.group", secagg.group(), 0, 0);
-    check.Whole("secagg.max_contributions", secagg.max_contributions(), 0, 0);
-    return;
-  }
-  check.Require(secagg.bits() == 16 || secagg.bits() == 20 ||
-                    secagg.bits() == 24 || secagg.bits() == 32,
-                "secagg.bits", std::to_string(secagg.bits()),
-                "16, 20, 24 or 32");
-  check.Positive("secagg.bound", secagg.bound(), 64);
-  check.Whole("secagg.max_contributions", secagg.max_contributions(), 1, 1);
-  if (check.status().ok()) CheckSecAggSizes(plan, check);
 }
 
 void CheckMaskingTerms(const v1::RoundManifest& manifest, FieldChecks& check) {
@@ -341,6 +273,7 @@ absl::Status CheckPlan(const v1::TaskPlan& plan) {
   CheckLora(plan.lora(), check);
   CheckData(plan.data(), check);
   CheckRounds(plan.rounds(), check);
+  CheckAggregator(plan, check);
   CheckTrain(plan, check);
   check.Label("fleet.population", plan.fleet().population(), 64);
   CheckSecAgg(plan, check);

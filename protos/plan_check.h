@@ -45,12 +45,19 @@ absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
 absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
     const v1::TaskPlan& plan, uint32_t round);
 
-// What a valid plan costs in precision: one line each, for people. Empty:
-// nothing worth saying.
+// What a valid plan costs in precision or memory, and what it does not count:
+// one line each, for people. Empty: nothing worth saying.
 std::vector<std::string> PlanNotes(const v1::TaskPlan& plan);
 
 // Clients asked in a round: round(cohort * over_select).
 uint32_t CohortAsked(const v1::RoundsSpec& rounds);
+
+// Whether rounds.aggregator has the coordinator hold all updates of a round.
+bool HoldsEveryUpdate(const v1::RoundsSpec& rounds);
+// The fewest updates that rounds.aggregator can combine (aggregation/
+// combine_rule.h): 2f + 3 for Krum, where f is rounds.byzantine, 4f + 3 for
+// Bulyan, as many as rounds.trim cuts one of for the trimmed mean.
+uint64_t UpdatesNeeded(const v1::RoundsSpec& rounds);
 
 // Bytes whose SHA-256 is the base's digest: u32 count, then for each part in
 // order of name lp(name), u64 size, lp(sha256); big-endian, lp = u32 length +

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/status.h"
+#include "base/units.h"
 #include "protos/masking.h"
 #include "protos/plan_check.h"
 
@@ -29,6 +30,49 @@ absl::Status CheckTrainingRound(const v1::TaskPlan& plan, uint32_t round) {
   return absl::InvalidArgumentError(
       fmt::format("round {} has no update: the plan has {} training rounds",
                   round, plan.rounds().count()));
+}
+
+void AddMaskingNotes(const v1::TaskPlan& plan,
+                     std::vector<std::string>& notes) {
+  const auto shape = MaskedShapeOf(plan, 0, v1::RoundManifest::TRAIN);
+  if (!shape.ok()) return;
+  // A client with few examples sends small integers: its weight is its share
+  // of the cap.
+  const double step = 1 / shape->ScaleOf(shape->bound);
+  if (plan.rounds().weights() == "examples" && shape->bits < 32) {
+    notes.push_back(fmt::format(
+        "masked updates move in steps of {:.1e} times weight_cap {:.0f} over "
+        "a client's examples; a weight_cap near what clients hold keeps them "
+        "precise",
+        step, plan.rounds().weight_cap()));
+  }
+  for (const MaskedShape::Lane& lane : shape->lanes) {
+    const double lane_step = 1 / shape->ScaleOf(lane.bound);
+    if (lane.use != LaneUse::kNll || lane_step <= 1) continue;
+    notes.push_back(fmt::format(
+        "held-out losses are summed in steps of {:.0f} nats a client: more "
+        "bits or fewer eval_examples make perplexity precise",
+        lane_step));
+  }
+}
+
+void AddAggregatorNotes(const v1::TaskPlan& plan,
+                        std::vector<std::string>& notes) {
+  const v1::RoundsSpec& rounds = plan.rounds();
+  if (!HoldsEveryUpdate(rounds)) return;
+  if (rounds.weights() == "examples" &&
+      rounds.aggregator() != "geometric_median") {
+    notes.push_back(
+        fmt::format("{} does not look at weights: every update counts alike",
+                    rounds.aggregator()));
+  }
+  const auto layout = UpdateLayout(plan, 0);
+  if (!layout.ok()) return;
+  notes.push_back(fmt::format(
+      "{} holds every update of a round: up to {} in the coordinator's memory",
+      rounds.aggregator(),
+      FormatBytes(uint64_t{CohortAsked(rounds)} * layout->size() *
+                  sizeof(float))));
 }
 
 }  // namespace
@@ -70,32 +114,32 @@ absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
 
 std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   std::vector<std::string> notes;
-  const auto shape = MaskedShapeOf(plan, 0, v1::RoundManifest::TRAIN);
-  if (!shape.ok()) return notes;
-  // A client with few examples sends small integers: its weight is its share
-  // of the cap.
-  const double step = 1 / shape->ScaleOf(shape->bound);
-  if (plan.rounds().weights() == "examples" && shape->bits < 32) {
-    notes.push_back(fmt::format(
-        "masked updates move in steps of {:.1e} times weight_cap {:.0f} over "
-        "a client's examples; a weight_cap near what clients hold keeps them "
-        "precise",
-        step, plan.rounds().weight_cap()));
-  }
-  for (const MaskedShape::Lane& lane : shape->lanes) {
-    const double lane_step = 1 / shape->ScaleOf(lane.bound);
-    if (lane.use != LaneUse::kNll || lane_step <= 1) continue;
-    notes.push_back(fmt::format(
-        "held-out losses are summed in steps of {:.0f} nats a client: more "
-        "bits or fewer eval_examples make perplexity precise",
-        lane_step));
-  }
+  AddMaskingNotes(plan, notes);
+  AddAggregatorNotes(plan, notes);
   return notes;
 }
 
 uint32_t CohortAsked(const v1::RoundsSpec& rounds) {
   return static_cast<uint32_t>(
       std::llround(rounds.cohort() * rounds.over_select()));
+}
+
+bool HoldsEveryUpdate(const v1::RoundsSpec& rounds) {
+  return rounds.aggregator() != "mean" && rounds.aggregator() != "norm_bound";
+}
+
+uint64_t UpdatesNeeded(const v1::RoundsSpec& rounds) {
+  const std::string& rule = rounds.aggregator();
+  const uint64_t f = rounds.byzantine();
+  if (rule == "krum") return 2 * f + 3;
+  if (rule == "multi_krum") {
+    return std::max(2 * f + 3, uint64_t{rounds.kept()} + f);
+  }
+  if (rule == "bulyan") return 4 * f + 3;
+  if (rule != "trimmed_mean" || !(rounds.trim() > 0)) return 1;
+  // The slack and the limit are those of FewestToTrim in aggregation/.
+  return static_cast<uint64_t>(
+      std::min(1e15, std::ceil((1 - 1e-9) / rounds.trim())));
 }
 
 std::string CanonicalBaseEncoding(std::vector<v1::FilePart> parts) {

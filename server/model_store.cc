@@ -2,28 +2,13 @@
 
 #include <utility>
 
+#include "aggregation/plan_strategy.h"
 #include "aggregation/server_optimizer.h"
 #include "base/status.h"
 #include "protos/plan_check.h"
 #include "server/run_rows.h"
 
 namespace edgetune {
-namespace {
-
-ServerOptimizerOptions OptimizerOptions(const v1::RoundsSpec& rounds) {
-  ServerOptimizerOptions options;
-  options.kind = rounds.server_optimizer() == "adam"
-                     ? ServerOptimizerOptions::Kind::kAdam
-                     : ServerOptimizerOptions::Kind::kSgd;
-  options.lr = rounds.server_lr();
-  options.beta1 = rounds.server_beta1();
-  options.beta2 = rounds.server_beta2();
-  options.epsilon = rounds.server_epsilon();
-  return options;
-}
-
-}  // namespace
-
 v1::DocumentHeader MakeHeader(absl::Time issued, absl::Time expires) {
   v1::DocumentHeader header;
   header.set_version(1);
@@ -54,10 +39,11 @@ absl::StatusOr<ParameterVector> ModelStore::Step(
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, AdapterLayout(plan));
   EDGETUNE_ASSIGN_OR_RETURN(ParameterVector adapter,
                             ParseParameters(blob->bytes(), layout.size()));
+  EDGETUNE_ASSIGN_OR_RETURN(const ServerOptimizerOptions options,
+                            ServerOptimizerOptionsOf(plan.rounds()));
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto optimizer,
-      MakeServerOptimizer(OptimizerOptions(plan.rounds()), layout.size(),
-                          optimizer_state_));
+      MakeServerOptimizer(options, layout.size(), optimizer_state_));
   // Version r was made by r rounds: the next step is that of round r.
   EDGETUNE_ASSIGN_OR_RETURN(const auto ranges,
                             UpdateRanges(plan, current().number));

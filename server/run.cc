@@ -266,6 +266,12 @@ void Run::Finish(absl::Time now, Batch& batch) {
   if (Masks()) return BeginMasking(now, batch);
   if (IsEvaluation()) return Apply({EventKind::kStepMade}, now, batch);
   auto combined = sum_->Finish();
+  if (absl::IsFailedPrecondition(combined.status())) {
+    // Too few for the rule: another attempt may have more.
+    return Apply(
+        {EventKind::kStepFailed, "", std::string(combined.status().message())},
+        now, batch);
+  }
   const absl::Status status =
       combined.ok() ? models_.Publish(plan_, id(), *combined, now, batch)
                     : combined.status();

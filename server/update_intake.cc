@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "aggregation/plan_strategy.h"
 #include "base/parameters.h"
 #include "base/status.h"
 #include "protos/plan_check.h"
@@ -51,15 +52,9 @@ absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
 
 absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
     const v1::TaskPlan& plan, uint32_t round) {
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            UpdateLayout(plan, round));
-  WeightedMeanOptions options;
-  options.coordinates = layout.size();
-  options.bound = plan.rounds().clear_bound();
-  options.weight_cap =
-      plan.rounds().weights() == "equal" ? 1 : plan.rounds().weight_cap();
-  options.max_updates = CohortAsked(plan.rounds());
-  return MakeWeightedMean(options);
+  EDGETUNE_ASSIGN_OR_RETURN(const CombineOptions options,
+                            CombineOptionsOf(plan, round));
+  return MakeAggregator(options);
 }
 
 absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,

@@ -18,6 +18,16 @@ ServerOptimizerOptions Adam(double lr = 0.1) {
   return {.kind = Kind::kAdam, .lr = lr};
 }
 
+// One of each kind with a rate.
+std::vector<ServerOptimizerOptions> EveryKind(double lr) {
+  std::vector<ServerOptimizerOptions> all;
+  for (const Kind kind : {Kind::kSgd, Kind::kMomentum, Kind::kAdam, Kind::kYogi,
+                          Kind::kAdagrad}) {
+    all.push_back({.kind = kind, .lr = lr});
+  }
+  return all;
+}
+
 using Ranges = std::vector<CoordinateRange>;
 
 // An update of all coordinates.
@@ -67,26 +77,42 @@ TEST(FedAdamTest, TendsToTheClosedFormUnderAConstantUpdate) {
   EXPECT_NEAR(adapter[0] - before, 0.01 * 0.25 / 0.251, 4e-6);
 }
 
-TEST(FedAdamTest, ContinuesBitForBitFromASavedState) {
-  auto whole = MakeServerOptimizer(Adam(), 3, "").value();
-  ParameterVector expected = {1, -1, 0.5f};
-  for (const auto& update : kUpdates) {
-    ASSERT_TRUE(whole->Step(update, Whole(3), expected).ok());
+TEST(ServerOptimizerTest, ContinuesBitForBitFromASavedState) {
+  for (const auto& options : EveryKind(0.1)) {
+    auto whole = MakeServerOptimizer(options, 3, "").value();
+    ParameterVector expected = {1, -1, 0.5f};
+    for (const auto& update : kUpdates) {
+      ASSERT_TRUE(whole->Step(update, Whole(3), expected).ok());
+    }
+    std::string state;
+    ParameterVector adapter = {1, -1, 0.5f};
+    for (const auto& update : kUpdates) {
+      auto resumed = MakeServerOptimizer(options, 3, state).value();
+      ASSERT_TRUE(resumed->Step(update, Whole(3), adapter).ok());
+      state = resumed->SaveState();
+    }
+    EXPECT_EQ(adapter, expected);
+    EXPECT_EQ(state, whole->SaveState());
   }
-  std::string state;
-  ParameterVector adapter = {1, -1, 0.5f};
-  for (const auto& update : kUpdates) {
-    auto resumed = MakeServerOptimizer(Adam(), 3, state).value();
-    ASSERT_TRUE(resumed->Step(update, Whole(3), adapter).ok());
-    state = resumed->SaveState();
+}
+
+// With a constant update D the moment tends to D / (1 - beta1).
+TEST(MomentumTest, TendsToTheClosedFormUnderAConstantUpdate) {
+  auto momentum =
+      MakeServerOptimizer({.kind = Kind::kMomentum, .lr = 0.01}, 1, "").value();
+  ParameterVector adapter = {0};
+  float before = 0;
+  for (int step = 0; step < 300; ++step) {
+    before = adapter[0];
+    ASSERT_TRUE(momentum->Step(ParameterVector{0.25f}, Whole(1), adapter).ok());
   }
-  EXPECT_EQ(adapter, expected);
-  EXPECT_EQ(state, whole->SaveState());
+  // The adapter is near 7, where float32 has steps of 5e-7.
+  EXPECT_NEAR(adapter[0] - before, 0.01 * 0.25 / (1 - 0.9), 2e-6);
 }
 
 TEST(ServerOptimizerTest, RefusesRangesThatCannotBe) {
   constexpr size_t kMost = std::numeric_limits<size_t>::max();
-  for (const auto& options : {ServerOptimizerOptions{}, Adam()}) {
+  for (const auto& options : EveryKind(1)) {
     auto optimizer = MakeServerOptimizer(options, 4, "").value();
     const std::string state = optimizer->SaveState();
     ParameterVector adapter = {1, 2, 3, 4};
@@ -131,7 +157,7 @@ TEST(FedAdamTest, MomentsOfTheOtherCoordinatesRest) {
 }
 
 TEST(ServerOptimizerTest, RefusesOtherSizesAndChangesNothing) {
-  for (const auto& options : {ServerOptimizerOptions{}, Adam()}) {
+  for (const auto& options : EveryKind(1)) {
     auto optimizer = MakeServerOptimizer(options, 3, "").value();
     const std::string state = optimizer->SaveState();
     ParameterVector adapter = {1, 2, 3};
@@ -148,7 +174,7 @@ TEST(ServerOptimizerTest, RefusesOtherSizesAndChangesNothing) {
 }
 
 TEST(ServerOptimizerTest, RefusesStepsThatAreNotFiniteAndChangesNothing) {
-  for (const auto& options : {ServerOptimizerOptions{.lr = 10}, Adam(10)}) {
+  for (const auto& options : EveryKind(10)) {
     auto optimizer = MakeServerOptimizer(options, 1, "").value();
     const std::string state = optimizer->SaveState();
     for (float bad : {kNaN, std::numeric_limits<float>::max()}) {
@@ -162,15 +188,30 @@ TEST(ServerOptimizerTest, RefusesStepsThatAreNotFiniteAndChangesNothing) {
 }
 
 TEST(ServerOptimizerTest, RefusesStatesOfAnotherKindOrSize) {
-  auto adam = MakeServerOptimizer(Adam(), 3, "").value();
-  const std::string state = adam->SaveState();
-  EXPECT_FALSE(MakeServerOptimizer({}, 3, state).ok());
-  EXPECT_FALSE(MakeServerOptimizer(Adam(), 4, state).ok());
-  EXPECT_FALSE(MakeServerOptimizer(Adam(), 3, state + "x").ok());
-  EXPECT_FALSE(MakeServerOptimizer(Adam(), 3, "x" + state).ok());
-  for (size_t length = 1; length < state.size(); ++length) {
-    EXPECT_FALSE(MakeServerOptimizer(Adam(), 3, state.substr(0, length)).ok());
+  for (const auto& options : EveryKind(1)) {
+    const std::string state =
+        MakeServerOptimizer(options, 3, "").value()->SaveState();
+    for (const auto& other : EveryKind(1)) {
+      EXPECT_EQ(MakeServerOptimizer(other, 3, state).ok(),
+                other.kind == options.kind || state.empty());
+    }
+    EXPECT_FALSE(MakeServerOptimizer(options, 3, state + "x").ok());
+    EXPECT_FALSE(MakeServerOptimizer(options, 3, "x" + state).ok());
+    if (state.empty()) continue;  // sgd
+    EXPECT_FALSE(MakeServerOptimizer(options, 4, state).ok());
+    for (size_t length = 1; length < state.size(); ++length) {
+      EXPECT_FALSE(
+          MakeServerOptimizer(options, 3, state.substr(0, length)).ok());
+    }
   }
+}
+
+TEST(ServerOptimizerTest, NamesAreReadAsTheyAreWritten) {
+  for (const auto& options : EveryKind(1)) {
+    EXPECT_EQ(ParseServerOptimizer(ServerOptimizerName(options.kind)).value(),
+              options.kind);
+  }
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseServerOptimizer("lion").status()));
 }
 
 TEST(ServerOptimizerTest, RefusesStoredMomentsThatCannotBe) {
@@ -191,12 +232,19 @@ TEST(ServerOptimizerTest, RefusesOptionsOutOfRange) {
   EXPECT_FALSE(MakeServerOptimizer({.lr = 0}, 3, "").ok());
   EXPECT_FALSE(MakeServerOptimizer({.lr = kNaN}, 3, "").ok());
   EXPECT_FALSE(MakeServerOptimizer({}, 0, "").ok());
-  for (auto change : {+[](ServerOptimizerOptions& o) { o.beta1 = 1; },
-                      +[](ServerOptimizerOptions& o) { o.beta2 = -0.1; },
-                      +[](ServerOptimizerOptions& o) { o.epsilon = 0; }}) {
-    ServerOptimizerOptions options = Adam();
-    change(options);
-    EXPECT_FALSE(MakeServerOptimizer(options, 3, "").ok());
+  // Whether momentum, adam, yogi, adagrad use what is out of range.
+  const std::vector<std::pair<void (*)(ServerOptimizerOptions&), std::string>>
+      changes = {{[](auto& o) { o.beta1 = 1; }, "yyyy"},
+                 {[](auto& o) { o.beta2 = -0.1; }, "nyyn"},
+                 {[](auto& o) { o.epsilon = 0; }, "nyyy"}};
+  for (const auto& [change, refused] : changes) {
+    std::string got;
+    for (ServerOptimizerOptions options : EveryKind(1)) {
+      change(options);
+      if (options.kind == Kind::kSgd) continue;
+      got += MakeServerOptimizer(options, 3, "").ok() ? "n" : "y";
+    }
+    EXPECT_EQ(got, refused);
   }
 }
 

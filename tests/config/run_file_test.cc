@@ -93,6 +93,42 @@ TEST_F(RunFileTest, ReadsTheKeysOfMasking) {
   EXPECT_EQ(run->secagg.max_contributions, 1);
 }
 
+TEST_F(RunFileTest, ReadsTheKeysOfCombining) {
+  const auto defaults = Read("");
+  EXPECT_EQ(defaults->rounds.aggregator, "mean");
+  EXPECT_EQ(defaults->rounds.trim, 0.25);
+  EXPECT_EQ(defaults->rounds.byzantine, 1);
+  EXPECT_EQ(defaults->rounds.kept, 0);
+  EXPECT_EQ(defaults->rounds.norm_bound, 1.0);
+  const auto run = Read(
+      "[rounds]\naggregator = 'multi_krum'\ntrim = 0.1\nbyzantine = 2\n"
+      "kept = 3\nnorm_bound = 0.5\nserver_optimizer = 'yogi'\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->rounds.aggregator, "multi_krum");
+  EXPECT_EQ(run->rounds.trim, 0.1);
+  EXPECT_EQ(run->rounds.byzantine, 2);
+  EXPECT_EQ(run->rounds.kept, 3);
+  EXPECT_EQ(run->rounds.norm_bound, 0.5);
+  EXPECT_EQ(run->rounds.server_optimizer, "yogi");
+}
+
+TEST_F(RunFileTest, RefusesCombiningOutOfRangeByKey) {
+  for (const auto& [key, values] :
+       std::map<std::string, std::vector<std::string>>{
+           {"trim", {"0", "0.5", "-0.1", "nan"}},
+           {"byzantine", {"0", "-1", "100001", "0.5"}},
+           {"kept", {"-1", "100001"}},
+           {"norm_bound", {"0", "-1.0", "inf"}},
+           {"aggregator", {"'mode'", "''"}},
+           {"server_optimizer", {"'lion'"}}}) {
+    for (const std::string& value : values) {
+      EXPECT_THAT(ErrorOf("[rounds]\n" + key + " = " + value + "\n"),
+                  HasSubstr("rounds." + key))
+          << value;
+    }
+  }
+}
+
 TEST_F(RunFileTest, RefusesMaskingOutOfRangeByKey) {
   EXPECT_THAT(ErrorOf("[secagg]\nn_min = 301\n"), HasSubstr("secagg.n_min"));
   EXPECT_THAT(ErrorOf("[secagg]\nn_min = -1\n"), HasSubstr("secagg.n_min"));
@@ -124,7 +160,7 @@ TEST_F(RunFileTest, CallsPlannedKeysNotInThisVersion) {
         "[device.policy]\nrequire = ['power']\n",
         "[device.policy]\nbattery = { start = 40, stop = 25 }\n",
         "[tracking]\ntensorboard = true\n", "[lora]\nrule = 'flora'\n",
-        "[privacy]\nmode = 'central'\n", "[rounds]\naggregator = 'krum'\n"}) {
+        "[privacy]\nmode = 'central'\n"}) {
     EXPECT_THAT(ErrorOf(text), HasSubstr("not in this version")) << text;
     EXPECT_THAT(ErrorOf(text), StartsWith("run.toml:3:")) << text;
   }

@@ -249,37 +249,13 @@ TEST(PlanCheckTest, RefusesImpossibleRounds) {
   });
 }
 
-TEST(PlanCheckTest, RefusesBadServerSteps) {
-  ExpectAllRefused({
-      {"rounds.server_optimizer",
-       [](auto& p) { p.mutable_rounds()->set_server_optimizer("lion"); }},
-      {"rounds.server_lr",
-       [](auto& p) { p.mutable_rounds()->set_server_lr(0); }},
-      {"rounds.server_beta1",
-       [](auto& p) { p.mutable_rounds()->set_server_beta1(1); }},
-      {"rounds.server_beta2",
-       [](auto& p) { p.mutable_rounds()->set_server_beta2(-0.1); }},
-      {"rounds.server_epsilon",
-       [](auto& p) { p.mutable_rounds()->set_server_epsilon(kNaN); }},
-      {"rounds.server_epsilon",
-       [](auto& p) {
-         p.mutable_rounds()->set_server_optimizer("adam");
-         p.mutable_rounds()->set_server_epsilon(0);
-       }},
-  });
-}
-
 TEST(PlanCheckTest, CallsWhatIsPlannedNotInThisVersion) {
   const std::vector<Refusal> planned = {
       {"privacy.mode",
        [](auto& p) { p.mutable_privacy()->set_mode("central"); }},
       {"lora.rule", [](auto& p) { p.mutable_lora()->set_rule("flora"); }},
-      {"rounds.aggregator",
-       [](auto& p) { p.mutable_rounds()->set_aggregator("krum"); }},
       {"model.precision",
        [](auto& p) { p.mutable_model()->set_precision("4bit"); }},
-      {"rounds.server_optimizer",
-       [](auto& p) { p.mutable_rounds()->set_server_optimizer("yogi"); }},
   };
   ExpectAllRefused(planned);
   for (const Refusal& refusal : planned) {

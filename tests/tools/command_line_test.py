@@ -811,6 +811,38 @@ class CommandLineTest(unittest.TestCase):
         run = self.run_file("[rounds]\ncohort = 2\nquorum = 5\n")
         self.assert_fails(self.edgetune("plan", "check", run), 4, "quorum")
 
+    def test_PlanOfARobustRuleSaysWhatItCosts(self):
+        run = self.run_file('[rounds]\naggregator = "krum"\ncohort = 5\n')
+        self.assert_fails(self.edgetune("plan", "check", run), 4, "rounds.aggregator",
+                          "masking leaves only sums")
+        clear = ("--set", "secagg.enabled=false")
+        text = self.edgetune("plan", "check", run, *clear).stdout
+        self.assertIn("krum does not look at weights", text)
+        self.assertIn("holds every update of a round", text)
+        self.assert_fails(self.edgetune("plan", "check", run, *clear, "--set",
+                                        "rounds.byzantine=2"), 4, "rounds.quorum", "at least 7")
+
+    def test_MatrixSaysWhatGoesTogetherAndWhyNot(self):
+        cells = self.json_of("plan", "matrix")["combinations"]
+        self.assertEqual(len(cells), 8 * 2 * 5 * 5)
+        for cell in cells:
+            planned = cell["lora_rule"] in ("flora", "fedex")
+            unmaskable = cell["masked"] and cell["aggregator"] != "mean"
+            self.assertEqual(cell["accepted"], not planned and not unmaskable, cell)
+            self.assertEqual(cell["accepted"], cell["reason"] == "", cell)
+            if unmaskable and not planned:
+                self.assertIn("masking leaves only sums", cell["reason"])
+            self.assertNotIn("\n", cell["reason"])
+        lines = self.edgetune("plan", "matrix").stdout.splitlines()
+        self.assertEqual(lines[0].split(), ["aggregator", "updates", "fedit", "ffa", "rolora",
+                                            "flora", "fedex"])
+        self.assertEqual(lines[1].split()[:5], ["mean", "clear", "yes", "yes", "yes"])
+        refused = next(line.split() for line in lines if line.split()[:2] == ["krum", "masked"])
+        number = refused[3]
+        self.assertEqual(refused[2], "no")
+        self.assertTrue(any(line.startswith(f"{number} plan: field rounds.aggregator is krum")
+                            for line in lines), lines)
+
     def test_ConfigShowSaysWhereValuesComeFrom(self):
         result = self.edgetune("config", "show", self.run_file("[train]\nsteps = 9\n"),
                                "--set", "train.lr=0.5", "--origin", "--format", "json")

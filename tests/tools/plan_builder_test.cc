@@ -58,6 +58,28 @@ TEST_F(PlanBuilderTest, DefaultsMakeAPlanThatIsAccepted) {
   EXPECT_EQ(built->plan.rounds().quorum(), built->plan.rounds().cohort());
 }
 
+// The run file has defaults for all four fields.
+TEST_F(PlanBuilderTest, AFieldOfARuleIsInThePlanOfThatRuleOnly) {
+  for (const std::string rule :
+       {"mean", "trimmed_mean", "median", "geometric_median", "krum",
+        "multi_krum", "bulyan", "norm_bound"}) {
+    PlanRequest request = Request();
+    request.run.secagg.enabled = false;
+    request.run.rounds.cohort = 7;
+    request.run.rounds.kept = 2;
+    request.run.rounds.aggregator = rule;
+    auto built = BuildPlan(request);
+    ASSERT_TRUE(built.ok()) << built.status();
+    const v1::RoundsSpec& rounds = built->plan.rounds();
+    const bool counts =
+        rule == "krum" || rule == "multi_krum" || rule == "bulyan";
+    EXPECT_EQ(rounds.trim(), rule == "trimmed_mean" ? 0.25 : 0) << rule;
+    EXPECT_EQ(rounds.byzantine(), counts ? 1u : 0u) << rule;
+    EXPECT_EQ(rounds.kept(), rule == "multi_krum" ? 2u : 0u) << rule;
+    EXPECT_EQ(rounds.norm_bound(), rule == "norm_bound" ? 1 : 0) << rule;
+  }
+}
+
 TEST_F(PlanBuilderTest, BaseIsNamedModelGgufWhateverTheUserCalledIt) {
   auto built = BuildPlan(Request());
   ASSERT_TRUE(built.ok()) << built.status();

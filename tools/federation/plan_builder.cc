@@ -104,6 +104,18 @@ void FillTrain(const RunFile::Train& run, v1::TrainSpec* spec) {
   spec->set_memory_budget(run.memory_budget);
 }
 
+// A field that another rule would use stays 0, whatever the run file says.
+void FillAggregator(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
+  const std::string& rule = run.aggregator;
+  spec->set_aggregator(rule);
+  if (rule == "trimmed_mean") spec->set_trim(run.trim);
+  if (rule == "krum" || rule == "multi_krum" || rule == "bulyan") {
+    spec->set_byzantine(run.byzantine);
+  }
+  if (rule == "multi_krum") spec->set_kept(run.kept);
+  if (rule == "norm_bound") spec->set_norm_bound(run.norm_bound);
+}
+
 void FillRounds(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
   spec->set_count(run.count);
   spec->set_cohort(run.cohort);
@@ -112,7 +124,7 @@ void FillRounds(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
   spec->set_select_timeout_ms(absl::ToInt64Milliseconds(run.select_timeout));
   spec->set_reconnect_grace_ms(absl::ToInt64Milliseconds(run.reconnect_grace));
   spec->set_attempts(run.attempts);
-  spec->set_aggregator(run.aggregator);
+  FillAggregator(run, spec);
   spec->set_weights(run.weights);
   spec->set_weight_cap(run.weight_cap);
   spec->set_clear_bound(run.clear_bound);
@@ -139,6 +151,17 @@ std::string CutName(std::string name) {
 
 }  // namespace
 
+void FillFromRunFile(const RunFile& run, v1::TaskPlan* plan) {
+  plan->mutable_data()->set_schema(run.data.schema);
+  plan->mutable_data()->set_max_length(run.data.max_length);
+  plan->mutable_data()->set_holdout(run.data.holdout);
+  FillTrain(run.train, plan->mutable_train());
+  plan->mutable_fleet()->set_population(run.fleet.population);
+  FillRounds(run.rounds, plan->mutable_rounds());
+  FillSecAgg(run, plan);
+  plan->mutable_privacy()->set_mode(run.privacy.mode);
+}
+
 absl::StatusOr<BuiltPlan> BuildPlan(const PlanRequest& request) {
   BuiltPlan built;
   EDGETUNE_ASSIGN_OR_RETURN(built.initial, MakeInitialAdapter(request));
@@ -152,16 +175,10 @@ absl::StatusOr<BuiltPlan> BuildPlan(const PlanRequest& request) {
   plan.set_name(CutName(request.name));
   EDGETUNE_ASSIGN_OR_RETURN(*plan.mutable_model(), MakeModelSpec(request));
   *plan.mutable_lora() = MakeLoraSpec(request, built);
-  plan.mutable_data()->set_schema(request.run.data.schema);
+  FillFromRunFile(request.run, &plan);
   // No model reads beyond its context, whatever the default is.
   plan.mutable_data()->set_max_length(
       std::min(request.run.data.max_length, request.model->config().context));
-  plan.mutable_data()->set_holdout(request.run.data.holdout);
-  FillTrain(request.run.train, plan.mutable_train());
-  plan.mutable_fleet()->set_population(request.run.fleet.population);
-  FillRounds(request.run.rounds, plan.mutable_rounds());
-  FillSecAgg(request.run, &plan);
-  plan.mutable_privacy()->set_mode(request.run.privacy.mode);
   const absl::Status verdict = CheckPlan(plan);
   if (!verdict.ok()) {
     return Annotate(verdict, ErrorKind::kConfig, "change it in the run file");

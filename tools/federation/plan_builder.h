@@ -41,6 +41,10 @@ struct BuiltPlan {
 // InvalidArgument (kConfig, kModel).
 absl::StatusOr<BuiltPlan> BuildPlan(const PlanRequest& request);
 
+// The parts of a plan that follow from the run file alone: all but header,
+// name, nonce, model and lora.
+void FillFromRunFile(const RunFile& run, v1::TaskPlan* plan);
+
 // How long a plan may be executed after it was signed.
 inline constexpr absl::Duration kPlanLife = absl::Hours(24 * 30);
 

@@ -1,10 +1,16 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "aggregation/combine_rule.h"
+#include "aggregation/server_optimizer.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "protos/masking.h"
@@ -71,7 +77,9 @@ std::string PlanText(const PreparedRun& run,
       plan.lora().rule(), rounds.count(), rounds.cohort(), CohortAsked(rounds),
       rounds.quorum(), plan.train().steps(), plan.train().batch(),
       PrivacyText(plan));
-  for (const std::string& line : MaskingLines(plan)) {
+  const bool masked = plan.secagg().enabled();
+  for (const std::string& line :
+       masked ? MaskingLines(plan) : PlanNotes(plan)) {
     text += fmt::format("           {}\n", line);
   }
   return text;
@@ -99,8 +107,149 @@ absl::Status Check(const Options& options, const Output& output) {
                                {"steps", plan.train().steps()},
                                {"batch", plan.train().batch()},
                                {"masked", plan.secagg().enabled()},
-                               {"masking", MaskingJson(plan)}};
+                               {"masking", MaskingJson(plan)},
+                               {"aggregator", rounds.aggregator()},
+                               {"notes", PlanNotes(plan)}};
   return output.Finish(data, PlanText(run, updates));
+}
+
+// --- plan matrix
+
+// One combination of choices, and why CheckPlan refuses it ("": it does not).
+struct Verdict {
+  std::string aggregator;
+  bool masked;
+  std::string server_optimizer;
+  std::string lora_rule;
+  std::string refusal;
+};
+
+// Those to come as well: the table shows what is said of them.
+const char* const kLoraRules[] = {"fedit", "ffa", "rolora", "flora", "fedex"};
+
+void AddTensor(v1::LoraSpec* lora, const std::string& name, int64_t rows,
+               int64_t columns) {
+  v1::LayoutTensor* tensor = lora->add_layout();
+  tensor->set_name(name);
+  tensor->add_shape(rows);
+  tensor->add_shape(columns);
+}
+
+// The smallest model that a plan can name: one layer, one linear of 1 x 1.
+void FillSmallModel(v1::TaskPlan* plan) {
+  const std::string digest(32, '\1');
+  plan->mutable_header()->set_version(1);
+  plan->mutable_header()->set_issued_ms(1);
+  plan->mutable_header()->set_expires_ms(2);
+  plan->set_nonce(digest);
+  plan->set_name("matrix");
+  v1::ModelSpec* model = plan->mutable_model();
+  model->set_name("small");
+  model->set_digest(digest);
+  model->set_precision("auto");
+  v1::FilePart* part = model->add_parts();
+  part->set_name("model.gguf");
+  part->set_size(1);
+  part->set_sha256(digest);
+  v1::LoraSpec* lora = plan->mutable_lora();
+  lora->set_rank(1);
+  lora->set_alpha(1);
+  lora->add_targets("q_proj");
+  lora->set_initial_digest(digest);
+  AddTensor(lora, "layers.0.self_attn.q_proj.lora_A", 1, 1);
+  AddTensor(lora, "layers.0.self_attn.q_proj.lora_B", 1, 1);
+}
+
+// The defaults with these choices and seven clients: 4f + 3 for one liar, the
+// most that any rule needs.
+std::string RefusalOf(const Verdict& choice) {
+  RunFile run;
+  run.rounds.cohort = 7;
+  run.rounds.aggregator = choice.aggregator;
+  run.rounds.server_optimizer = choice.server_optimizer;
+  run.secagg.enabled = choice.masked;
+  v1::TaskPlan plan;
+  FillSmallModel(&plan);
+  plan.mutable_lora()->set_rule(choice.lora_rule);
+  FillFromRunFile(run, &plan);
+  return std::string(CheckPlan(plan).message());
+}
+
+std::vector<Verdict> AllVerdicts() {
+  std::vector<Verdict> verdicts;
+  for (const std::string_view aggregator : CombineRuleNames()) {
+    for (const bool masked : {false, true}) {
+      for (const char* rule : kLoraRules) {
+        for (const std::string_view optimizer : ServerOptimizerNames()) {
+          Verdict verdict = {std::string(aggregator), masked,
+                             std::string(optimizer), rule, ""};
+          verdict.refusal = RefusalOf(verdict);
+          verdicts.push_back(std::move(verdict));
+        }
+      }
+    }
+  }
+  return verdicts;
+}
+
+// What is said of one aggregator, masked or not, and one LoRA rule with every
+// server optimiser: "yes", or the numbers of the refusals, which `reasons`
+// keeps, and the optimisers without one.
+std::string CellText(std::span<const Verdict> verdicts,
+                     std::vector<std::string>& reasons) {
+  std::string accepted;
+  std::vector<size_t> numbers;
+  for (const Verdict& verdict : verdicts) {
+    if (verdict.refusal.empty()) {
+      accepted += (accepted.empty() ? "" : " ") + verdict.server_optimizer;
+      continue;
+    }
+    auto at = std::find(reasons.begin(), reasons.end(), verdict.refusal);
+    if (at == reasons.end()) at = reasons.insert(at, verdict.refusal);
+    const size_t number = at - reasons.begin() + 1;
+    if (std::find(numbers.begin(), numbers.end(), number) == numbers.end()) {
+      numbers.push_back(number);
+    }
+  }
+  if (numbers.empty()) return "yes";
+  return fmt::format("{}{}no ({})", accepted, accepted.empty() ? "" : ", else ",
+                     fmt::join(numbers, ", "));
+}
+
+std::string MatrixText(const std::vector<Verdict>& verdicts) {
+  std::vector<std::vector<std::string>> table = {{"aggregator", "updates"}};
+  for (const char* rule : kLoraRules) table[0].push_back(rule);
+  std::vector<std::string> reasons;
+  const size_t optimizers = ServerOptimizerNames().size();
+  for (size_t at = 0; at < verdicts.size(); at += optimizers) {
+    const Verdict& first = verdicts[at];
+    if (first.lora_rule == kLoraRules[0]) {
+      table.push_back({first.aggregator, first.masked ? "masked" : "clear"});
+    }
+    table.back().push_back(
+        CellText(std::span(verdicts).subspan(at, optimizers), reasons));
+  }
+  std::string text = FormatTable(table);
+  text += fmt::format("\nyes: accepted, with the server optimisers {}\n",
+                      fmt::join(ServerOptimizerNames(), ", "));
+  for (size_t i = 0; i < reasons.size(); ++i) {
+    text += fmt::format("({}) {}\n", i + 1, reasons[i]);
+  }
+  return text;
+}
+
+absl::Status Matrix(const Output& output) {
+  const std::vector<Verdict> verdicts = AllVerdicts();
+  nlohmann::json combinations = nlohmann::json::array();
+  for (const Verdict& verdict : verdicts) {
+    combinations.push_back({{"aggregator", verdict.aggregator},
+                            {"masked", verdict.masked},
+                            {"server_optimizer", verdict.server_optimizer},
+                            {"lora_rule", verdict.lora_rule},
+                            {"accepted", verdict.refusal.empty()},
+                            {"reason", verdict.refusal}});
+  }
+  return output.Finish({{"combinations", combinations}}, MatrixText(verdicts));
 }
 
 }  // namespace
@@ -116,6 +265,10 @@ void AddPlanVerbs(CLI::App& app, Invocation& invocation) {
   verb->add_option("run_file", options->run_file, "Run file (TOML)")
       ->required();
   verb->add_option("--set", options->sets, "Override a key: train.lr=1e-4");
+  AddVerb(*group, invocation, "matrix",
+          "Which rules of combining, server optimisers and LoRA rules go "
+          "together, masked and not",
+          [&output] { return Matrix(output); });
 }
 
 }  // namespace edgetune

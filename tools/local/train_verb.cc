@@ -6,7 +6,8 @@
 #include <optional>
 
 #include "absl/time/clock.h"
-#include "aggregation/aggregator.h"
+#include "aggregation/combine_rule.h"
+#include "aggregation/plan_strategy.h"
 #include "aggregation/server_optimizer.h"
 #include "base/status.h"
 #include "base/units.h"
@@ -74,14 +75,8 @@ class LocalRun {
     files_.train = options_.data;
     files_.heldout = options_.heldout;
     const v1::RoundsSpec& rounds = plan().rounds();
-    ServerOptimizerOptions step;
-    if (rounds.server_optimizer() == "adam") {
-      step.kind = ServerOptimizerOptions::Kind::kAdam;
-    }
-    step.lr = rounds.server_lr();
-    step.beta1 = rounds.server_beta1();
-    step.beta2 = rounds.server_beta2();
-    step.epsilon = rounds.server_epsilon();
+    EDGETUNE_ASSIGN_OR_RETURN(const ServerOptimizerOptions step,
+                              ServerOptimizerOptionsOf(rounds));
     EDGETUNE_ASSIGN_OR_RETURN(
         optimizer_, MakeServerOptimizer(step, adapter_.values.size(), ""));
     EDGETUNE_ASSIGN_OR_RETURN(fitted_,
@@ -144,14 +139,15 @@ class LocalRun {
 
   absl::Status Step(uint32_t round, const ParameterVector& delta) {
     const v1::RoundsSpec& rounds = plan().rounds();
-    WeightedMeanOptions options;
-    options.coordinates = delta.size();
-    options.bound = rounds.clear_bound();
-    const bool equal = rounds.weights() == "equal";
-    options.weight_cap = equal ? 1 : rounds.weight_cap();
-    options.max_updates = CohortAsked(rounds);
+    EDGETUNE_ASSIGN_OR_RETURN(CombineOptions options,
+                              CombineOptionsOf(plan(), round));
+    // Every rule but norm_bound makes of one update that update.
+    if (options.rule != CombineRule::kNormBound) {
+      options.rule = CombineRule::kMean;
+    }
     EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<Aggregator> mean,
-                              MakeWeightedMean(options));
+                              MakeAggregator(options));
+    const bool equal = rounds.weights() == "equal";
     EDGETUNE_RETURN_IF_ERROR(mean->Accumulate(
         delta, equal ? 1 : WeightOf(plan(), data().train->size())));
     EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, mean->Finish());
