@@ -32,9 +32,11 @@ absl::Status CheckDataFiles(const ClientFile::Data& data) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
-                                        const v1::TaskPlan& plan,
-                                        const ModelFile& model) {
+namespace {
+
+absl::StatusOr<LocalData> ReadAndSplit(const ClientFile::Data& data,
+                                       const v1::TaskPlan& plan,
+                                       const ModelFile& model) {
   const TextDataOptions options = DataOptionsOf(plan);
   auto all = TextDataSet::Read(data.train, model, options);
   if (!all.ok()) return Annotate(all.status(), ErrorKind::kData);
@@ -54,6 +56,16 @@ absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
   }
   std::tie(local.train, local.heldout) =
       (*all)->Split(share, HeldOutSeed(plan.train().seed(), DataName(data)));
+  return local;
+}
+
+}  // namespace
+
+absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
+                                        const v1::TaskPlan& plan,
+                                        const ModelFile& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(LocalData local, ReadAndSplit(data, plan, model));
+  EDGETUNE_RETURN_IF_ERROR(CheckExamples(plan, local.train->size()));
   return local;
 }
 

@@ -56,7 +56,7 @@ TEST_F(MemoryBudgetTest, StepsAreThoseOfAllRounds) {
   EXPECT_EQ(work.threads, 3);
   ASSERT_EQ(work.steps.size(), 9u);  // 3 rounds of 3
   // The last step, as the trainer takes it.
-  const TrainConfig config = TrainConfigOf(plan_, 2, "animal");
+  const TrainConfig config = TrainConfigOf(plan_, 2, {"animal", 9});
   ExampleOrder order(config.seed, data_.train->size());
   const auto batch = order.Batch(config, 2);
   ASSERT_EQ(work.steps[8].size(), batch.size());

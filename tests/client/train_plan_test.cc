@@ -21,7 +21,7 @@ TEST_F(TrainPlanTest, SegmentHasThePlansSettings) {
   plan_.mutable_train()->set_schedule("cosine");
   plan_.mutable_train()->set_warmup(2);
   plan_.mutable_train()->set_weight_decay(0.5);
-  const TrainConfig config = TrainConfigOf(plan_, 2, "animal");
+  const TrainConfig config = TrainConfigOf(plan_, 2, {"animal", 9});
   EXPECT_EQ(config.lr, 1e-2);
   EXPECT_EQ(config.steps, 3);
   EXPECT_EQ(config.batch, 2);
@@ -36,12 +36,12 @@ TEST_F(TrainPlanTest, SegmentHasThePlansSettings) {
 }
 
 TEST_F(TrainPlanTest, FactorsAreThoseThatTheRoundSends) {
-  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kBoth);
+  EXPECT_EQ(TrainConfigOf(plan_, 1, {"animal", 9}).factors, Factors::kBoth);
   plan_.mutable_lora()->set_rule("ffa");
-  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kB);
+  EXPECT_EQ(TrainConfigOf(plan_, 1, {"animal", 9}).factors, Factors::kB);
   plan_.mutable_lora()->set_rule("rolora");
-  EXPECT_EQ(TrainConfigOf(plan_, 0, "animal").factors, Factors::kB);
-  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kA);
+  EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).factors, Factors::kB);
+  EXPECT_EQ(TrainConfigOf(plan_, 1, {"animal", 9}).factors, Factors::kA);
 }
 
 TEST_F(TrainPlanTest, SeedIsTheDocumentedFunction) {

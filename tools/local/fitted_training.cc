@@ -37,7 +37,8 @@ absl::StatusOr<FittedTraining> FitTraining(const PreparedRun& run,
 
 TrainConfig FittedConfig(const PreparedRun& run, const FittedTraining& fitted,
                          uint32_t round, const ClientFile::Data& files) {
-  TrainConfig config = TrainConfigOf(run.built.plan, round, DataName(files));
+  TrainConfig config = TrainConfigOf(
+      run.built.plan, round, {DataName(files), fitted.data.train->size()});
   config.micro_batch = fitted.memory.choice.micro_batch;
   return config;
 }
