@@ -104,8 +104,10 @@ class PerStepFold final : public UpdateFold {
   OrderlessSum weights_, steps_;
 };
 
-// F^q as part * 2^(kBinBits * bin), part in [2^-kBinBits, 1).
-constexpr int kBinBits = 16;
+// F^q as part * 2^(kBinBits * bin), part in [2^-kBinBits, 1). A sum loses at
+// most so many bits of its smallest update; losses within a factor 3 share two
+// bins at q = 5.
+constexpr int kBinBits = 8;
 struct Power {
   int bin = 0;
   double part = 0;

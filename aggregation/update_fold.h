@@ -75,7 +75,7 @@ using AggregatorMaker =
 //   sum w_k F_k^q L D_k / sum w_k (q F_k^(q-1) ||L D_k||^2 + L F_k^q);
 // w_k are the weights, the paper's p_k. With q to 0 it is the weighted mean.
 // Powers of losses span many magnitudes: updates are summed in exact weighted
-// means (`make`, all alike) each of which takes weights within a factor 2^16.
+// means (`make`, all alike) each of which takes weights within a factor 2^8.
 std::unique_ptr<UpdateFold> MakeFairFold(AggregatorMaker make,
                                          const FairnessOptions& options);
 
