@@ -77,6 +77,34 @@ TEST_F(MemoryBudgetTest, ALongRunIsItsLongestExamples) {
   EXPECT_GE(work.steps[0][0].tokens, work.steps[0][1].tokens);
 }
 
+TEST_F(MemoryBudgetTest, EpochsAreAllTheirBatchesTheLastOneShort) {
+  plan_.mutable_train()->clear_steps();
+  plan_.mutable_train()->set_epochs(1);
+  plan_.mutable_train()->set_batch(4);
+  plan_.mutable_rounds()->set_count(2);
+  const MemoryWork work = MemoryWorkOf(Training("fused"));
+  const auto examples = static_cast<size_t>(data_.train->size());
+  ASSERT_EQ(work.steps.size(), 2 * ((examples + 3) / 4));
+  size_t all = 0;
+  for (const auto& step : work.steps) all += step.size();
+  EXPECT_EQ(all, 2 * examples);
+}
+
+TEST_F(MemoryBudgetTest, MomentsAreTheOptimizersAndIncomingOnesAreScored) {
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).moments, 2);
+  EXPECT_TRUE(MemoryWorkOf(Training("fused")).incoming.empty());
+  plan_.mutable_train()->set_optimizer("sgd");
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).moments, 0);
+  plan_.mutable_train()->set_momentum(0.9);
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).moments, 1);
+  plan_.mutable_rounds()->set_fairness_q(1);
+  plan_.mutable_rounds()->set_eval_examples(2);
+  const MemoryWork work = MemoryWorkOf(Training("fused"));
+  ASSERT_EQ(work.incoming.size(), 2u);
+  EXPECT_EQ(work.incoming[1].tokens,
+            static_cast<int64_t>(data_.train->Get(1).tokens.size()));
+}
+
 TEST_F(MemoryBudgetTest, TrainedIsTheRoundWithMost) {
   EXPECT_EQ(MemoryWorkOf(Training("fused")).trained,
             static_cast<int64_t>(UpdateLayout(plan_, 0)->size()));

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "base/random.h"
+#include "base/status.h"
 #include "tests/client/fixture.h"
 #include "tests/testing/scratch_directory.h"
+#include "training/schedule.h"
 
 namespace edgetune {
 namespace {
@@ -33,6 +36,58 @@ TEST_F(TrainPlanTest, SegmentHasThePlansSettings) {
   EXPECT_EQ(config.round, 2);
   EXPECT_EQ(config.rounds, 3);
   EXPECT_EQ(config.seed, ClientSeed(7, 2, "animal"));
+}
+
+TEST_F(TrainPlanTest, SegmentHasWhatThePlanMinimises) {
+  const TrainConfig absent = TrainConfigOf(plan_, 0, {"animal", 9});
+  EXPECT_EQ(absent.optimizer, OptimizerKind::kAdamW);
+  EXPECT_EQ(absent.epochs, 0);
+  EXPECT_EQ(absent.prox_mu, 0);
+  plan_.mutable_train()->set_optimizer("sgd");
+  plan_.mutable_train()->set_momentum(0.9);
+  plan_.mutable_train()->set_objective("prox");
+  plan_.mutable_train()->set_prox_mu(0.1);
+  const TrainConfig config = TrainConfigOf(plan_, 0, {"animal", 9});
+  EXPECT_EQ(config.optimizer, OptimizerKind::kSgd);
+  EXPECT_EQ(config.momentum, 0.9);
+  EXPECT_EQ(config.prox_mu, 0.1);
+  plan_.mutable_train()->set_optimizer("adamw");
+  EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).optimizer,
+            OptimizerKind::kAdamW);
+}
+
+// What the coordinator expects of a report is what the device does.
+TEST_F(TrainPlanTest, StepsOfEpochsAreThoseThatAReportIsHeldTo) {
+  plan_.mutable_train()->clear_steps();
+  plan_.mutable_train()->set_epochs(3);
+  for (const int64_t examples : {1, 2, 3, 9, 1000}) {
+    const TrainConfig config = TrainConfigOf(plan_, 0, {"animal", examples});
+    EXPECT_EQ(config.epochs, 3);
+    EXPECT_EQ(config.steps, EpochSteps(config, examples));
+    EXPECT_EQ(config.steps, (3 * examples + 1) / 2);  // batches of 2
+  }
+}
+
+TEST_F(TrainPlanTest, EpochsOfTooManyExamplesAreRefused) {
+  EXPECT_TRUE(CheckExamples(plan_, 10'000'000).ok());  // steps are 3
+  plan_.mutable_train()->clear_steps();
+  plan_.mutable_train()->set_epochs(10);
+  EXPECT_TRUE(CheckExamples(plan_, 20'000).ok());  // 100,000 batches of 2
+  const absl::Status status = CheckExamples(plan_, 20'001);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_EQ(KindOf(status), ErrorKind::kData);
+  EXPECT_NE(status.message().find("100005 steps of 2"), std::string::npos)
+      << status;
+}
+
+TEST_F(TrainPlanTest, IncomingLossIsAMeanWithinItsBounds) {
+  EXPECT_DOUBLE_EQ(*IncomingLossOf({.nll_sum = 5, .tokens = 2}), 2.5);
+  EXPECT_EQ(*IncomingLossOf({.nll_sum = 0, .tokens = 2}), 1e-6);
+  EXPECT_EQ(*IncomingLossOf({.nll_sum = 2e4, .tokens = 2}), 1e4);
+  for (const double sum : {2.1e4, double{NAN}, double{INFINITY}}) {
+    EXPECT_TRUE(absl::IsDataLoss(
+        IncomingLossOf({.nll_sum = sum, .tokens = 2}).status()));
+  }
 }
 
 TEST_F(TrainPlanTest, FactorsAreThoseThatTheRoundSends) {
