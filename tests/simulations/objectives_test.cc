@@ -197,7 +197,9 @@ TEST(ObjectivesTest, FedAvgEndsWhereStepsAreCounted) {
         Centre(clients, [](const Client& c) { return double(c.examples); });
     const double average =
         Federation(NovaPlan({0, 0}, "examples"), clients).Run(300);
-    EXPECT_NEAR(average, wrong, 1e-4);  // float32 values near 10
+    // A local step of a value near 10 rounds by up to 5e-7, and pulls back by
+    // 1e-3 of what is wrong.
+    EXPECT_NEAR(average, wrong, 1e-3);
     EXPECT_GT(std::abs(average - right), 0.1);
   }
 }
