@@ -168,6 +168,9 @@ absl::Status Participation::Evaluate() {
   SendProgress(v1::Progress::EVALUATING, {});
   EDGETUNE_RETURN_IF_ERROR(MeasureIncomingLoss());
   EDGETUNE_RETURN_IF_ERROR(EvaluateHeldOut());
+  if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
+    return absl::OkStatus();
+  }
   return workshop_.sessions->SaveReport(assignment_.id, report_,
                                         workshop_.clock->Now());
 }

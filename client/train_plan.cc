@@ -52,14 +52,16 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
 
 absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples) {
   const v1::TrainSpec& train = plan.train();
-  const uint64_t steps = StepsOf(train, static_cast<uint64_t>(examples));
-  if (steps <= kMostSteps) return absl::OkStatus();
-  return Annotate(
-      absl::InvalidArgumentError(fmt::format(
-          "train.epochs = {} over {} training examples are {} steps of {}, a "
-          "round has at most {}",
-          train.epochs(), examples, steps, train.batch(), kMostSteps)),
-      ErrorKind::kData, "fewer epochs, a larger batch or fewer examples do it");
+  if (StepsOf(train, static_cast<uint64_t>(examples)) <= kMostSteps) {
+    return absl::OkStatus();
+  }
+  // The coordinator reads it: not how many examples there are.
+  return absl::FailedPreconditionError(fmt::format(
+      "train.epochs = {} over this device's training examples are more than "
+      "the "
+      "{} steps of {} that a round may have; fewer epochs or a larger batch "
+      "would do",
+      train.epochs(), kMostSteps, train.batch()));
 }
 
 AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan) {

@@ -43,8 +43,8 @@ struct TrainingData {
 // CheckExamples.
 TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
                           const TrainingData& data);
-// InvalidArgument (kData): the plan's epochs over so many training examples are
-// more steps than a round may have.
+// FailedPrecondition: the plan's epochs over so many training examples are more
+// steps than a round may have.
 absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples);
 AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan);
 TextDataOptions DataOptionsOf(const v1::TaskPlan& plan);

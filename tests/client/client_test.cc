@@ -54,17 +54,24 @@ TEST_F(ClientTest, StepsAreReportedWhereThePlanSaysEpochs) {
   EXPECT_EQ(NextReport().train_steps(), 0u);
 }
 
-TEST_F(ClientTest, EpochsThatAreTooManyStepsAreDeclinedAsTheDatasFault) {
+TEST_F(ClientTest, EpochsThatAreTooManyStepsAreDeclinedAndTheClientGoesOn) {
   file_ = testing::MakeClientFile(scratch_.path(), "many", 300);
   run_.plan.mutable_train()->clear_steps();
   run_.plan.mutable_train()->set_epochs(1000);
   Start();
   Assign(Manifest(0));
   const v1::Declined declined = NextDeclined();
-  // 300 examples, a quarter held out.
-  EXPECT_NE(declined.detail().find("112500 steps of 2"), std::string::npos)
+  EXPECT_EQ(declined.reason(), v1::Declined::REFUSED);
+  EXPECT_NE(declined.detail().find("more than the 100000 steps of 2"),
+            std::string::npos)
       << declined.detail();
+  // 300 examples, a quarter held out: nobody's business.
+  EXPECT_EQ(declined.detail().find("225"), std::string::npos);
   EXPECT_EQ(engine_.trainings, 0);
+  run_.plan.mutable_train()->set_epochs(1);
+  run_.plan.set_nonce(std::string(32, 'n'));
+  Assign(Manifest(0));
+  EXPECT_EQ(NextReport().train_steps(), 113u);
 }
 
 TEST_F(ClientTest, LossOnTrainingExamplesIsReportedWhereThePlanAsksForIt) {

@@ -104,7 +104,7 @@ TEST_F(RunFileTest, ReadsWhatADeviceMinimisesAndHowItIsWeighed) {
 
 TEST_F(RunFileTest, ARoundIsStepsOrEpochs) {
   EXPECT_THAT(ErrorOf("[train]\nsteps = 6\nepochs = 2\n"),
-              HasSubstr("train.epochs = 2 (run.toml:4): wanted one of them"));
+              EndsWith("run.toml:4): wanted one of them"));
   EXPECT_THAT(ErrorOf("[train]\nepochs = 1001\n"), HasSubstr("train.epochs"));
   EXPECT_THAT(ErrorOf("[train]\nepochs = 2\nwarmup = 7\n"),
               HasSubstr("is more than the 6 epochs of all rounds"));
