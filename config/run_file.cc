@@ -36,7 +36,7 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   auto& train = run.train;
   settings.Word("train.engine", &train.engine, {"auto", "fused", "reference"});
   settings.Real("train.lr", &train.lr, 0, 10, true);
-  settings.Whole("train.steps", &train.steps, 1, 100000);
+  settings.Whole("train.steps", &train.steps, 0, 100000);
   settings.Whole("train.epochs", &train.epochs, 0, 1000);
   settings.Whole("train.batch", &train.batch, 1, 4096);
   settings.Whole("train.micro_batch", &train.micro_batch, 1, 4096);
@@ -170,7 +170,13 @@ absl::Status CheckAtMost(const Settings& settings, const std::string& key,
 absl::Status ResolveLength(const Settings& settings, RunFile& run) {
   auto& train = run.train;
   const bool epochs = train.epochs > 0;
-  if (epochs && settings.OriginOf("train.steps") != "default") {
+  if (!epochs && train.steps == 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("train.steps = 0 ({}) wants train.epochs, which is 0 too",
+                    settings.OriginOf("train.steps")));
+  }
+  if (epochs && train.steps != 0 &&
+      settings.OriginOf("train.steps") != "default") {
     return absl::InvalidArgumentError(fmt::format(
         "train.steps = {} ({}) and train.epochs = {} ({}): wanted one of them",
         train.steps, settings.OriginOf("train.steps"), train.epochs,

@@ -105,6 +105,9 @@ TEST_F(RunFileTest, ReadsWhatADeviceMinimisesAndHowItIsWeighed) {
 TEST_F(RunFileTest, ARoundIsStepsOrEpochs) {
   EXPECT_THAT(ErrorOf("[train]\nsteps = 6\nepochs = 2\n"),
               EndsWith("run.toml:4): wanted one of them"));
+  // As `config show` prints it.
+  EXPECT_TRUE(Read("[train]\nsteps = 0\nepochs = 2\n").ok());
+  EXPECT_THAT(ErrorOf("[train]\nsteps = 0\n"), HasSubstr("wants train.epochs"));
   EXPECT_THAT(ErrorOf("[train]\nepochs = 1001\n"), HasSubstr("train.epochs"));
   EXPECT_THAT(ErrorOf("[train]\nepochs = 2\nwarmup = 7\n"),
               HasSubstr("is more than the 6 epochs of all rounds"));
@@ -214,7 +217,7 @@ TEST_F(RunFileTest, TakesEveryEngine) {
 TEST_F(RunFileTest, SaysWhichTypeIsWanted) {
   EXPECT_EQ(ErrorOf("[train]\nsteps = 'six'\n"),
             "run.toml:3:9: train.steps is text \"six\", wanted a whole number "
-            "from 1 to 100000");
+            "from 0 to 100000");
   EXPECT_THAT(ErrorOf("[train]\nsteps = 6.5\n"), HasSubstr("whole number"));
   EXPECT_THAT(ErrorOf("[train]\nlr = true\n"), HasSubstr("a number above 0"));
   EXPECT_THAT(ErrorOf("[model]\nbase = 3\n"), HasSubstr("wanted text"));
