@@ -32,9 +32,11 @@ absl::Status CheckDataFiles(const ClientFile::Data& data) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
-                                        const v1::TaskPlan& plan,
-                                        const ModelFile& model) {
+namespace {
+
+absl::StatusOr<LocalData> ReadAndSplit(const ClientFile::Data& data,
+                                       const v1::TaskPlan& plan,
+                                       const ModelFile& model) {
   const TextDataOptions options = DataOptionsOf(plan);
   auto all = TextDataSet::Read(data.train, model, options);
   if (!all.ok()) return Annotate(all.status(), ErrorKind::kData);
@@ -61,6 +63,16 @@ LocalData HoldOut(std::unique_ptr<TextDataSet> all, const v1::TaskPlan& plan,
   }
   std::tie(local.train, local.heldout) =
       all->Split(share, HeldOutSeed(plan.train().seed(), data_name));
+  return local;
+}
+
+}  // namespace
+
+absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
+                                        const v1::TaskPlan& plan,
+                                        const ModelFile& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(LocalData local, ReadAndSplit(data, plan, model));
+  EDGETUNE_RETURN_IF_ERROR(CheckExamples(plan, local.train->size()));
   return local;
 }
 

@@ -30,7 +30,8 @@ absl::Status CheckDataFiles(const ClientFile::Data& data);
 
 // Reads and tokenises. A held-out file overrides the plan's `holdout`;
 // without either nothing is held out, and a single example is not split.
-// InvalidArgument (kData) names file:line.
+// InvalidArgument (kData) names file:line. FailedPrecondition: the plan's epochs
+// are too many steps on so many examples (CheckExamples).
 absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
                                         const v1::TaskPlan& plan,
                                         const ModelFile& model);

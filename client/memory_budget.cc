@@ -10,7 +10,9 @@
 #include "base/process_memory.h"
 #include "base/status.h"
 #include "client/train_plan.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
+#include "training/optimizer.h"
 #include "training/schedule.h"
 
 namespace edgetune {
@@ -38,17 +40,18 @@ std::vector<ExampleSize> SizesOf(const TextDataSet& examples, int64_t most) {
 }
 
 // The examples of every step in the order in which a trainer takes them.
-std::vector<std::vector<ExampleSize>> StepsOf(
+std::vector<std::vector<ExampleSize>> BatchesOf(
     const LocalTraining& training, const std::vector<ExampleSize>& sizes) {
+  const auto examples = static_cast<int64_t>(sizes.size());
   std::vector<std::vector<ExampleSize>> steps;
   for (uint32_t round = 0; round < training.plan.rounds().count(); ++round) {
     const TrainConfig config =
-        TrainConfigOf(training.plan, round, training.data_name);
-    ExampleOrder order(config.seed, static_cast<int64_t>(sizes.size()));
+        TrainConfigOf(training.plan, round, {training.data_name, examples});
+    ExampleOrder order(config.seed, examples);
     for (int64_t step = 0; step < config.steps; ++step) {
-      std::vector<ExampleSize>& examples = steps.emplace_back();
+      std::vector<ExampleSize>& batch = steps.emplace_back();
       for (const int64_t i : order.Batch(config, step)) {
-        examples.push_back(sizes[static_cast<size_t>(i)]);
+        batch.push_back(sizes[static_cast<size_t>(i)]);
       }
     }
   }
@@ -103,12 +106,17 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
   }
   work.lora = AdapterSpecOf(plan);
   work.trained = TrainedCoordinates(plan);
+  work.moments = static_cast<int64_t>(MomentsOf(TrainConfigOf(plan, 0, {})));
   const TextDataSet& examples = *training.data.train;
   auto sizes = SizesOf(examples, examples.size());
+  if (plan.rounds().fairness_q() > 0) {
+    work.incoming = SizesOf(examples, plan.rounds().eval_examples());
+  }
   const uint64_t walked = uint64_t{plan.rounds().count()} *
-                          plan.train().steps() * plan.train().batch();
+                          StepsOf(plan.train(), sizes.size()) *
+                          plan.train().batch();
   if (walked <= kMostWalked) {
-    work.steps = StepsOf(training, sizes);
+    work.steps = BatchesOf(training, sizes);
   } else {
     work.steps = {WorstStep(plan, std::move(sizes))};
   }

@@ -166,6 +166,33 @@ absl::Status Participation::Evaluate() {
     return absl::OkStatus();
   }
   SendProgress(v1::Progress::EVALUATING, {});
+  EDGETUNE_RETURN_IF_ERROR(MeasureIncomingLoss());
+  EDGETUNE_RETURN_IF_ERROR(EvaluateHeldOut());
+  if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
+    return absl::OkStatus();
+  }
+  return workshop_.sessions->SaveReport(assignment_.id, report_,
+                                        workshop_.clock->Now());
+}
+
+absl::Status Participation::MeasureIncomingLoss() {
+  const v1::RoundsSpec& rounds = assignment_.plan.rounds();
+  if (rounds.fairness_q() == 0 ||
+      assignment_.manifest.kind() != v1::RoundManifest::TRAIN) {
+    return absl::OkStatus();
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                            workshop_.models->trainer().Evaluate(
+                                adapter_, *workshop_.data->data.train,
+                                rounds.eval_examples(), *workshop_.stop));
+  EDGETUNE_ASSIGN_OR_RETURN(const double loss, IncomingLossOf(evaluation));
+  report_.set_incoming_loss(loss);
+  LogInfo(
+      fmt::format("{}: loss on the training examples {:.4f}", Name(), loss));
+  return absl::OkStatus();
+}
+
+absl::Status Participation::EvaluateHeldOut() {
   const TextDataSet* heldout = workshop_.data->data.heldout.get();
   if (heldout == nullptr || heldout->size() == 0) {
     LogInfo(fmt::format("{}: nothing held out to evaluate on", Name()));
@@ -189,8 +216,7 @@ absl::Status Participation::Evaluate() {
       evaluation.tokens > 0 ? evaluation.nll_sum / evaluation.tokens : 0.0,
       evaluation.tokens,
       FormatSeconds(absl::ToDoubleSeconds(workshop_.clock->Now() - start))));
-  return workshop_.sessions->SaveReport(assignment_.id, report_,
-                                        workshop_.clock->Now());
+  return absl::OkStatus();
 }
 
 absl::Status Participation::Train() {
@@ -217,10 +243,11 @@ absl::Status Participation::KeepResult(const TrainResult& result) {
 }
 
 absl::StatusOr<TrainResult> Participation::RunTrainer() {
-  TrainConfig config = TrainConfigOf(assignment_.plan, assignment_.id.round,
-                                     DataName(workshop_.file->data));
-  config.micro_batch = workshop_.data->choice.micro_batch;
   const TextDataSet& examples = *workshop_.data->data.train;
+  TrainConfig config =
+      TrainConfigOf(assignment_.plan, assignment_.id.round,
+                    {DataName(workshop_.file->data), examples.size()});
+  config.micro_batch = workshop_.data->choice.micro_batch;
   LogInfo(fmt::format("{}: training {} steps of {} examples on {}", Name(),
                       config.steps, config.batch, examples.size()));
   SendProgress(v1::Progress::TRAINING, {.step = 0, .steps = config.steps});
@@ -249,6 +276,9 @@ absl::Status Participation::KeepUpdate(const TrainResult& result) {
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, workshop_.blobs->Put(bytes));
   report_.set_update_digest(DigestBytes(digest));
   report_.set_weight(WeightOf(plan, workshop_.data->data.train->size()));
+  if (plan.train().epochs() > 0) {
+    report_.set_train_steps(static_cast<uint32_t>(result.steps));
+  }
   report_.set_train_loss(result.last_loss);
   report_.set_train_tokens(static_cast<uint64_t>(result.tokens));
   report_.set_train_seconds(result.seconds);
@@ -306,6 +336,18 @@ void Participation::Discard() {
   }
 }
 
+// Under masking the coordinator is told nothing of a single client's loss, nor
+// of its examples: where steps follow from them it hears of hundredths.
+TrainProgress Participation::ToldProgress(TrainProgress at) const {
+  if (!assignment_.masking.has_value()) return at;
+  at.loss = 0;
+  if (assignment_.plan.train().epochs() > 0 && at.steps > 0) {
+    at.step = 100 * at.step / at.steps;
+    at.steps = 100;
+  }
+  return at;
+}
+
 void Participation::SendProgress(v1::Progress::Phase phase,
                                  const TrainProgress& at) {
   last_progress_ = workshop_.clock->Now();
@@ -313,10 +355,10 @@ void Participation::SendProgress(v1::Progress::Phase phase,
   v1::Progress* progress = message.mutable_progress();
   *progress->mutable_session() = KeyOf(assignment_.id);
   progress->set_phase(phase);
-  progress->set_step(static_cast<uint32_t>(at.step));
-  progress->set_steps(static_cast<uint32_t>(at.steps));
-  // Under masking the coordinator is told nothing of a single client's loss.
-  if (!assignment_.masking.has_value()) progress->set_loss(at.loss);
+  const TrainProgress told = ToldProgress(at);
+  progress->set_step(static_cast<uint32_t>(told.step));
+  progress->set_steps(static_cast<uint32_t>(told.steps));
+  progress->set_loss(told.loss);
   workshop_.transport->Send(message);
 }
 

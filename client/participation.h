@@ -88,12 +88,17 @@ class Participation {
   absl::Status LoadData(const v1::TaskPlan& plan);
   absl::Status LoadTrainer();
   absl::Status FitMemory();
+  absl::Status EvaluateHeldOut();
+  // Where the plan weighs updates by it (rounds.fairness_q).
+  absl::Status MeasureIncomingLoss();
   absl::StatusOr<TrainResult> RunTrainer();
   std::string UnspentKey() const;
   bool HasUnspent() const;
   // As far as the session needs it: what is trained is not trained again.
   absl::Status KeepResult(const TrainResult& result);
   absl::Status KeepUpdate(const TrainResult& result);
+  // What of it the coordinator may know.
+  TrainProgress ToldProgress(TrainProgress at) const;
   void SendProgress(v1::Progress::Phase phase, const TrainProgress& at);
   std::string Name() const;  // "run 1a2b3c4d round 2"
 

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "base/status.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "training/parse.h"
 
@@ -24,23 +25,43 @@ uint64_t HeldOutSeed(uint64_t plan_seed, std::string_view data_name) {
 }
 
 TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
-                          std::string_view data_name) {
+                          const TrainingData& data) {
   const v1::TrainSpec& train = plan.train();
   TrainConfig config;
   config.lr = train.lr();
-  config.steps = train.steps();
+  config.epochs = train.epochs();
+  config.steps = static_cast<int64_t>(
+      StepsOf(train, static_cast<uint64_t>(data.examples)));
   config.batch = train.batch();
   config.micro_batch = train.micro_batch();
   config.schedule =
       train.schedule() == "cosine" ? Schedule::kCosine : Schedule::kConstant;
   config.warmup = train.warmup();
   config.grad_clip = train.grad_clip();
+  config.optimizer =
+      train.optimizer() == "sgd" ? OptimizerKind::kSgd : OptimizerKind::kAdamW;
+  config.momentum = train.momentum();
   config.weight_decay = train.weight_decay();
-  config.seed = ClientSeed(train.seed(), round, data_name);
+  config.prox_mu = train.prox_mu();
+  config.seed = ClientSeed(train.seed(), round, data.name);
   config.round = round;
   config.rounds = plan.rounds().count();
   config.factors = UpdateFactors(plan, round);
   return config;
+}
+
+absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples) {
+  const v1::TrainSpec& train = plan.train();
+  if (StepsOf(train, static_cast<uint64_t>(examples)) <= kMostSteps) {
+    return absl::OkStatus();
+  }
+  // The coordinator reads it: not how many examples there are.
+  return absl::FailedPreconditionError(fmt::format(
+      "train.epochs = {} over this device's training examples are more than "
+      "the "
+      "{} steps of {} that a round may have; fewer epochs or a larger batch "
+      "would do",
+      train.epochs(), kMostSteps, train.batch()));
 }
 
 AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan) {
@@ -67,6 +88,16 @@ EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads,
   options.weights = choice.weights;
   options.recompute = choice.recompute;
   return options;
+}
+
+absl::StatusOr<double> IncomingLossOf(const Evaluation& evaluation) {
+  const double loss =
+      evaluation.nll_sum / static_cast<double>(evaluation.tokens);
+  if (loss <= kLargestIncomingLoss) return std::max(loss, kLeastIncomingLoss);
+  return absl::DataLossError(fmt::format(
+      "the incoming adapter's loss on the training examples is {}, at most {} "
+      "can be weighed",
+      loss, kLargestIncomingLoss));
 }
 
 double WeightOf(const v1::TaskPlan& plan, int64_t examples) {

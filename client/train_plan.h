@@ -7,6 +7,7 @@
 // (decisions 12, 14, 30). Pure, thread-safe.
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -32,14 +33,29 @@ uint64_t ClientSeed(uint64_t plan_seed, uint32_t round,
 //   Random(plan seed).Split("heldout/" + data name).Next()
 uint64_t HeldOutSeed(uint64_t plan_seed, std::string_view data_name);
 
-// The segment of training of `round` < rounds.count.
+// What of a client's training data its segments depend on.
+struct TrainingData {
+  std::string name;
+  int64_t examples = 0;
+};
+
+// The segment of training of `round` < rounds.count on this data, which passed
+// CheckExamples.
 TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
-                          std::string_view data_name);
+                          const TrainingData& data);
+// FailedPrecondition: the plan's epochs over so many training examples are more
+// steps than a round may have.
+absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples);
 AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan);
 TextDataOptions DataOptionsOf(const v1::TaskPlan& plan);
 // `threads` 0: all cores. Without a choice, the engine's own.
 EngineOptions EngineOptionsOf(const v1::TaskPlan& plan, int64_t threads,
                               const MemoryChoice& choice = {});
+
+// The loss a token that rounds.fairness_q weighs an update by, of the incoming
+// adapter on the first rounds.eval_examples training examples; at least
+// kLeastIncomingLoss. DataLoss: it is beyond kLargestIncomingLoss or none.
+absl::StatusOr<double> IncomingLossOf(const Evaluation& evaluation);
 
 // min(labelled examples, the plan's cap).
 double WeightOf(const v1::TaskPlan& plan, int64_t examples);

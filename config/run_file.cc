@@ -15,6 +15,8 @@ namespace {
 
 constexpr char kHint[] = "docs/reference/run-file.md lists every key";
 constexpr std::string_view kVariablePrefix = "EDGETUNE_";
+// The largest double below 1: an interval is [0, 1).
+constexpr double kBelowOne = 1 - 0x1p-53;
 
 void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Text("model.base", &run.model.base);
@@ -34,7 +36,8 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   auto& train = run.train;
   settings.Word("train.engine", &train.engine, {"auto", "fused", "reference"});
   settings.Real("train.lr", &train.lr, 0, 10, true);
-  settings.Whole("train.steps", &train.steps, 1, 100000);
+  settings.Whole("train.steps", &train.steps, 0, 100000);
+  settings.Whole("train.epochs", &train.epochs, 0, 1000);
   settings.Whole("train.batch", &train.batch, 1, 4096);
   settings.Whole("train.micro_batch", &train.micro_batch, 1, 4096);
   settings.Bytes("train.memory_budget", &train.memory_budget,
@@ -42,7 +45,12 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Word("train.schedule", &train.schedule, {"constant", "cosine"});
   settings.Whole("train.warmup", &train.warmup, 0, 1'000'000'000);
   settings.Real("train.grad_clip", &train.grad_clip, 0, 1e9);
+  settings.Word("train.optimizer", &train.optimizer, {"adamw", "sgd"});
+  settings.Real("train.momentum", &train.momentum, 0, kBelowOne);
   settings.Real("train.weight_decay", &train.weight_decay, 0, 10);
+  settings.Word("train.objective", &train.objective, {"plain", "prox"},
+                {"scaffold"});
+  settings.Real("train.prox_mu", &train.prox_mu, 0, 1e9);
   settings.Whole("train.seed", &train.seed, 0,
                  std::numeric_limits<int64_t>::max());
 }
@@ -78,11 +86,11 @@ void DeclareRounds(RunFile::Rounds& rounds, Settings& settings) {
   settings.Word("rounds.server_optimizer", &rounds.server_optimizer,
                 {"sgd", "momentum", "adam", "yogi", "adagrad"});
   settings.Real("rounds.server_lr", &rounds.server_lr, 0, 1000, true);
-  // The largest double below 1: the interval is [0, 1).
-  constexpr double kBelowOne = 1 - 0x1p-53;
   settings.Real("rounds.server_beta1", &rounds.server_beta1, 0, kBelowOne);
   settings.Real("rounds.server_beta2", &rounds.server_beta2, 0, kBelowOne);
   settings.Real("rounds.server_epsilon", &rounds.server_epsilon, 0, 1, true);
+  settings.Word("rounds.normalise", &rounds.normalise, {"none", "steps"});
+  settings.Real("rounds.fairness_q", &rounds.fairness_q, 0, 20);
 }
 
 void DeclareSimulation(RunFile::Simulation& simulation, Settings& settings) {
@@ -182,6 +190,32 @@ absl::Status CheckAtMost(const Settings& settings, const std::string& key,
       settings.OriginOf(key), limit_key, limit, settings.OriginOf(limit_key)));
 }
 
+// A round is so many steps or so many passes over the examples.
+absl::Status ResolveLength(const Settings& settings, RunFile& run) {
+  auto& train = run.train;
+  const bool epochs = train.epochs > 0;
+  if (!epochs && train.steps == 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("train.steps = 0 ({}) wants train.epochs, which is 0 too",
+                    settings.OriginOf("train.steps")));
+  }
+  if (epochs && train.steps != 0 &&
+      settings.OriginOf("train.steps") != "default") {
+    return absl::InvalidArgumentError(fmt::format(
+        "train.steps = {} ({}) and train.epochs = {} ({}): wanted one of them",
+        train.steps, settings.OriginOf("train.steps"), train.epochs,
+        settings.OriginOf("train.epochs")));
+  }
+  if (epochs) train.steps = 0;
+  const int64_t length =
+      (epochs ? train.epochs : train.steps) * run.rounds.count;
+  if (train.warmup <= length) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("train.warmup = {} ({}) is more than the {} {} of all rounds",
+                  train.warmup, settings.OriginOf("train.warmup"), length,
+                  epochs ? "epochs" : "steps"));
+}
+
 // Relations between values, whatever source each came from.
 absl::Status Resolve(const Settings& settings, RunFile& run) {
   auto& rounds = run.rounds;
@@ -193,12 +227,7 @@ absl::Status Resolve(const Settings& settings, RunFile& run) {
   EDGETUNE_RETURN_IF_ERROR(CheckAtMost(settings, "train.micro_batch",
                                        run.train.micro_batch, "train.batch",
                                        run.train.batch));
-  if (run.train.warmup > run.train.steps * rounds.count) {
-    return absl::InvalidArgumentError(fmt::format(
-        "train.warmup = {} ({}) is more than the {} steps of all rounds",
-        run.train.warmup, settings.OriginOf("train.warmup"),
-        run.train.steps * rounds.count));
-  }
+  EDGETUNE_RETURN_IF_ERROR(ResolveLength(settings, run));
   if (rounds.select_timeout > absl::ZeroDuration() &&
       rounds.select_timeout < absl::Seconds(1)) {
     return absl::InvalidArgumentError(

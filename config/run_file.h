@@ -38,14 +38,19 @@ struct RunFile {
   struct Train {
     std::string engine = "auto";
     double lr = 1e-3;
-    int64_t steps = 6;
+    int64_t steps = 6;   // 0 where epochs count
+    int64_t epochs = 0;  // 0: steps count
     int64_t batch = 8;
     int64_t micro_batch = 4;
     uint64_t memory_budget = 0;  // bytes; 0: none
     std::string schedule = "constant";
     int64_t warmup = 0;
     double grad_clip = 1.0;
+    std::string optimizer = "adamw";
+    double momentum = 0;
     double weight_decay = 0;
+    std::string objective = "plain";
+    double prox_mu = 0;
     int64_t seed = 1;
   } train;
   struct Fleet {
@@ -74,6 +79,8 @@ struct RunFile {
     double server_beta1 = 0.9;
     double server_beta2 = 0.99;
     double server_epsilon = 1e-3;
+    std::string normalise = "none";
+    double fairness_q = 0;
   } rounds;
   struct SecAgg {
     bool enabled = true;

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "protos/field_checks.h"
+#include "protos/local_work.h"
 #include "protos/plan_check_rounds.h"
 
 namespace edgetune {
@@ -172,28 +173,6 @@ void CheckData(const v1::DataSpec& data, FieldChecks& check) {
   check.Real("data.holdout", data.holdout(), 0, 0.5);
 }
 
-void CheckTrain(const v1::TaskPlan& plan, FieldChecks& check) {
-  const v1::TrainSpec& train = plan.train();
-  check.Word("train.engine", train.engine(), {"auto", "fused", "reference"});
-  check.Require(
-      plan.model().precision() != "int8" || train.engine() != "reference",
-      "model.precision", "int8 with the engine reference",
-      "the engine fused or auto");
-  check.Positive("train.lr", train.lr(), 10);
-  check.Whole("train.steps", train.steps(), 1, 100000);
-  check.Whole("train.batch", train.batch(), 1, 4096);
-  check.Whole("train.micro_batch", train.micro_batch(), 1, train.batch());
-  if (train.memory_budget() != 0) {
-    check.Whole("train.memory_budget", train.memory_budget(), 1'000'000,
-                1'000'000'000'000);
-  }
-  check.Word("train.schedule", train.schedule(), {"constant", "cosine"});
-  check.Whole("train.warmup", train.warmup(), 0,
-              uint64_t{train.steps()} * plan.rounds().count());
-  check.Real("train.grad_clip", train.grad_clip(), 0, kLargestSetting);
-  check.Real("train.weight_decay", train.weight_decay(), 0, 10);
-}
-
 void CheckTimes(const v1::RoundsSpec& rounds, FieldChecks& check) {
   check.Whole("rounds.deadline_ms", rounds.deadline_ms(), kSecondMs,
               7 * kDayMs);
@@ -274,7 +253,7 @@ absl::Status CheckPlan(const v1::TaskPlan& plan) {
   CheckData(plan.data(), check);
   CheckRounds(plan.rounds(), check);
   CheckAggregator(plan, check);
-  CheckTrain(plan, check);
+  CheckLocalWork(plan, check);
   check.Label("fleet.population", plan.fleet().population(), 64);
   CheckSecAgg(plan, check);
   check.Word("privacy.mode", plan.privacy().mode(), {"off"},

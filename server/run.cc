@@ -211,7 +211,7 @@ void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
   if (status.ok() && Masks()) {
     status = Shape().status();
   } else if (status.ok() && !IsEvaluation()) {
-    auto sum = MakeRoundAggregator(plan_, row_.round);
+    auto sum = MakeRoundFold(plan_, row_.round);
     status = sum.status();
     if (sum.ok()) sum_ = *std::move(sum);
   }

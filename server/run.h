@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "aggregation/aggregator.h"
+#include "aggregation/update_fold.h"
 #include "base/parameters.h"
 #include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/federation.pb.h"
@@ -232,7 +232,7 @@ class Run {
   std::optional<Round> round_;  // while the run has not ended
   v1::Envelope manifest_;       // of the round in training
   absl::Time training_since_;
-  std::unique_ptr<Aggregator> sum_;
+  std::unique_ptr<UpdateFold> sum_;
   // --- of a plan that masks
   StoredMasking masking_;  // but for its groups, which masked_ holds
   std::shared_ptr<const PublishedRoster> roster_;  // of the open attempt

@@ -129,15 +129,15 @@ absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups, absl::Time now,
 // Sums are not durable; the updates behind them are.
 absl::Status Run::RebuildSum(absl::Time now, Batch& batch) {
   if (IsEvaluation()) return absl::OkStatus();
-  EDGETUNE_ASSIGN_OR_RETURN(sum_, MakeRoundAggregator(plan_, row_.round));
+  EDGETUNE_ASSIGN_OR_RETURN(sum_, MakeRoundFold(plan_, row_.round));
   for (auto& [key, session] : sessions_) {
     const auto& [round, attempt, device] = key;
     if (round != row_.round || attempt != row_.attempt ||
         session.state != ClientState::kReported) {
       continue;
     }
-    const absl::Status folded = FoldUpdate(plan_, round, session.update_digest,
-                                           session.weight, *blobs_, *sum_);
+    const absl::Status folded = FoldUpdate(
+        plan_, round, {session.update_digest, session.terms}, *blobs_, *sum_);
     if (folded.ok()) continue;
     // Only what is truly missing or damaged is given up; after any other
     // failure the next start tries again.

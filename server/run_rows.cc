@@ -63,7 +63,7 @@ absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
       const auto rows,
       transaction.Query("SELECT round, attempt, device, state, fingerprint,"
                         " update_digest, weight, nll_sum, tokens, detail,"
-                        " announced"
+                        " announced, train_steps, incoming_loss"
                         " FROM sessions WHERE run_id = ?",
                         {Bytes(run.row.run_id)}));
   for (const Row& row : rows) {
@@ -75,11 +75,13 @@ absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
         in.Small(static_cast<int>(Round::ClientState::kCancelled)));
     session.fingerprint = in.Bytes();
     session.update_digest = in.Bytes();
-    session.weight = in.Real();
+    session.terms.weight = in.Real();
     session.nll_sum = in.Real();
     session.tokens = in.Integer();
     session.detail = in.Text();
     session.announced = SplitDigests(in);
+    session.terms.steps = in.Integer();
+    session.terms.incoming_loss = in.Real();
     EDGETUNE_RETURN_IF_ERROR(in.status());
     run.sessions.emplace(std::move(id), std::move(session));
   }
@@ -191,6 +193,11 @@ ALTER TABLE sessions ADD COLUMN announced BLOB NOT NULL DEFAULT x'';
 -- RosterGuard::Mark. At most one row, key 1.
 CREATE TABLE roster_mark (
   key INTEGER PRIMARY KEY, version INTEGER NOT NULL, payload BLOB NOT NULL);
+)sql",
+                                                                     R"sql(
+-- What a report says of its update beside the weight (UpdateTerms).
+ALTER TABLE sessions ADD COLUMN train_steps INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN incoming_loss REAL NOT NULL DEFAULT 0.0;
 )sql"};
   return *migrations;
 }
@@ -209,12 +216,14 @@ void SaveSession(const std::string& run_id, const SessionId& id,
                  const Session& session, Batch& batch) {
   const auto& [round, attempt, device] = id;
   batch.writes.push_back(
-      {"INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+      {"INSERT OR REPLACE INTO sessions VALUES "
+       "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
        {Bytes(run_id), Integer(round), Integer(attempt), device,
         Integer(static_cast<uint64_t>(session.state)),
         Bytes(session.fingerprint), Bytes(session.update_digest),
-        session.weight, session.nll_sum, Integer(session.tokens),
-        session.detail, Bytes(JoinDigests(session.announced))}});
+        session.terms.weight, session.nll_sum, Integer(session.tokens),
+        session.detail, Bytes(JoinDigests(session.announced)),
+        session.terms.steps, session.terms.incoming_loss}});
 }
 
 void SaveVersion(const std::string& run_id, const ModelVersion& version,

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "aggregation/update_fold.h"
 #include "privacy/identity/roster_file.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "server/batch.h"
@@ -26,9 +27,9 @@ namespace edgetune {
 // run, so that an old report is answered as it was the first time.
 struct Session {
   Round::ClientState state = Round::ClientState::kOpen;
-  std::string fingerprint;    // of the report; empty: none
-  std::string update_digest;  // empty: none
-  double weight = 0;
+  std::string fingerprint;            // of the report; empty: none
+  std::string update_digest;          // empty: none
+  UpdateTerms terms = {.weight = 0};  // of the update
   double nll_sum = 0;
   uint64_t tokens = 0;
   std::string detail;  // why refused, lost, declined or cancelled

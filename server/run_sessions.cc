@@ -171,9 +171,12 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
                             ? absl::InvalidArgumentError(
                                   "a report in the clear, where the plan masks")
                             : CheckReport(plan_, Kind(), report);
+  const UpdateTerms terms = {.weight = report.weight(),
+                             .steps = report.train_steps(),
+                             .incoming_loss = report.incoming_loss()};
   if (status.ok() && !IsEvaluation()) {
-    status = FoldUpdate(plan_, row_.round, report.update_digest(),
-                        report.weight(), *blobs_, *sum_);
+    status = FoldUpdate(plan_, row_.round, {report.update_digest(), terms},
+                        *blobs_, *sum_);
   }
   if (IsStorageFailure(status)) {
     batch.failure = Prefix(status, "reading an update");
@@ -182,7 +185,7 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
   session->fingerprint = ReportFingerprint(report);
   // A refused report may name anybody's blob: not its own to be cleaned up.
   if (status.ok()) session->update_digest = report.update_digest();
-  session->weight = report.weight();
+  session->terms = terms;
   session->nll_sum = report.nll_sum();
   session->tokens = report.tokens();
   Apply({EventKind::kReport, device, std::string(status.message())}, now,
@@ -198,7 +201,8 @@ void Run::CloseSession(const Round::Action& action, ClientState state,
   session.detail = action.detail;
   // A refused report may hold numbers that no row can.
   if (state != ClientState::kReported) {
-    session.weight = session.nll_sum = 0;
+    session.terms = {.weight = 0};
+    session.nll_sum = 0;
     session.tokens = 0;
   }
   SaveSession(id(), key, session, batch);
@@ -217,9 +221,10 @@ void Run::TellClosed(const Round::Action& action, const std::string& activity,
   switch (session.state) {
     case ClientState::kReported:
       if (Masks()) return Say(now, where + "sent its keys", batch);
-      return Say(now,
-                 fmt::format("{}accepted, weight {}", where, session.weight),
-                 batch);
+      return Say(
+          now,
+          fmt::format("{}accepted, weight {}", where, session.terms.weight),
+          batch);
     case ClientState::kRefused:
       return Say(now, fmt::format("{}refused: {}", where, action.detail), batch,
                  true);

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "aggregation/plan_strategy.h"
 #include "base/parameters.h"
 #include "base/status.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 
 namespace edgetune {
@@ -35,19 +38,52 @@ absl::Status CheckEvaluation(const v1::TaskPlan& plan,
   return absl::OkStatus();
 }
 
+// The steps follow from the examples, and those are the weight unless the cap
+// cut it.
+absl::Status CheckSteps(const v1::TaskPlan& plan, const v1::Report& report) {
+  uint64_t least = 0, most = 0;
+  if (plan.train().epochs() > 0) {
+    const double weight = report.weight();
+    least = StepsOf(plan.train(), static_cast<uint64_t>(std::ceil(weight)));
+    const bool capped = weight >= plan.rounds().weight_cap();
+    most = capped ? kMostSteps : std::min(least, kMostSteps);
+  }
+  if (report.train_steps() >= least && report.train_steps() <= most) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{} local steps, wanted {} to {} for a weight of {}",
+                  report.train_steps(), least, most, report.weight()));
+}
+
+absl::Status CheckIncomingLoss(const v1::TaskPlan& plan,
+                               const v1::Report& report) {
+  const bool asked = plan.rounds().fairness_q() > 0;
+  const double least = asked ? kLeastIncomingLoss : 0;
+  const double most = asked ? kLargestIncomingLoss : 0;
+  const double loss = report.incoming_loss();
+  if (loss >= least && loss <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("incoming_loss is {}, wanted {} to {}", loss, least, most));
+}
+
 }  // namespace
 
 absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
                          const v1::Report& report) {
   EDGETUNE_RETURN_IF_ERROR(CheckEvaluation(plan, report));
   if (kind == v1::RoundManifest::EVAL) {
-    if (report.update_digest().empty() && report.weight() == 0) {
+    if (report.update_digest().empty() && report.weight() == 0 &&
+        report.train_steps() == 0 && report.incoming_loss() == 0) {
       return absl::OkStatus();
     }
     return absl::InvalidArgumentError(
         "an evaluation report carries an update, wanted none");
   }
-  return CheckWeight(report.weight(), plan.rounds().weight_cap());
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckWeight(report.weight(), plan.rounds().weight_cap()));
+  EDGETUNE_RETURN_IF_ERROR(CheckSteps(plan, report));
+  return CheckIncomingLoss(plan, report);
 }
 
 absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
@@ -57,11 +93,18 @@ absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
   return MakeAggregator(options);
 }
 
+absl::StatusOr<std::unique_ptr<UpdateFold>> MakeRoundFold(
+    const v1::TaskPlan& plan, uint32_t round) {
+  // A copy of the plan: a fold may make aggregators as long as it lives.
+  return MakeUpdateFold(
+      plan, [plan, round] { return MakeRoundAggregator(plan, round); });
+}
+
 absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
-                        const std::string& update_digest, double weight,
-                        const BlobStore& blobs, Aggregator& aggregator) {
+                        const ReportedUpdate& update, const BlobStore& blobs,
+                        UpdateFold& fold) {
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
-                            DigestFromBytes(update_digest));
+                            DigestFromBytes(update.digest));
   auto blob = blobs.Get(digest);
   if (absl::IsNotFound(blob.status())) {
     return absl::InvalidArgumentError(
@@ -70,10 +113,11 @@ absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
   EDGETUNE_RETURN_IF_ERROR(blob.status());
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
                             UpdateLayout(plan, round));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector update,
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector values,
                             ParseParameters((*blob)->bytes(), layout.size()));
-  return aggregator.Accumulate(
-      update, plan.rounds().weights() == "equal" ? 1.0 : weight);
+  UpdateTerms terms = update.terms;
+  if (plan.rounds().weights() == "equal") terms.weight = 1;
+  return fold.Add(values, terms);
 }
 
 std::string ReportFingerprint(const v1::Report& report) {
@@ -82,6 +126,8 @@ std::string ReportFingerprint(const v1::Report& report) {
   decisive.set_weight(report.weight());
   decisive.set_nll_sum(report.nll_sum());
   decisive.set_tokens(report.tokens());
+  decisive.set_train_steps(report.train_steps());
+  decisive.set_incoming_loss(report.incoming_loss());
   return Sha256Bytes(decisive.SerializeAsString());
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregation/aggregator.h"
+#include "aggregation/update_fold.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/plan.pb.h"
 #include "storage/blob_store.h"
@@ -19,7 +20,9 @@ namespace edgetune {
 // The numbers of a report against its plan. InvalidArgument says which one is
 // wrong, got and wanted: weight in (0, cap] for TRAIN and 0 for EVAL, digest
 // 32 bytes or empty, nll_sum finite and not negative, tokens at most what
-// eval_examples of max_length hold.
+// eval_examples of max_length hold; train_steps what so many examples need
+// where the plan says epochs, incoming_loss in its range where
+// rounds.fairness_q asks for it, and both 0 otherwise.
 absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
                          const v1::Report& report);
 
@@ -27,12 +30,22 @@ absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
 absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
     const v1::TaskPlan& plan, uint32_t round);
 
-// Folds the blob `update_digest` with the plan's weighting into `aggregator`.
+// The fold of that round's updates, around such aggregators.
+absl::StatusOr<std::unique_ptr<UpdateFold>> MakeRoundFold(
+    const v1::TaskPlan& plan, uint32_t round);
+
+// An update that a report names, and what the report says of it.
+struct ReportedUpdate {
+  std::string digest;  // of its blob
+  UpdateTerms terms;
+};
+
+// Adds the blob of `update` with the plan's weighting to `fold`.
 // InvalidArgument or DataLoss: no such blob, wrong length, NaN or Inf, beyond
 // the bound.
 absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
-                        const std::string& update_digest, double weight,
-                        const BlobStore& blobs, Aggregator& aggregator);
+                        const ReportedUpdate& update, const BlobStore& blobs,
+                        UpdateFold& fold);
 
 // Tells two reports of one session apart: equal bytes, equal answer.
 std::string ReportFingerprint(const v1::Report& report);

@@ -46,13 +46,12 @@ void AdamW::Step(std::span<float> values, std::span<const float> gradient,
   }
 }
 
-void AdamW::Restore(int64_t steps, std::vector<float> first,
-                    std::vector<float> second) {
-  EDGETUNE_CHECK(first.size() == first_.size() &&
-                 second.size() == second_.size());
+void AdamW::Restore(int64_t steps, std::vector<std::vector<float>> moments) {
+  EDGETUNE_CHECK(moments.size() == 2 && moments[0].size() == first_.size() &&
+                 moments[1].size() == second_.size());
   steps_ = steps;
-  first_ = std::move(first);
-  second_ = std::move(second);
+  first_ = std::move(moments[0]);
+  second_ = std::move(moments[1]);
 }
 
 }  // namespace edgetune

@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "training/optimizer.h"
+
 namespace edgetune {
 
 // Scales `gradient` so that its L2 norm is at most `limit` (0: leaves it),
@@ -13,24 +15,19 @@ namespace edgetune {
 double ClipByGlobalNorm(std::span<float> gradient, double limit);
 
 // AdamW (Loshchilov, Hutter, 2019) over one flat float32 vector, with beta
-// 0.9 and 0.999, epsilon 1e-8, as torch.optim.AdamW. Life: made with the size,
-// then Step as often as wanted; moments start at zero, or where another one's
-// were (Restore). One thread.
-class AdamW {
+// 0.9 and 0.999, epsilon 1e-8 and decoupled weight decay, as torch.optim.AdamW.
+// Its moments are the first and the second one. One thread.
+class AdamW final : public Optimizer {
  public:
   AdamW(size_t size, double weight_decay)
       : weight_decay_(weight_decay), first_(size), second_(size) {}
 
-  // Both spans have the size this was made with.
   void Step(std::span<float> values, std::span<const float> gradient,
-            double lr);
-
-  // What it needs to go on elsewhere, beside the number of steps.
-  std::span<const float> first() const { return first_; }
-  std::span<const float> second() const { return second_; }
-  // Goes on after `steps` steps with their moments, of this one's size.
-  void Restore(int64_t steps, std::vector<float> first,
-               std::vector<float> second);
+            double lr) override;
+  std::vector<std::span<const float>> moments() const override {
+    return {first_, second_};
+  }
+  void Restore(int64_t steps, std::vector<std::vector<float>> moments) override;
 
  private:
   const double weight_decay_;

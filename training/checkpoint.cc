@@ -8,6 +8,8 @@
 #include <cstring>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "training/schedule.h"
@@ -68,6 +70,10 @@ void AddConfig(const TrainConfig& config, FactHash& hash) {
   hash.Add(config.round);
   hash.Add(config.rounds);
   hash.Add(static_cast<int32_t>(config.factors));
+  hash.Add(config.epochs);
+  hash.Add(static_cast<int32_t>(config.optimizer));
+  hash.Add(config.momentum);
+  hash.Add(config.prox_mu);
 }
 
 void AddAdapter(const Adapter& adapter, FactHash& hash) {
@@ -134,7 +140,7 @@ Digest SegmentDigest(const Segment& segment) {
 }
 
 void SaveCheckpoint(const Digest& segment, const SegmentProgress& progress,
-                    std::span<const float> values, const AdamW& optimizer,
+                    std::span<const float> values, const Optimizer& optimizer,
                     CheckpointStore& store) {
   Head head = {.magic = {},
                .segment = segment,
@@ -145,13 +151,15 @@ void SaveCheckpoint(const Digest& segment, const SegmentProgress& progress,
                .last_loss = progress.last_loss,
                .seconds = progress.seconds};
   std::memcpy(head.magic.data(), kMagic.data(), kMagic.size());
-  std::array<std::span<const uint8_t>, 5> parts = {
-      BytesOf(std::span<const Head>(&head, 1)), BytesOf(values),
-      BytesOf(optimizer.first()), BytesOf(optimizer.second())};
+  std::vector<std::span<const uint8_t>> parts = {
+      BytesOf(std::span<const Head>(&head, 1)), BytesOf(values)};
+  for (const std::span<const float> moment : optimizer.moments()) {
+    parts.push_back(BytesOf(moment));
+  }
   Sha256Stream hash;
   for (const std::span<const uint8_t> part : parts) hash.Update(part);
   const Digest digest = hash.Finish();
-  parts.back() = digest;
+  parts.push_back(digest);
   store.Save(parts);
 }
 
@@ -159,7 +167,7 @@ absl::StatusOr<SegmentProgress> ReadCheckpoint(std::span<const uint8_t> bytes,
                                                const Digest& segment,
                                                int64_t steps,
                                                std::span<float> values,
-                                               AdamW& optimizer) {
+                                               Optimizer& optimizer) {
   constexpr size_t kFrame = sizeof(Head) + sizeof(Digest);
   Head head;
   if (bytes.size() < kFrame) {
@@ -180,16 +188,19 @@ absl::StatusOr<SegmentProgress> ReadCheckpoint(std::span<const uint8_t> bytes,
         "it is of another plan, round, adapter, data, engine or version");
   }
   EDGETUNE_RETURN_IF_ERROR(CheckProgress(head, steps));
+  std::vector<ParameterVector> moments(optimizer.moments().size());
   if (head.coordinates != values.size() ||
-      bytes.size() != kFrame + 3 * values.size_bytes()) {
+      bytes.size() != kFrame + (1 + moments.size()) * values.size_bytes()) {
     return Damaged(fmt::format("{} coordinates in {} bytes, {} are trained",
                                head.coordinates, bytes.size(), values.size()));
   }
   const auto numbers = content.subspan(sizeof(Head));
   const size_t n = values.size_bytes();
   std::memcpy(values.data(), numbers.data(), n);
-  optimizer.Restore(head.steps, Floats(numbers.subspan(n, n)),
-                    Floats(numbers.subspan(2 * n, n)));
+  for (size_t i = 0; i < moments.size(); ++i) {
+    moments[i] = Floats(numbers.subspan((1 + i) * n, n));
+  }
+  optimizer.Restore(head.steps, std::move(moments));
   return SegmentProgress{head.steps, head.tokens, head.first_loss,
                          head.last_loss, head.seconds};
 }

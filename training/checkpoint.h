@@ -8,11 +8,14 @@
 //   u64       n, coordinates trained
 //   i64 x 2   steps done, tokens
 //   f64 x 3   first loss, last loss, seconds of work
-//   f32 x 3n  values, AdamW's first and second moments
+//   f32 x n   values
+//   f32 x kn  the optimiser's k moments: AdamW's first and second; the buffer
+//             of SGD with momentum, none without
 //   32 bytes  SHA-256 of all before
 //
-// 120 + 12 n bytes. The order of examples is a function of seed and round and
-// needs none. Functions without state; on the calling thread.
+// 120 + 4 (1 + k) n bytes: with AdamW 120 + 12 n. The order of examples is a
+// function of seed and round and needs none. Functions without state; on the
+// calling thread.
 
 #include <cstdint>
 #include <span>
@@ -20,8 +23,8 @@
 
 #include "absl/status/statusor.h"
 #include "privacy/crypto/hash.h"
-#include "training/adam_w.h"
 #include "training/checkpoint_store.h"
+#include "training/optimizer.h"
 #include "training/trainer.h"
 
 namespace edgetune {
@@ -50,7 +53,7 @@ struct SegmentProgress {
 Digest SegmentDigest(const Segment& segment);
 
 void SaveCheckpoint(const Digest& segment, const SegmentProgress& progress,
-                    std::span<const float> values, const AdamW& optimizer,
+                    std::span<const float> values, const Optimizer& optimizer,
                     CheckpointStore& store);
 
 // Sets `values` and `optimizer`, both of the segment's size. DataLoss: not a
@@ -60,7 +63,7 @@ absl::StatusOr<SegmentProgress> ReadCheckpoint(std::span<const uint8_t> bytes,
                                                const Digest& segment,
                                                int64_t steps,
                                                std::span<float> values,
-                                               AdamW& optimizer);
+                                               Optimizer& optimizer);
 
 }  // namespace edgetune
 

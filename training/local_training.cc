@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <string>
 
 #include "base/status.h"
 #include "models/step_profile.h"
 #include "training/adam_w.h"
+#include "training/optimizer.h"
 #include "training/schedule.h"
 
 namespace edgetune {
@@ -122,6 +124,16 @@ absl::Status CheckFinite(double loss, double norm, int64_t step) {
       ErrorKind::kFailed, "lower the learning rate");
 }
 
+absl::Status CheckEpochs(const TrainConfig& config, int64_t examples) {
+  const int64_t most = EpochSteps(config, examples);
+  if (config.epochs == 0 || config.steps <= most) return absl::OkStatus();
+  return Annotate(absl::InvalidArgumentError(fmt::format(
+                      "{} steps are more than the {} that {} epochs of {} "
+                      "examples need",
+                      config.steps, most, config.epochs, examples)),
+                  ErrorKind::kConfig);
+}
+
 class Stopwatch {
  public:
   double Seconds() const {
@@ -143,7 +155,7 @@ class SegmentRun {
         engine_(engine),
         incoming_(engine.values().begin(), engine.values().end()),
         order_(segment.config.seed, segment.examples.size()),
-        optimizer_(incoming_.size(), segment.config.weight_decay) {}
+        optimizer_(MakeOptimizer(segment.config, incoming_.size())) {}
 
   absl::StatusOr<TrainResult> Run(
       const StopToken& stop,
@@ -170,7 +182,7 @@ class SegmentRun {
     if (bytes.empty()) return;
     const auto found = ReadCheckpoint(
         std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()),
-        digest_, segment_.config.steps, engine_.values(), optimizer_);
+        digest_, segment_.config.steps, engine_.values(), *optimizer_);
     if (!found.ok()) {
       segment_.checkpoints->Refused(std::string(found.status().message()));
       return;
@@ -191,16 +203,26 @@ class SegmentRun {
     const BatchLoss sum =
         AccumulateGradient(batch, config.micro_batch, engine_);
     const double loss = sum.nll_sum / static_cast<double>(sum.labelled);
+    if (config.prox_mu > 0) AddProximalGradient(gradient);
     const double norm = ClipByGlobalNorm(gradient, config.grad_clip);
     EDGETUNE_RETURN_IF_ERROR(CheckFinite(loss, norm, at_.steps));
-    optimizer_.Step(engine_.values(), gradient,
-                    LearningRate(config, at_.steps));
+    optimizer_->Step(engine_.values(), gradient,
+                     LearningRate(config, at_.steps));
     if (at_.steps == 0) at_.first_loss = loss;
     at_.last_loss = loss;
     at_.tokens += InputTokens(batch);
     at_.seconds += watch.Seconds();
     ++at_.steps;
     return absl::OkStatus();
+  }
+
+  // Of mu / 2 ||w - w0||^2.
+  void AddProximalGradient(std::span<float> gradient) {
+    const auto mu = static_cast<float>(segment_.config.prox_mu);
+    const std::span<const float> values = engine_.values();
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      gradient[i] += mu * (values[i] - incoming_[i]);
+    }
   }
 
   void SaveIfDue() {
@@ -210,7 +232,7 @@ class SegmentRun {
 
   void Save() {
     if (segment_.checkpoints == nullptr) return;
-    SaveCheckpoint(digest_, at_, engine_.values(), optimizer_,
+    SaveCheckpoint(digest_, at_, engine_.values(), *optimizer_,
                    *segment_.checkpoints);
     saved_ = at_;
   }
@@ -236,7 +258,7 @@ class SegmentRun {
   GradientEngine& engine_;
   const ParameterVector incoming_;
   ExampleOrder order_;
-  AdamW optimizer_;
+  const std::unique_ptr<Optimizer> optimizer_;
   Digest digest_ = {};
   SegmentProgress at_, saved_;
   int64_t resumed_ = 0;
@@ -290,6 +312,8 @@ absl::StatusOr<TrainResult> TrainSegment(
     GradientEngine& engine) {
   EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(segment.config));
   if (segment.examples.size() <= 0) return NoExamples("train on");
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckEpochs(segment.config, segment.examples.size()));
   return SegmentRun(segment, engine).Run(stop, progress);
 }
 

@@ -132,9 +132,7 @@ Extent TrainingExtent(const MemoryWork& work, const MemoryChoice& choice) {
 }
 
 // Passes as EvaluateExamples makes them.
-Extent EvaluationExtent(const MemoryWork& work, const MemoryChoice& choice) {
-  Extent extent;
-  const std::vector<ExampleSize> all = Cut(work.held_out, choice.max_length);
+void AddEvaluation(const std::vector<ExampleSize>& all, Extent& extent) {
   for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
     uint64_t tokens = 0;
     do {
@@ -143,6 +141,12 @@ Extent EvaluationExtent(const MemoryWork& work, const MemoryChoice& choice) {
              tokens + U(all[end].tokens) <= kEvaluationTokens);
     AddPass(all, begin, end, extent);
   }
+}
+
+Extent EvaluationExtent(const MemoryWork& work, const MemoryChoice& choice) {
+  Extent extent;
+  AddEvaluation(Cut(work.held_out, choice.max_length), extent);
+  AddEvaluation(Cut(work.incoming, choice.max_length), extent);
   return extent;
 }
 
@@ -386,9 +390,9 @@ class Predictor {
   }
 
   // Values and gradient of the whole; of what is trained values, gradient, a
-  // pass's gradient, two moments and where training began.
+  // pass's gradient, the moments and where training began.
   uint64_t OptimiserBytes() const {
-    return 4 * (2 * Coordinates() + 6 * U(work_.trained));
+    return 4 * (2 * Coordinates() + (4 + U(work_.moments)) * U(work_.trained));
   }
 
   const MemoryWork& work_;

@@ -31,9 +31,12 @@ struct MemoryWork {
   AdapterSpec lora;   // fits the model
   // Coordinates of the factors that are trained, in the round with most.
   int64_t trained = 0;
+  int64_t moments = 2;  // of the optimiser, for each of them
   // The examples of every step, in the order of training; all rounds.
   std::vector<std::vector<ExampleSize>> steps;
-  std::vector<ExampleSize> held_out;  // scored by the same trainer
+  // Scored by the same trainer, each set by itself.
+  std::vector<ExampleSize> held_out;
+  std::vector<ExampleSize> incoming;  // of those that are trained on
   // Of the process before it has the engine: program, data, adapter.
   uint64_t resident = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <numeric>
@@ -16,6 +17,11 @@ namespace {
 // Positions of a run are counted in int64: far beyond any use, far from
 // overflow.
 constexpr int64_t kMaxCount = int64_t{1} << 20;
+
+int64_t WarmUpSteps(const TrainConfig& c) {
+  if (c.epochs == 0) return c.warmup;
+  return (c.warmup * c.steps + c.epochs - 1) / c.epochs;
+}
 
 }  // namespace
 
@@ -32,6 +38,7 @@ absl::Status CheckTrainConfig(const TrainConfig& c) {
         fmt::format("{} must be finite and not negative, got {}", name, value);
   };
   count("steps", c.steps, 1);
+  count("epochs", c.epochs, 0);
   count("batch", c.batch, 1);
   count("micro_batch", c.micro_batch, 1);
   count("warmup", c.warmup, 0);
@@ -40,6 +47,11 @@ absl::Status CheckTrainConfig(const TrainConfig& c) {
   amount("lr", c.lr);
   amount("grad_clip", c.grad_clip);
   amount("weight_decay", c.weight_decay);
+  amount("momentum", c.momentum);
+  amount("prox_mu", c.prox_mu);
+  if (wrong.empty() && c.momentum >= 1) {
+    wrong = fmt::format("momentum must be below 1, got {}", c.momentum);
+  }
   if (wrong.empty() && c.round >= c.rounds) {
     wrong =
         fmt::format("round {} of {}: rounds count from 0", c.round, c.rounds);
@@ -48,10 +60,14 @@ absl::Status CheckTrainConfig(const TrainConfig& c) {
   return Annotate(absl::InvalidArgumentError(wrong), ErrorKind::kConfig);
 }
 
+int64_t EpochSteps(const TrainConfig& c, int64_t examples) {
+  return (c.epochs * examples + c.batch - 1) / c.batch;
+}
+
 double LearningRate(const TrainConfig& c, int64_t step) {
   const auto t = static_cast<double>(c.round * c.steps + step);
   const auto total = static_cast<double>(c.rounds * c.steps);
-  const auto warmup = static_cast<double>(c.warmup);
+  const auto warmup = static_cast<double>(WarmUpSteps(c));
   if (t < warmup) return c.lr * (t + 1) / warmup;
   if (c.schedule == Schedule::kConstant) return c.lr;
   const double done = (t - warmup) / (total - warmup);
@@ -60,10 +76,16 @@ double LearningRate(const TrainConfig& c, int64_t step) {
 
 std::vector<int64_t> ExampleOrder::Batch(const TrainConfig& config,
                                          int64_t step) {
-  const int64_t first = (config.round * config.steps + step) * config.batch;
+  int64_t first = (config.round * config.steps + step) * config.batch;
+  int64_t count = config.batch;
+  if (config.epochs > 0) {
+    const int64_t round = config.epochs * examples_;
+    first = config.round * round + step * config.batch;
+    count = std::min(count, round - step * config.batch);
+  }
   std::vector<int64_t> batch;
-  batch.reserve(static_cast<size_t>(config.batch));
-  for (int64_t j = 0; j < config.batch; ++j) batch.push_back(At(first + j));
+  batch.reserve(static_cast<size_t>(count));
+  for (int64_t j = 0; j < count; ++j) batch.push_back(At(first + j));
   return batch;
 }
 

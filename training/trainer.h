@@ -25,21 +25,34 @@ namespace edgetune {
 // ways, the rest as kAuto has it; the fused engine alone.
 enum class Precision { kAuto, kFp32, kBf16, kInt8 };
 enum class Schedule { kConstant, kCosine };
+enum class OptimizerKind { kAdamW, kSgd };
 
 // One segment of training: `steps` optimiser steps of round `round` (of
 // `rounds`). The optimiser starts fresh in every segment; the learning-rate
 // schedule runs over round * steps + i of rounds * steps (decisions 12).
+//
+// What is minimised is the mean loss over labelled tokens, plus prox_mu / 2
+// times the squared distance from the incoming adapter (Li et al. 2020,
+// "Federated Optimization in Heterogeneous Networks", FedProx, eq. 2). The
+// losses that are reported are without that term.
 struct TrainConfig {
   double lr = 1e-3;
-  int64_t steps = 1;        // optimiser steps in this segment
-  int64_t batch = 8;        // examples a step
+  int64_t steps = 1;  // optimiser steps in this segment
+  // Above 0: the segment is so many passes over the examples, each of which it
+  // takes exactly so often; `steps` is what that needs (EpochSteps), or fewer.
+  int64_t epochs = 0;
+  int64_t batch = 8;  // examples a step; with epochs the last has the rest
   int64_t micro_batch = 4;  // examples a forward pass
   Schedule schedule = Schedule::kConstant;
-  int64_t warmup = 0;       // steps of linear warm-up, over the whole run
-  double grad_clip = 1.0;   // global L2 norm; 0: none
-  double weight_decay = 0;  // decoupled (AdamW)
-  uint64_t seed = 1;        // with `round` decides the order of examples
-  int64_t round = 0;        // from 0
+  // Of linear warm-up, over the whole run: steps, with epochs passes.
+  int64_t warmup = 0;
+  double grad_clip = 1.0;  // global L2 norm, of all that is minimised; 0: none
+  OptimizerKind optimizer = OptimizerKind::kAdamW;
+  double momentum = 0;      // of kSgd, in [0, 1)
+  double weight_decay = 0;  // decoupled (kAdamW) or an L2 term (kSgd)
+  double prox_mu = 0;
+  uint64_t seed = 1;  // with `round` decides the order of examples
+  int64_t round = 0;  // from 0
   int64_t rounds = 1;
   // What is trained; the other factor stays and has neither gradient nor
   // moments, so that grad_clip and weight_decay do not see it.

@@ -3,6 +3,7 @@
 
 #include "client/client.h"
 
+#include <atomic>
 #include <string>
 
 #include "absl/time/clock.h"
@@ -37,6 +38,74 @@ TEST_F(ClientTest, WeightIsHeldUnderTheCap) {
   Start();
   Assign(Manifest(0));
   EXPECT_EQ(NextReport().weight(), 4);
+}
+
+TEST_F(ClientTest, StepsAreReportedWhereThePlanSaysEpochs) {
+  Start();
+  Assign(Manifest(0));
+  EXPECT_EQ(NextReport().train_steps(), 0u);
+  ASSERT_TRUE(Stop().ok());
+  run_.plan.mutable_train()->clear_steps();
+  run_.plan.mutable_train()->set_epochs(5);
+  Start();
+  Assign(Manifest(0));
+  EXPECT_EQ(NextReport().train_steps(), 15u);  // 5 passes over 6 in twos
+  Assign(Manifest(3));
+  EXPECT_EQ(NextReport().train_steps(), 0u);
+}
+
+TEST_F(ClientTest, EpochsThatAreTooManyStepsAreDeclinedAndTheClientGoesOn) {
+  file_ = testing::MakeClientFile(scratch_.path(), "many", 300);
+  run_.plan.mutable_train()->clear_steps();
+  run_.plan.mutable_train()->set_epochs(1000);
+  Start();
+  Assign(Manifest(0));
+  const v1::Declined declined = NextDeclined();
+  EXPECT_EQ(declined.reason(), v1::Declined::REFUSED);
+  EXPECT_NE(declined.detail().find("more than the 100000 steps of 2"),
+            std::string::npos)
+      << declined.detail();
+  // 300 examples, a quarter held out: nobody's business.
+  EXPECT_EQ(declined.detail().find("225"), std::string::npos);
+  EXPECT_EQ(engine_.trainings, 0);
+  run_.plan.mutable_train()->set_epochs(1);
+  run_.plan.set_nonce(std::string(32, 'n'));
+  Assign(Manifest(0));
+  EXPECT_EQ(NextReport().train_steps(), 113u);
+}
+
+TEST_F(ClientTest, LossOnTrainingExamplesIsReportedWhereThePlanAsksForIt) {
+  std::atomic<int> evaluations{0};
+  engine_.on_evaluate = [&] { ++evaluations; };
+  run_.plan.mutable_train()->set_optimizer("sgd");
+  Start();
+  Assign(Manifest(0));
+  EXPECT_EQ(NextReport().incoming_loss(), 0);
+  EXPECT_EQ(evaluations, 1);
+  ASSERT_TRUE(Stop().ok());
+  run_.plan.mutable_rounds()->set_fairness_q(1);
+  Start();
+  Assign(Manifest(0));
+  const v1::Report report = NextReport();
+  // The fake's loss a token is the same on all examples.
+  EXPECT_NEAR(report.incoming_loss(), report.nll_sum() / report.tokens(),
+              1e-12);
+  EXPECT_EQ(evaluations, 3);
+  Assign(Manifest(3));
+  EXPECT_EQ(NextReport().incoming_loss(), 0);
+  EXPECT_EQ(evaluations, 4);
+}
+
+// A device without held-out examples is weighed all the same.
+TEST_F(ClientTest, LossOnTrainingExamplesNeedsNothingHeldOut) {
+  run_.plan.mutable_data()->set_holdout(0);
+  run_.plan.mutable_train()->set_optimizer("sgd");
+  run_.plan.mutable_rounds()->set_fairness_q(1);
+  Start();
+  Assign(Manifest(0));
+  const v1::Report report = NextReport();
+  EXPECT_GT(report.incoming_loss(), 0);
+  EXPECT_EQ(report.tokens(), 0u);
 }
 
 TEST_F(ClientTest, EvaluationSessionSendsNoUpdate) {

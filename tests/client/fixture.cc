@@ -111,7 +111,8 @@ class FakeTrainer final : public Trainer {
     for (int64_t i = 0; i < count; ++i) {
       for (uint8_t label : examples.Get(i).labelled) evaluation.tokens += label;
     }
-    evaluation.nll_sum = evaluation.tokens * Loss(adapter.values, 0.1);
+    evaluation.nll_sum =
+        evaluation.tokens * (Loss(adapter.values, 0.1) + engine_->more_loss);
     return evaluation;
   }
 

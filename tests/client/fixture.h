@@ -63,6 +63,7 @@ class FakeEngine final : public Engine {
   // Called before each training step, on the client's work thread.
   std::function<void(int64_t step)> on_step;
   std::function<void()> on_evaluate;  // called before each evaluation, there
+  double more_loss = 0;  // a token, in each evaluation; set before it works
   std::atomic<int> trainings{0};
   std::atomic<int> steps{0};  // of all trainings
   std::atomic<int> trainers{0};

@@ -56,7 +56,7 @@ TEST_F(MemoryBudgetTest, StepsAreThoseOfAllRounds) {
   EXPECT_EQ(work.threads, 3);
   ASSERT_EQ(work.steps.size(), 9u);  // 3 rounds of 3
   // The last step, as the trainer takes it.
-  const TrainConfig config = TrainConfigOf(plan_, 2, "animal");
+  const TrainConfig config = TrainConfigOf(plan_, 2, {"animal", 9});
   ExampleOrder order(config.seed, data_.train->size());
   const auto batch = order.Batch(config, 2);
   ASSERT_EQ(work.steps[8].size(), batch.size());
@@ -75,6 +75,34 @@ TEST_F(MemoryBudgetTest, ALongRunIsItsLongestExamples) {
   ASSERT_EQ(work.steps.size(), 1u);
   ASSERT_EQ(work.steps[0].size(), plan_.train().batch());
   EXPECT_GE(work.steps[0][0].tokens, work.steps[0][1].tokens);
+}
+
+TEST_F(MemoryBudgetTest, EpochsAreAllTheirBatchesTheLastOneShort) {
+  plan_.mutable_train()->clear_steps();
+  plan_.mutable_train()->set_epochs(1);
+  plan_.mutable_train()->set_batch(4);
+  plan_.mutable_rounds()->set_count(2);
+  const MemoryWork work = MemoryWorkOf(Training("fused"));
+  const auto examples = static_cast<size_t>(data_.train->size());
+  ASSERT_EQ(work.steps.size(), 2 * ((examples + 3) / 4));
+  size_t all = 0;
+  for (const auto& step : work.steps) all += step.size();
+  EXPECT_EQ(all, 2 * examples);
+}
+
+TEST_F(MemoryBudgetTest, MomentsAreTheOptimizersAndIncomingOnesAreScored) {
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).moments, 2);
+  EXPECT_TRUE(MemoryWorkOf(Training("fused")).incoming.empty());
+  plan_.mutable_train()->set_optimizer("sgd");
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).moments, 0);
+  plan_.mutable_train()->set_momentum(0.9);
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).moments, 1);
+  plan_.mutable_rounds()->set_fairness_q(1);
+  plan_.mutable_rounds()->set_eval_examples(2);
+  const MemoryWork work = MemoryWorkOf(Training("fused"));
+  ASSERT_EQ(work.incoming.size(), 2u);
+  EXPECT_EQ(work.incoming[1].tokens,
+            static_cast<int64_t>(data_.train->Get(1).tokens.size()));
 }
 
 TEST_F(MemoryBudgetTest, TrainedIsTheRoundWithMost) {

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "base/random.h"
 #include "tests/client/fixture.h"
 #include "tests/testing/scratch_directory.h"
+#include "training/schedule.h"
 
 namespace edgetune {
 namespace {
@@ -21,7 +23,7 @@ TEST_F(TrainPlanTest, SegmentHasThePlansSettings) {
   plan_.mutable_train()->set_schedule("cosine");
   plan_.mutable_train()->set_warmup(2);
   plan_.mutable_train()->set_weight_decay(0.5);
-  const TrainConfig config = TrainConfigOf(plan_, 2, "animal");
+  const TrainConfig config = TrainConfigOf(plan_, 2, {"animal", 9});
   EXPECT_EQ(config.lr, 1e-2);
   EXPECT_EQ(config.steps, 3);
   EXPECT_EQ(config.batch, 2);
@@ -35,13 +37,62 @@ TEST_F(TrainPlanTest, SegmentHasThePlansSettings) {
   EXPECT_EQ(config.seed, ClientSeed(7, 2, "animal"));
 }
 
+TEST_F(TrainPlanTest, SegmentHasWhatThePlanMinimises) {
+  const TrainConfig absent = TrainConfigOf(plan_, 0, {"animal", 9});
+  EXPECT_EQ(absent.optimizer, OptimizerKind::kAdamW);
+  EXPECT_EQ(absent.epochs, 0);
+  EXPECT_EQ(absent.prox_mu, 0);
+  plan_.mutable_train()->set_optimizer("sgd");
+  plan_.mutable_train()->set_momentum(0.9);
+  plan_.mutable_train()->set_objective("prox");
+  plan_.mutable_train()->set_prox_mu(0.1);
+  const TrainConfig config = TrainConfigOf(plan_, 0, {"animal", 9});
+  EXPECT_EQ(config.optimizer, OptimizerKind::kSgd);
+  EXPECT_EQ(config.momentum, 0.9);
+  EXPECT_EQ(config.prox_mu, 0.1);
+  plan_.mutable_train()->set_optimizer("adamw");
+  EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).optimizer,
+            OptimizerKind::kAdamW);
+}
+
+// What the coordinator expects of a report is what the device does.
+TEST_F(TrainPlanTest, StepsOfEpochsAreThoseThatAReportIsHeldTo) {
+  plan_.mutable_train()->clear_steps();
+  plan_.mutable_train()->set_epochs(3);
+  for (const int64_t examples : {1, 2, 3, 9, 1000}) {
+    const TrainConfig config = TrainConfigOf(plan_, 0, {"animal", examples});
+    EXPECT_EQ(config.epochs, 3);
+    EXPECT_EQ(config.steps, EpochSteps(config, examples));
+    EXPECT_EQ(config.steps, (3 * examples + 1) / 2);  // batches of 2
+  }
+}
+
+TEST_F(TrainPlanTest, EpochsOfTooManyExamplesAreRefused) {
+  EXPECT_TRUE(CheckExamples(plan_, 10'000'000).ok());  // steps are 3
+  plan_.mutable_train()->clear_steps();
+  plan_.mutable_train()->set_epochs(10);
+  EXPECT_TRUE(CheckExamples(plan_, 20'000).ok());  // 100,000 batches of 2
+  const absl::Status status = CheckExamples(plan_, 20'001);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+}
+
+TEST_F(TrainPlanTest, IncomingLossIsAMeanWithinItsBounds) {
+  EXPECT_DOUBLE_EQ(*IncomingLossOf({.nll_sum = 5, .tokens = 2}), 2.5);
+  EXPECT_EQ(*IncomingLossOf({.nll_sum = 0, .tokens = 2}), 1e-6);
+  EXPECT_EQ(*IncomingLossOf({.nll_sum = 2e4, .tokens = 2}), 1e4);
+  for (const double sum : {2.1e4, double{NAN}, double{INFINITY}}) {
+    EXPECT_TRUE(absl::IsDataLoss(
+        IncomingLossOf({.nll_sum = sum, .tokens = 2}).status()));
+  }
+}
+
 TEST_F(TrainPlanTest, FactorsAreThoseThatTheRoundSends) {
-  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kBoth);
+  EXPECT_EQ(TrainConfigOf(plan_, 1, {"animal", 9}).factors, Factors::kBoth);
   plan_.mutable_lora()->set_rule("ffa");
-  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kB);
+  EXPECT_EQ(TrainConfigOf(plan_, 1, {"animal", 9}).factors, Factors::kB);
   plan_.mutable_lora()->set_rule("rolora");
-  EXPECT_EQ(TrainConfigOf(plan_, 0, "animal").factors, Factors::kB);
-  EXPECT_EQ(TrainConfigOf(plan_, 1, "animal").factors, Factors::kA);
+  EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).factors, Factors::kB);
+  EXPECT_EQ(TrainConfigOf(plan_, 1, {"animal", 9}).factors, Factors::kA);
 }
 
 TEST_F(TrainPlanTest, SeedIsTheDocumentedFunction) {

@@ -80,6 +80,52 @@ TEST_F(RunFileTest, ReadsEveryKindOfValue) {
   EXPECT_FALSE(run->secagg.enabled);
 }
 
+TEST_F(RunFileTest, ReadsWhatADeviceMinimisesAndHowItIsWeighed) {
+  const auto run = Read(
+      "[train]\noptimizer = 'sgd'\nmomentum = 0.9\nepochs = 2\nwarmup = 6\n"
+      "objective = 'prox'\nprox_mu = 0.1\n"
+      "[rounds]\nnormalise = 'steps'\nfairness_q = 0.5\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->train.optimizer, "sgd");
+  EXPECT_EQ(run->train.momentum, 0.9);
+  EXPECT_EQ(run->train.epochs, 2);
+  EXPECT_EQ(run->train.steps, 0);
+  EXPECT_EQ(run->train.objective, "prox");
+  EXPECT_EQ(run->train.prox_mu, 0.1);
+  EXPECT_EQ(run->rounds.normalise, "steps");
+  EXPECT_EQ(run->rounds.fairness_q, 0.5);
+  const auto defaults = Read("");
+  EXPECT_EQ(defaults->train.steps, 6);
+  EXPECT_EQ(defaults->train.epochs, 0);
+  EXPECT_EQ(defaults->train.optimizer, "adamw");
+  EXPECT_EQ(defaults->train.objective, "plain");
+  EXPECT_EQ(defaults->rounds.normalise, "none");
+}
+
+TEST_F(RunFileTest, ARoundIsStepsOrEpochs) {
+  EXPECT_THAT(ErrorOf("[train]\nsteps = 6\nepochs = 2\n"),
+              EndsWith("run.toml:4): wanted one of them"));
+  // As `config show` prints it.
+  EXPECT_TRUE(Read("[train]\nsteps = 0\nepochs = 2\n").ok());
+  EXPECT_THAT(ErrorOf("[train]\nsteps = 0\n"), HasSubstr("wants train.epochs"));
+  EXPECT_THAT(ErrorOf("[train]\nepochs = 1001\n"), HasSubstr("train.epochs"));
+  EXPECT_THAT(ErrorOf("[train]\nepochs = 2\nwarmup = 7\n"),
+              HasSubstr("is more than the 6 epochs of all rounds"));
+}
+
+TEST_F(RunFileTest, RefusesWhatADeviceCannotMinimise) {
+  EXPECT_THAT(ErrorOf("[train]\nobjective = 'scaffold'\n"),
+              HasSubstr("not in this version"));
+  EXPECT_THAT(ErrorOf("[train]\noptimizer = 'lion'\n"), HasSubstr("adamw"));
+  EXPECT_THAT(ErrorOf("[train]\nmomentum = 1.0\n"),
+              HasSubstr("train.momentum"));
+  EXPECT_THAT(ErrorOf("[train]\nprox_mu = -1\n"), HasSubstr("train.prox_mu"));
+  EXPECT_THAT(ErrorOf("[rounds]\nnormalise = 'loss'\n"),
+              HasSubstr("rounds.normalise"));
+  EXPECT_THAT(ErrorOf("[rounds]\nfairness_q = nan\n"),
+              HasSubstr("rounds.fairness_q"));
+}
+
 TEST_F(RunFileTest, ReadsTheKeysOfMasking) {
   const auto run = Read(
       "[secagg]\nenabled = true\nn_min = 10\nbits = 24\nbound = 0.5\n"
@@ -207,7 +253,7 @@ TEST_F(RunFileTest, TakesEveryEngine) {
 TEST_F(RunFileTest, SaysWhichTypeIsWanted) {
   EXPECT_EQ(ErrorOf("[train]\nsteps = 'six'\n"),
             "run.toml:3:9: train.steps is text \"six\", wanted a whole number "
-            "from 1 to 100000");
+            "from 0 to 100000");
   EXPECT_THAT(ErrorOf("[train]\nsteps = 6.5\n"), HasSubstr("whole number"));
   EXPECT_THAT(ErrorOf("[train]\nlr = true\n"), HasSubstr("a number above 0"));
   EXPECT_THAT(ErrorOf("[model]\nbase = 3\n"), HasSubstr("wanted text"));

@@ -23,6 +23,7 @@
 #include "tests/privacy_secagg/receipt_maker.h"
 #include "tests/testing/tiny_model.h"
 #include "tests/training/memory_checkpoints.h"
+#include "training/adam_w.h"
 #include "training/checkpoint.h"
 
 namespace edgetune::fuzz {

@@ -228,6 +228,7 @@ v1::Report FakeDevice::MakeReport() {
   EDGETUNE_CHECK(uploaded.ok() || server_->dead());
   report.set_update_digest(DigestBytes(digest));
   report.set_weight(Weight());
+  if (amends) amends(report);
   return report;
 }
 

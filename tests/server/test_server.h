@@ -141,6 +141,8 @@ class FakeDevice {
   int come_backs = 0;
   bool works = true;  // false: takes assignments and stays silent
   std::optional<uint32_t> silent_at;  // or only in this round
+  // Changes each report of a training round, if there.
+  std::function<void(v1::Report&)> amends;
   // Uploads something else before its update, never the same.
   bool trains_twice = false;
 

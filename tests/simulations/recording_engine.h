@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/status.h"
 #include "tests/client/fixture.h"
 
 namespace edgetune::testing {

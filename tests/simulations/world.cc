@@ -274,7 +274,8 @@ ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
   for (uint32_t round = 0; round < plan.rounds().count(); ++round) {
     const StopToken stop{false};
     const auto result = trainer.Train(
-        adapter, *data.train, TrainConfigOf(plan, round, DataName(file.data)),
+        adapter, *data.train,
+        TrainConfigOf(plan, round, {DataName(file.data), data.train->size()}),
         nullptr, stop, [](const TrainProgress&) {});
     EXPECT_TRUE(result.ok()) << result.status();
     const auto mean = *MakeWeightedMean({.coordinates = result->delta.size(),

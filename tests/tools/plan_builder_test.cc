@@ -49,6 +49,44 @@ class PlanBuilderTest : public ::testing::Test {
   std::unique_ptr<ModelFile> model_;
 };
 
+// An older device refuses a plan with fields that it does not know.
+TEST_F(PlanBuilderTest, DefaultsOfLocalWorkAreLeftOut) {
+  const auto built = BuildPlan(Request());
+  ASSERT_TRUE(built.ok()) << built.status();
+  const v1::TrainSpec& train = built->plan.train();
+  EXPECT_EQ(train.steps(), 6u);
+  EXPECT_EQ(train.epochs(), 0u);
+  EXPECT_EQ(train.optimizer() + train.objective(), "");
+  EXPECT_EQ(built->plan.rounds().normalise(), "");
+}
+
+TEST_F(PlanBuilderTest, LocalWorkReachesThePlan) {
+  PlanRequest request = Request();
+  request.run.secagg.enabled = false;
+  request.run.train.steps = 0;
+  request.run.train.epochs = 2;
+  request.run.train.optimizer = "sgd";
+  request.run.train.objective = "prox";
+  request.run.train.prox_mu = 0.1;
+  request.run.rounds.normalise = "steps";
+  const auto built = BuildPlan(request);
+  ASSERT_TRUE(built.ok()) << built.status();
+  const v1::TrainSpec& train = built->plan.train();
+  EXPECT_EQ(train.epochs(), 2u);
+  EXPECT_EQ(train.optimizer(), "sgd");
+  EXPECT_EQ(train.objective(), "prox");
+  EXPECT_EQ(train.prox_mu(), 0.1);
+  EXPECT_EQ(built->plan.rounds().normalise(), "steps");
+  request.run.rounds.normalise = "none";
+  request.run.rounds.fairness_q = 2;
+  request.run.train.momentum = 0.9;
+  EXPECT_EQ(BuildPlan(request)->plan.rounds().fairness_q(), 2);
+  EXPECT_EQ(BuildPlan(request)->plan.train().momentum(), 0.9);
+  request.run.secagg.enabled = true;
+  EXPECT_THAT(std::string(BuildPlan(request).status().message()),
+              HasSubstr("rounds.fairness_q"));
+}
+
 TEST_F(PlanBuilderTest, DefaultsMakeAPlanThatIsAccepted) {
   auto built = BuildPlan(Request());
   ASSERT_TRUE(built.ok()) << built.status();

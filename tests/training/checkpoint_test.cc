@@ -13,7 +13,10 @@
 #include <vector>
 
 #include "tests/training/memory_checkpoints.h"
+#include "tests/training/pulling_engine.h"
+#include "training/adam_w.h"
 #include "training/local_training.h"
+#include "training/schedule.h"
 
 namespace edgetune {
 namespace {
@@ -22,42 +25,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::MemoryCheckpoints;
+using testing::Numbers;
+using testing::PullingEngine;
 
 constexpr size_t kHead = 88, kDigest = 32;
-
-// Pulls each value towards the sum of a batch's tokens.
-class PullingEngine final : public GradientEngine {
- public:
-  explicit PullingEngine(ParameterVector values)
-      : values_(std::move(values)), gradient_(values_.size()) {}
-  std::span<float> values() override { return values_; }
-  std::span<float> gradient() override { return gradient_; }
-  double AddGradient(ExampleBatch examples, double weight) override {
-    double loss = 0;
-    for (const LabelledTokens* example : examples) {
-      for (size_t i = 0; i < values_.size(); ++i) {
-        const float gap = values_[i] - static_cast<float>(example->tokens[1]);
-        gradient_[i] += static_cast<float>(weight) * gap;
-        loss += 0.5 * gap * gap;
-      }
-    }
-    return loss;
-  }
-
- private:
-  ParameterVector values_, gradient_;
-};
-
-class Numbers final : public ExampleSource {
- public:
-  std::vector<LabelledTokens> examples;
-  int64_t size() const override {
-    return static_cast<int64_t>(examples.size());
-  }
-  const LabelledTokens& Get(int64_t index) const override {
-    return examples[static_cast<size_t>(index)];
-  }
-};
 
 class CheckpointTest : public ::testing::Test {
  protected:
@@ -111,7 +82,7 @@ class CheckpointTest : public ::testing::Test {
         config_.steps, values, optimizer);
     EXPECT_TRUE(absl::IsDataLoss(read.status())) << read.status();
     EXPECT_THAT(values, ElementsAre(7, 8, 9));
-    EXPECT_THAT(optimizer.first(), ElementsAre(0, 0, 0));
+    EXPECT_THAT(optimizer.moments()[0], ElementsAre(0, 0, 0));
   }
 
   ModelConfig model_;
@@ -180,6 +151,63 @@ TEST_F(CheckpointTest, SegmentResumedAfterAnyStepEndsWithTheSameBits) {
   }
 }
 
+TEST_F(CheckpointTest, SgdResumedAfterAnyStepEndsWithTheSameBits) {
+  config_.optimizer = OptimizerKind::kSgd;
+  config_.prox_mu = 0.3;
+  for (const double momentum : {0.0, 0.9}) {
+    config_.momentum = momentum;
+    const TrainResult whole = Train(nullptr);
+    for (int64_t k = 1; k < config_.steps; ++k) {
+      MemoryCheckpoints store;
+      EXPECT_TRUE(Train(&store, k).stopped);
+      const TrainResult resumed = Train(&store);
+      EXPECT_THAT(store.resumed, ElementsAre(k));
+      EXPECT_EQ(resumed.delta, whole.delta) << momentum << " " << k;
+      EXPECT_EQ(resumed.last_loss, whole.last_loss);
+    }
+  }
+}
+
+TEST_F(CheckpointTest, EpochsResumedInTheirLastShortBatchEndWithTheSameBits) {
+  config_.epochs = 2;
+  config_.batch = 3;
+  config_.steps = EpochSteps(config_, 7);  // 14 examples in 5 batches
+  const TrainResult whole = Train(nullptr);
+  MemoryCheckpoints store;
+  Train(&store, 4);
+  EXPECT_EQ(Train(&store).delta, whole.delta);
+  EXPECT_THAT(store.resumed, ElementsAre(4));
+}
+
+TEST_F(CheckpointTest, HoldsAsManyMomentsAsTheOptimizerHas) {
+  config_.optimizer = OptimizerKind::kSgd;
+  for (const auto& [momentum, moments] : {std::pair{0.0, 0}, {0.5, 1}}) {
+    config_.momentum = momentum;
+    MemoryCheckpoints store;
+    Train(&store, 4);
+    EXPECT_EQ(store.saved.back().size(), 120u + 12 * (1 + moments));
+  }
+}
+
+// What its digest keeps away from it, its size does too.
+TEST_F(CheckpointTest, ACheckpointOfAnotherOptimizerIsRefusedByItsSizeAlone) {
+  MemoryCheckpoints store;
+  Train(&store, 3);
+  const std::string& bytes = store.saved[0];
+  const Digest segment =
+      SegmentDigest({engine_, model_, adapter_, numbers_, config_, &store});
+  config_.optimizer = OptimizerKind::kSgd;
+  config_.momentum = 0.9;
+  const auto sgd = MakeOptimizer(config_, 3);
+  std::vector<float> values = {7, 8, 9};
+  const auto read = ReadCheckpoint(
+      {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, segment,
+      config_.steps, values, *sgd);
+  EXPECT_TRUE(absl::IsDataLoss(read.status())) << read.status();
+  EXPECT_THAT(values, ElementsAre(7, 8, 9));
+  EXPECT_THAT(sgd->moments()[0], ElementsAre(0, 0, 0));
+}
+
 TEST_F(CheckpointTest, OftenStoppedSegmentEndsWithTheSameBits) {
   const TrainResult whole = Train(nullptr);
   MemoryCheckpoints store;
@@ -227,6 +255,10 @@ TEST_F(CheckpointTest, WhatDecidesTheResultIsComparedWithIt) {
           {"round", [&](auto&) { config_.round = 2; }},
           {"rounds", [&](auto&) { config_.rounds = 4; }},
           {"factors", [&](auto&) { config_.factors = Factors::kB; }},
+          {"optimiser",
+           [&](auto&) { config_.optimizer = OptimizerKind::kSgd; }},
+          {"objective", [&](auto&) { config_.prox_mu = 0.1; }},
+          {"epochs", [&](auto&) { config_.epochs = 2; }},
           {"alpha", [&](auto&) { adapter_.spec.alpha = 4; }},
           {"adapter", [&](auto&) { adapter_.values[2] = 0.25f; }},
           {"names",

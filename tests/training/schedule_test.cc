@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 namespace edgetune {
@@ -72,6 +73,82 @@ TEST(ScheduleTest, OneExampleFillsABatch) {
   EXPECT_THAT(ExampleOrder(1, 1).Batch(Config(1, 1), 0), ElementsAre(0, 0));
 }
 
+TrainConfig Epochs(int64_t epochs, int64_t examples) {
+  TrainConfig config = Config(1, 2);
+  config.epochs = epochs;
+  config.batch = 4;
+  config.steps = EpochSteps(config, examples);
+  return config;
+}
+
+// Batches of a round, one after the other.
+std::vector<std::vector<int64_t>> BatchesOf(const TrainConfig& config,
+                                            int64_t examples) {
+  std::vector<std::vector<int64_t>> batches;
+  ExampleOrder order(9, examples);
+  for (int64_t step = 0; step < config.steps; ++step) {
+    batches.push_back(order.Batch(config, step));
+  }
+  return batches;
+}
+
+TEST(ScheduleTest, EpochsTakeEveryExampleExactlySoOften) {
+  for (const int64_t examples : {1, 3, 4, 7, 8, 30}) {
+    for (const int64_t epochs : {1, 2, 5}) {
+      TrainConfig config = Epochs(epochs, examples);
+      for (config.round = 0; config.round < 2; ++config.round) {
+        std::vector<int64_t> taken(static_cast<size_t>(examples));
+        const auto batches = BatchesOf(config, examples);
+        for (const auto& batch : batches) {
+          EXPECT_FALSE(batch.empty());
+          for (const int64_t i : batch) ++taken[static_cast<size_t>(i)];
+        }
+        EXPECT_THAT(taken, ::testing::Each(epochs));
+        EXPECT_EQ(std::ssize(batches), (epochs * examples + 3) / 4);
+      }
+    }
+  }
+}
+
+// 14 examples in batches of 4: the fourth batch has 2.
+TEST(ScheduleTest, OnlyTheLastBatchOfAllEpochsIsShort) {
+  const auto batches = BatchesOf(Epochs(2, 7), 7);
+  ASSERT_EQ(batches.size(), 4u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(batches[i].size(), 4u);
+  EXPECT_EQ(batches[3].size(), 2u);
+}
+
+TEST(ScheduleTest, EveryEpochOfEveryRoundHasItsOwnOrder) {
+  TrainConfig config = Epochs(2, 40);
+  std::set<std::vector<int64_t>> orders;
+  for (config.round = 0; config.round < 2; ++config.round) {
+    std::vector<int64_t> all;
+    for (const auto& batch : BatchesOf(config, 40)) {
+      all.insert(all.end(), batch.begin(), batch.end());
+    }
+    orders.insert({all.begin(), all.begin() + 40});
+    orders.insert({all.begin() + 40, all.end()});
+  }
+  EXPECT_EQ(orders.size(), 4u);
+}
+
+// A device of 7 examples and one of 70 at the same share of the run.
+TEST(ScheduleTest, WithEpochsTheRateFollowsTheShareOfTheRun) {
+  TrainConfig small = Epochs(4, 7), large = Epochs(4, 70);  // 7 and 70 steps
+  for (TrainConfig* config : {&small, &large}) {
+    config->schedule = Schedule::kCosine;
+    config->warmup = 2;  // of 8 passes
+  }
+  EXPECT_DOUBLE_EQ(LearningRate(small, 0), 2.0 / 4);  // 3.5 steps, rounded up
+  EXPECT_DOUBLE_EQ(LearningRate(large, 0), 2.0 / 35);
+  EXPECT_DOUBLE_EQ(LearningRate(large, 34), 2.0);
+  small.round = large.round = 1;
+  for (int64_t step = 0; step < 7; ++step) {
+    // Rounding the warm-up moves the small one's cosine by half of 10 steps.
+    EXPECT_NEAR(LearningRate(small, step), LearningRate(large, 10 * step), 0.1);
+  }
+}
+
 TEST(ScheduleTest, RefusesSettingsOutOfRange) {
   const auto refused = [](auto change) {
     TrainConfig config = Config(2, 2);
@@ -87,6 +164,10 @@ TEST(ScheduleTest, RefusesSettingsOutOfRange) {
   EXPECT_TRUE(refused([](TrainConfig& c) { c.lr = -1; }));
   EXPECT_TRUE(refused([](TrainConfig& c) { c.lr = NAN; }));
   EXPECT_TRUE(refused([](TrainConfig& c) { c.grad_clip = INFINITY; }));
+  EXPECT_TRUE(refused([](TrainConfig& c) { c.epochs = -1; }));
+  EXPECT_TRUE(refused([](TrainConfig& c) { c.momentum = 1; }));
+  EXPECT_TRUE(refused([](TrainConfig& c) { c.momentum = NAN; }));
+  EXPECT_TRUE(refused([](TrainConfig& c) { c.prox_mu = -1; }));
 }
 
 }  // namespace

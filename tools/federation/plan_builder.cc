@@ -102,6 +102,13 @@ void FillTrain(const RunFile::Train& run, v1::TrainSpec* spec) {
   spec->set_weight_decay(run.weight_decay);
   spec->set_seed(run.seed);
   spec->set_memory_budget(run.memory_budget);
+  spec->set_epochs(run.epochs);
+  // Left out where they are the default: devices and coordinators that do not
+  // know the fields take such a plan.
+  if (run.optimizer != "adamw") spec->set_optimizer(run.optimizer);
+  spec->set_momentum(run.momentum);
+  if (run.objective != "plain") spec->set_objective(run.objective);
+  spec->set_prox_mu(run.prox_mu);
 }
 
 // A field that another rule would use stays 0, whatever the run file says.
@@ -134,6 +141,8 @@ void FillRounds(const RunFile::Rounds& run, v1::RoundsSpec* spec) {
   spec->set_server_beta1(run.server_beta1);
   spec->set_server_beta2(run.server_beta2);
   spec->set_server_epsilon(run.server_epsilon);
+  if (run.normalise != "none") spec->set_normalise(run.normalise);
+  spec->set_fairness_q(run.fairness_q);
 }
 
 absl::StatusOr<std::string> MakeNonce(const std::string& token) {

@@ -59,6 +59,16 @@ std::string SizesText(const std::vector<uint64_t>& sizes) {
   return text;
 }
 
+// What a device does in a round.
+std::string WorkText(const v1::TrainSpec& train) {
+  if (train.epochs() == 0) {
+    return fmt::format("{} steps of {} examples each", train.steps(),
+                       train.batch());
+  }
+  return fmt::format("{} epochs in steps of {} examples", train.epochs(),
+                     train.batch());
+}
+
 std::string PlanText(const PreparedRun& run,
                      const std::vector<uint64_t>& updates) {
   const v1::TaskPlan& plan = run.built.plan;
@@ -68,15 +78,13 @@ std::string PlanText(const PreparedRun& run,
       "  base     {} ({}), sent once to each device\n"
       "  adapter  rank {}, {} coordinates, {} down and {} up a round (rule "
       "{})\n"
-      "  rounds   {} of {} clients ({} asked, {} needed), {} steps of {} "
-      "examples each\n"
+      "  rounds   {} of {} clients ({} asked, {} needed), {}\n"
       "  privacy  {}\n",
       plan.name(), plan.model().name(), FormatBytes(BaseBytes(plan.model())),
       plan.lora().rank(), run.built.initial.values.size(),
       FormatBytes(run.built.initial_blob.size()), SizesText(updates),
       plan.lora().rule(), rounds.count(), rounds.cohort(), CohortAsked(rounds),
-      rounds.quorum(), plan.train().steps(), plan.train().batch(),
-      PrivacyText(plan));
+      rounds.quorum(), WorkText(plan.train()), PrivacyText(plan));
   const bool masked = plan.secagg().enabled();
   for (const std::string& line :
        masked ? MaskingLines(plan) : PlanNotes(plan)) {
@@ -105,6 +113,7 @@ absl::Status Check(const Options& options, const Output& output) {
                                {"asked", CohortAsked(rounds)},
                                {"quorum", rounds.quorum()},
                                {"steps", plan.train().steps()},
+                               {"epochs", plan.train().epochs()},
                                {"batch", plan.train().batch()},
                                {"masked", plan.secagg().enabled()},
                                {"masking", MaskingJson(plan)},

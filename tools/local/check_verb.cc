@@ -8,6 +8,7 @@
 #include "base/process_memory.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "protos/local_work.h"
 #include "tools/child_process.h"
 #include "tools/federation/plan_builder.h"
 #include "tools/local/fitted_training.h"
@@ -77,6 +78,9 @@ std::string Text(const PreparedRun& run, const FittedTraining& fitted,
       {"weights", WeightsText(choice.weights)},
       {"examples a pass",
        fmt::format("{} of {}", choice.micro_batch, train.batch())},
+      {"steps a round",
+       fmt::format("{}", StepsOf(train, static_cast<uint64_t>(
+                                            fitted.data.train->size())))},
       {"activations", choice.recompute ? "computed again" : "kept"},
       {"longest example",
        choice.max_length > 0
@@ -113,6 +117,8 @@ nlohmann::json Json(const PreparedRun& run, const FittedTraining& fitted,
       {"weights",
        choice.weights == WeightMemory::kMapped ? "mapped" : "copied"},
       {"micro_batch", choice.micro_batch},
+      {"steps", StepsOf(run.built.plan.train(),
+                        static_cast<uint64_t>(fitted.data.train->size()))},
       {"recompute", choice.recompute},
       {"max_length", choice.max_length},
       {"parts", std::move(parts)},

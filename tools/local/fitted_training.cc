@@ -14,8 +14,9 @@ absl::StatusOr<FittedTraining> FitTraining(const PreparedRun& run,
   const std::string& engine = plan.train().engine();
   FittedTraining fitted;
   EDGETUNE_RETURN_IF_ERROR(CheckDataFiles(files));
-  EDGETUNE_ASSIGN_OR_RETURN(fitted.data,
-                            ReadLocalData(files, plan, *run.model));
+  auto data = ReadLocalData(files, plan, *run.model);
+  if (!data.ok()) return Annotate(data.status(), ErrorKind::kData);
+  fitted.data = *std::move(data);
   EDGETUNE_ASSIGN_OR_RETURN(fitted.engine, LoadEngine(engine));
   const EngineOptions options = EngineOptionsOf(plan, threads);
   EDGETUNE_ASSIGN_OR_RETURN(
@@ -37,7 +38,8 @@ absl::StatusOr<FittedTraining> FitTraining(const PreparedRun& run,
 
 TrainConfig FittedConfig(const PreparedRun& run, const FittedTraining& fitted,
                          uint32_t round, const ClientFile::Data& files) {
-  TrainConfig config = TrainConfigOf(run.built.plan, round, DataName(files));
+  TrainConfig config = TrainConfigOf(
+      run.built.plan, round, {DataName(files), fitted.data.train->size()});
   config.micro_batch = fitted.memory.choice.micro_batch;
   return config;
 }

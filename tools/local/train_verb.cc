@@ -9,10 +9,12 @@
 #include "aggregation/combine_rule.h"
 #include "aggregation/plan_strategy.h"
 #include "aggregation/server_optimizer.h"
+#include "aggregation/update_fold.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
 #include "privacy/crypto/hash.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "tools/child_process.h"
 #include "tools/federation/plan_builder.h"
@@ -64,9 +66,10 @@ class LocalRun {
  private:
   const v1::TaskPlan& plan() const { return run_.built.plan; }
   const LocalData& data() const { return fitted_.data; }
-  uint64_t TotalSteps() const {
-    return uint64_t{plan().rounds().count()} * plan().train().steps();
+  uint64_t Steps() const {  // of a round
+    return StepsOf(plan().train(), static_cast<uint64_t>(data().train->size()));
   }
+  uint64_t TotalSteps() const { return plan().rounds().count() * Steps(); }
 
   absl::Status Open() {
     // Found out before, not after, hours of work.
@@ -95,7 +98,7 @@ class LocalRun {
         "steps{}",
         data().train->size(), data().report.schema,
         data().heldout ? data().heldout->size() : 0, trainer_->precision(),
-        rounds.count(), plan().train().steps(), RemarksOf(data().report)));
+        rounds.count(), Steps(), RemarksOf(data().report)));
     CatchInterrupts();
     start_ = absl::Now();
     return absl::OkStatus();
@@ -119,9 +122,10 @@ class LocalRun {
   absl::Status Train(uint32_t round) {
     TrainConfig config = FittedConfig(run_, fitted_, round, files_);
     config.profile = options_.profile;
+    EDGETUNE_ASSIGN_OR_RETURN(const double incoming_loss, IncomingLoss());
     auto on_progress = [&](const TrainProgress& at) {
       progress_->Update(
-          uint64_t{round} * plan().train().steps() + at.step,
+          uint64_t{round} * Steps() + at.step,
           fmt::format("round {} of {}, loss {:.3f}, {:.0f} tokens/s", round + 1,
                       config.rounds, at.loss, at.tokens_a_second));
     };
@@ -134,10 +138,25 @@ class LocalRun {
     if (result.profile) {
       AddProfile(*result.profile, profile_ ? *profile_ : profile_.emplace());
     }
-    return Step(round, result.delta);
+    return Step(round, result.delta,
+                {.weight = WeightOf(plan(), data().train->size()),
+                 .steps = result.steps,
+                 .incoming_loss = incoming_loss});
   }
 
-  absl::Status Step(uint32_t round, const ParameterVector& delta) {
+  // 0 where the plan does not ask for it.
+  absl::StatusOr<double> IncomingLoss() {
+    const v1::RoundsSpec& rounds = plan().rounds();
+    if (rounds.fairness_q() == 0) return 0.0;
+    const auto measured = trainer_->Evaluate(
+        adapter_, *data().train, rounds.eval_examples(), InterruptFlag());
+    if (absl::IsCancelled(measured.status())) return InterruptedError();
+    EDGETUNE_RETURN_IF_ERROR(measured.status());
+    return IncomingLossOf(*measured);
+  }
+
+  absl::Status Step(uint32_t round, const ParameterVector& delta,
+                    UpdateTerms terms) {
     const v1::RoundsSpec& rounds = plan().rounds();
     EDGETUNE_ASSIGN_OR_RETURN(CombineOptions options,
                               CombineOptionsOf(plan(), round));
@@ -145,12 +164,12 @@ class LocalRun {
     if (options.rule != CombineRule::kNormBound) {
       options.rule = CombineRule::kMean;
     }
-    EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<Aggregator> mean,
-                              MakeAggregator(options));
-    const bool equal = rounds.weights() == "equal";
-    EDGETUNE_RETURN_IF_ERROR(mean->Accumulate(
-        delta, equal ? 1 : WeightOf(plan(), data().train->size())));
-    EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, mean->Finish());
+    if (rounds.weights() == "equal") terms.weight = 1;
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const std::unique_ptr<UpdateFold> fold,
+        MakeUpdateFold(plan(), [&] { return MakeAggregator(options); }));
+    EDGETUNE_RETURN_IF_ERROR(fold->Add(delta, terms));
+    EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, fold->Finish());
     EDGETUNE_ASSIGN_OR_RETURN(const auto ranges, UpdateRanges(plan(), round));
     return optimizer_->Step(result.mean, ranges, adapter_.values);
   }

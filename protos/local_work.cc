@@ -1,0 +1,147 @@
+#include "protos/local_work.h"
+
+#include <fmt/format.h>
+
+#include <string>
+
+namespace edgetune {
+namespace {
+
+constexpr uint64_t kMostEpochs = 1000;
+constexpr double kLargest = 1e9;
+constexpr double kLargestFairness = 20;
+
+// The largest double below 1.
+constexpr double kBelowOne = 1 - 0x1p-53;
+
+bool IsSgd(const v1::TrainSpec& train) { return train.optimizer() == "sgd"; }
+
+bool IsProx(const v1::TrainSpec& train) { return train.objective() == "prox"; }
+
+std::string Quoted(const std::string& word) { return "\"" + word + "\""; }
+
+void CheckLength(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::TrainSpec& train = plan.train();
+  if (train.epochs() == 0) {
+    check.Whole("train.steps", train.steps(), 1, kMostSteps);
+  } else {
+    check.Whole("train.epochs", train.epochs(), 1, kMostEpochs);
+    check.Require(train.steps() == 0, "train.steps",
+                  std::to_string(train.steps()),
+                  fmt::format("0 beside train.epochs = {}: a round is so many "
+                              "steps or so many passes",
+                              train.epochs()));
+  }
+  check.Whole("train.batch", train.batch(), 1, 4096);
+  check.Whole("train.micro_batch", train.micro_batch(), 1, train.batch());
+  check.Word("train.schedule", train.schedule(), {"constant", "cosine"});
+  const uint64_t length = train.epochs() > 0 ? train.epochs() : train.steps();
+  check.Whole("train.warmup", train.warmup(), 0,
+              length * plan.rounds().count());
+}
+
+void CheckOptimizer(const v1::TrainSpec& train, FieldChecks& check) {
+  check.Positive("train.lr", train.lr(), 10);
+  if (!train.optimizer().empty()) {
+    check.Word("train.optimizer", train.optimizer(), {"adamw", "sgd"});
+  }
+  check.Real("train.momentum", train.momentum(), 0, kBelowOne);
+  check.Require(train.momentum() == 0 || IsSgd(train), "train.momentum",
+                fmt::format("{}", train.momentum()),
+                "0 with the optimiser adamw, which has its own moments");
+  check.Real("train.grad_clip", train.grad_clip(), 0, kLargest);
+  check.Real("train.weight_decay", train.weight_decay(), 0, 10);
+}
+
+void CheckObjective(const v1::TrainSpec& train, FieldChecks& check) {
+  if (!train.objective().empty()) {
+    check.Word("train.objective", train.objective(), {"plain", "prox"},
+               {"scaffold"});
+  }
+  if (IsProx(train)) {
+    check.Positive("train.prox_mu", train.prox_mu(), kLargest);
+  } else {
+    check.Require(train.prox_mu() == 0, "train.prox_mu",
+                  fmt::format("{}", train.prox_mu()),
+                  "0 unless train.objective is \"prox\"");
+  }
+}
+
+// Both rest on every single update and on what local SGD did to it.
+void CheckReweighing(const v1::TaskPlan& plan, const std::string& field,
+                     const std::string& value, FieldChecks& check) {
+  check.Require(IsSgd(plan.train()), field, value,
+                "train.optimizer = \"sgd\" beside it: its theory takes an "
+                "update for a sum of gradients, which one of adamw is not");
+  check.Require(!plan.secagg().enabled(), field, value,
+                "secagg.enabled = false beside it: it needs each device's own "
+                "number, which masking hides");
+  check.Require(plan.rounds().aggregator() == "mean", field, value,
+                "rounds.aggregator = \"mean\" beside it");
+}
+
+// FedNova's norm of a local solver is known for one rate, with momentum or with
+// a proximal term.
+void CheckNormalise(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::TrainSpec& train = plan.train();
+  const std::string& word = plan.rounds().normalise();
+  if (!word.empty()) {
+    check.Word("rounds.normalise", word, {"none", "steps"});
+  }
+  if (word != "steps") return;
+  const std::string got = Quoted(word);
+  const auto require = [&](bool condition, const char* wanted) {
+    check.Require(condition, "rounds.normalise", got, wanted);
+  };
+  require(train.epochs() > 0,
+          "train.epochs beside it: with train.steps all devices make equally "
+          "many and there is nothing to normalise");
+  CheckReweighing(plan, "rounds.normalise", got, check);
+  require(train.schedule() == "constant" && train.warmup() == 0,
+          "train.schedule = \"constant\" without warm-up beside it: steps of "
+          "unequal rates are not counted alike");
+  require(train.momentum() == 0 || !IsProx(train),
+          "momentum or the objective prox beside it, not both: no norm is "
+          "known for the two together");
+  require(!IsProx(train) || train.lr() * train.prox_mu() < 1,
+          "lr * prox_mu below 1 beside it: otherwise a step leaps over the "
+          "adapter that prox holds to");
+}
+
+void CheckFairness(const v1::TaskPlan& plan, FieldChecks& check) {
+  const double q = plan.rounds().fairness_q();
+  check.Real("rounds.fairness_q", q, 0, kLargestFairness);
+  if (q == 0) return;
+  const std::string got = fmt::format("{}", q);
+  CheckReweighing(plan, "rounds.fairness_q", got, check);
+  check.Require(plan.rounds().normalise() != "steps", "rounds.fairness_q", got,
+                "0 beside rounds.normalise = \"steps\": each weighs updates in "
+                "its own way");
+}
+
+}  // namespace
+
+uint64_t StepsOf(const v1::TrainSpec& train, uint64_t examples) {
+  if (train.epochs() == 0) return train.steps();
+  return (train.epochs() * examples + train.batch() - 1) / train.batch();
+}
+
+void CheckLocalWork(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::TrainSpec& train = plan.train();
+  check.Word("train.engine", train.engine(), {"auto", "fused", "reference"});
+  check.Require(
+      plan.model().precision() != "int8" || train.engine() != "reference",
+      "model.precision", "int8 with the engine reference",
+      "the engine fused or auto");
+  if (train.memory_budget() != 0) {
+    check.Whole("train.memory_budget", train.memory_budget(), 1'000'000,
+                1'000'000'000'000);
+  }
+  CheckLength(plan, check);
+  CheckOptimizer(train, check);
+  CheckObjective(train, check);
+  CheckNormalise(plan, check);
+  CheckFairness(plan, check);
+}
+
+}  // namespace edgetune

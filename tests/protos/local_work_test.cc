@@ -1,0 +1,220 @@
+#include "protos/local_work.h"
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "protos/plan_check.h"
+#include "tests/testing/plans.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+v1::TrainSpec& Train(v1::TaskPlan& plan) { return *plan.mutable_train(); }
+v1::RoundsSpec& Rounds(v1::TaskPlan& plan) { return *plan.mutable_rounds(); }
+
+// Epochs of plain SGD: what rounds.normalise wants.
+v1::TaskPlan SgdPlan() {
+  v1::TaskPlan plan = ValidPlan();
+  Train(plan).clear_steps();
+  Train(plan).set_epochs(2);
+  Train(plan).set_optimizer("sgd");
+  Train(plan).set_schedule("constant");
+  Train(plan).clear_warmup();
+  return plan;
+}
+
+using Change = std::function<void(v1::TaskPlan&)>;
+
+// One change that makes a plan unacceptable, and what the message says.
+struct Refusal {
+  std::string says;
+  Change change;
+};
+
+void ExpectRefused(const v1::TaskPlan& from,
+                   const std::vector<Refusal>& refusals) {
+  ASSERT_TRUE(CheckPlan(from).ok()) << CheckPlan(from);
+  for (const Refusal& refusal : refusals) {
+    v1::TaskPlan plan = from;
+    refusal.change(plan);
+    const absl::Status status = CheckPlan(plan);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << refusal.says;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(refusal.says));
+  }
+}
+
+void ExpectAccepted(v1::TaskPlan plan, const Change& change) {
+  change(plan);
+  EXPECT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
+}
+
+TEST(LocalWorkTest, DefaultsMayBeNamedOrLeftOut) {
+  ExpectAccepted(ValidPlan(), [](auto&) {});
+  ExpectAccepted(ValidPlan(), [](auto& p) {
+    Train(p).set_optimizer("adamw");
+    Train(p).set_objective("plain");
+    Rounds(p).set_normalise("none");
+  });
+}
+
+TEST(LocalWorkTest, WhatIsBuiltIsAccepted) {
+  ExpectAccepted(SgdPlan(), [](auto& p) { Train(p).set_momentum(0.9); });
+  ExpectAccepted(ValidPlan(), [](auto& p) {
+    Train(p).set_objective("prox");
+    Train(p).set_prox_mu(0.1);
+  });
+  ExpectAccepted(SgdPlan(), [](auto& p) { Rounds(p).set_normalise("steps"); });
+  ExpectAccepted(SgdPlan(), [](auto& p) {
+    Rounds(p).set_normalise("steps");
+    Train(p).set_momentum(0.9);
+  });
+  ExpectAccepted(SgdPlan(), [](auto& p) { Rounds(p).set_fairness_q(2); });
+}
+
+// Nothing that masking hides is needed for these.
+TEST(LocalWorkTest, EpochsSgdAndProxMayBeMasked) {
+  ExpectAccepted(MaskedPlan(), [](auto& p) {
+    Train(p).clear_steps();
+    Train(p).set_epochs(3);
+    Train(p).set_warmup(1);
+    Train(p).set_optimizer("sgd");
+    Train(p).set_objective("prox");
+    Train(p).set_prox_mu(0.1);
+  });
+}
+
+TEST(LocalWorkTest, ARoundIsStepsOrEpochs) {
+  ExpectRefused(SgdPlan(),
+                {{"train.steps is 1, wanted 0 beside train.epochs = 2",
+                  [](auto& p) { Train(p).set_steps(1); }},
+                 {"train.steps is 0, wanted 1 to 100000",
+                  [](auto& p) { Train(p).clear_epochs(); }},
+                 {"train.epochs is 1001, wanted 1 to 1000",
+                  [](auto& p) { Train(p).set_epochs(1001); }},
+                 {"train.warmup is 7, wanted 0 to 6",  // 3 rounds of 2 passes
+                  [](auto& p) { Train(p).set_warmup(7); }}});
+  ExpectRefused(ValidPlan(), {{"train.steps is 100001",
+                               [](auto& p) { Train(p).set_steps(100001); }}});
+}
+
+TEST(LocalWorkTest, OptimizersTakeTheirOwnSettingsOnly) {
+  ExpectRefused(
+      SgdPlan(),
+      {{"train.optimizer is \"lion\"; wanted adamw or sgd",
+        [](auto& p) { Train(p).set_optimizer("lion"); }},
+       {"train.momentum", [](auto& p) { Train(p).set_momentum(1); }},
+       {"train.momentum", [](auto& p) { Train(p).set_momentum(-0.1); }},
+       {"train.momentum", [](auto& p) { Train(p).set_momentum(kNaN); }}});
+  ExpectRefused(ValidPlan(), {{"train.momentum is 0.9, wanted 0 with the "
+                               "optimiser adamw",
+                               [](auto& p) { Train(p).set_momentum(0.9); }}});
+}
+
+TEST(LocalWorkTest, ObjectivesTakeTheirOwnSettingsOnly) {
+  ExpectRefused(
+      ValidPlan(),
+      {{"train.objective is \"scaffold\", which is not in this version",
+        [](auto& p) { Train(p).set_objective("scaffold"); }},
+       {"train.objective is \"ditto\"; wanted",
+        [](auto& p) { Train(p).set_objective("ditto"); }},
+       {"train.prox_mu is 0.5, wanted 0 unless train.objective is \"prox\"",
+        [](auto& p) { Train(p).set_prox_mu(0.5); }},
+       {"train.prox_mu is nan", [](auto& p) { Train(p).set_prox_mu(kNaN); }},
+       {"train.prox_mu is 0, wanted more than 0",
+        [](auto& p) { Train(p).set_objective("prox"); }},
+       {"train.prox_mu is -1, wanted more than 0", [](auto& p) {
+          Train(p).set_objective("prox");
+          Train(p).set_prox_mu(-1);
+        }}});
+}
+
+// The change, on top of normalise = "steps".
+Refusal Steps(std::string says, const Change& change) {
+  return {std::move(says), [change](v1::TaskPlan& plan) {
+            Rounds(plan).set_normalise("steps");
+            change(plan);
+          }};
+}
+
+TEST(LocalWorkTest, NormaliseNeedsWhatItsTheoryCovers) {
+  const std::string got = "rounds.normalise is \"steps\", wanted ";
+  ExpectRefused(SgdPlan(),
+                {{"rounds.normalise is \"loss\"; wanted none or steps",
+                  [](auto& p) { Rounds(p).set_normalise("loss"); }},
+                 Steps(got + "train.epochs beside it",
+                       [](auto& p) {
+                         Train(p).clear_epochs();
+                         Train(p).set_steps(4);
+                       }),
+                 Steps(got + "train.optimizer = \"sgd\" beside it: its theory",
+                       [](auto& p) { Train(p).set_optimizer("adamw"); }),
+                 Steps(got + "train.schedule = \"constant\"",
+                       [](auto& p) { Train(p).set_schedule("cosine"); }),
+                 Steps(got + "train.schedule = \"constant\" without warm-up",
+                       [](auto& p) { Train(p).set_warmup(1); }),
+                 Steps(got + "momentum or the objective prox",
+                       [](auto& p) {
+                         Train(p).set_momentum(0.5);
+                         Train(p).set_objective("prox");
+                         Train(p).set_prox_mu(0.1);
+                       }),
+                 Steps(got + "lr * prox_mu below 1", [](auto& p) {
+                   Train(p).set_objective("prox");
+                   Train(p).set_prox_mu(1 / Train(p).lr());
+                 })});
+}
+
+TEST(LocalWorkTest, FairnessNeedsWhatItsTheoryCovers) {
+  const std::string got = "rounds.fairness_q is 2, wanted ";
+  ExpectRefused(SgdPlan(),
+                {{"rounds.fairness_q is 21",
+                  [](auto& p) { Rounds(p).set_fairness_q(21); }},
+                 {"rounds.fairness_q is -1",
+                  [](auto& p) { Rounds(p).set_fairness_q(-1); }},
+                 {"rounds.fairness_q is nan",
+                  [](auto& p) { Rounds(p).set_fairness_q(kNaN); }},
+                 {got + "train.optimizer = \"sgd\"",
+                  [](auto& p) {
+                    Rounds(p).set_fairness_q(2);
+                    Train(p).clear_optimizer();
+                  }},
+                 {got + "0 beside rounds.normalise = \"steps\"", [](auto& p) {
+                    Rounds(p).set_fairness_q(2);
+                    Rounds(p).set_normalise("steps");
+                  }}});
+}
+
+TEST(LocalWorkTest, MaskingHidesWhatBothNeed) {
+  v1::TaskPlan plan = MaskedPlan();
+  *plan.mutable_train() = SgdPlan().train();
+  const std::string masked =
+      "wanted secagg.enabled = false beside it: it needs";
+  ExpectRefused(plan, {{"rounds.normalise is \"steps\", " + masked,
+                        [](auto& p) { Rounds(p).set_normalise("steps"); }},
+                       {"rounds.fairness_q is 1, " + masked,
+                        [](auto& p) { Rounds(p).set_fairness_q(1); }}});
+}
+
+TEST(LocalWorkTest, StepsOfEpochsAreCountedOverAllPasses) {
+  v1::TrainSpec train;
+  train.set_batch(8);
+  train.set_steps(6);
+  EXPECT_EQ(StepsOf(train, 1000), 6u);
+  train.set_steps(0);
+  train.set_epochs(3);
+  EXPECT_EQ(StepsOf(train, 1), 1u);
+  EXPECT_EQ(StepsOf(train, 8), 3u);
+  EXPECT_EQ(StepsOf(train, 9), 4u);  // 27 examples: 8, 8, 8, 3
+  EXPECT_EQ(StepsOf(train, 1'000'000), 375'000u);
+}
+
+}  // namespace
+}  // namespace edgetune
