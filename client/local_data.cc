@@ -52,6 +52,8 @@ absl::StatusOr<LocalData> ReadAndSplit(const ClientFile::Data& data,
   return local;
 }
 
+}  // namespace
+
 LocalData HoldOut(std::unique_ptr<TextDataSet> all, const v1::TaskPlan& plan,
                   std::string_view data_name) {
   LocalData local;
@@ -65,8 +67,6 @@ LocalData HoldOut(std::unique_ptr<TextDataSet> all, const v1::TaskPlan& plan,
       all->Split(share, HeldOutSeed(plan.train().seed(), data_name));
   return local;
 }
-
-}  // namespace
 
 absl::StatusOr<LocalData> ReadLocalData(const ClientFile::Data& data,
                                         const v1::TaskPlan& plan,

@@ -8,7 +8,6 @@ namespace edgetune {
 namespace {
 
 constexpr uint64_t kMostEpochs = 1000;
-constexpr double kLargest = 1e9;
 constexpr double kLargestFairness = 20;
 
 // The largest double below 1.
@@ -49,7 +48,7 @@ void CheckOptimizer(const v1::TrainSpec& train, FieldChecks& check) {
   check.Require(train.momentum() == 0 || IsSgd(train), "train.momentum",
                 fmt::format("{}", train.momentum()),
                 "0 with the optimiser adamw, which has its own moments");
-  check.Real("train.grad_clip", train.grad_clip(), 0, kLargest);
+  check.Real("train.grad_clip", train.grad_clip(), 0, kLargestSetting);
   check.Real("train.weight_decay", train.weight_decay(), 0, 10);
 }
 
@@ -59,7 +58,7 @@ void CheckObjective(const v1::TrainSpec& train, FieldChecks& check) {
                {"scaffold"});
   }
   if (IsProx(train)) {
-    check.Positive("train.prox_mu", train.prox_mu(), kLargest);
+    check.Positive("train.prox_mu", train.prox_mu(), kLargestSetting);
   } else {
     check.Require(train.prox_mu() == 0, "train.prox_mu",
                   fmt::format("{}", train.prox_mu()),

@@ -9,9 +9,6 @@
 
 namespace edgetune {
 
-// Any real-valued setting without a limit of its own.
-inline constexpr double kLargestSetting = 1e9;
-
 // rounds.aggregator, whether it can be masked, what belongs to its rule, and
 // whether rounds.quorum is enough for it. After the counts of clients.
 void CheckAggregator(const v1::TaskPlan& plan, FieldChecks& check);

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "client/assignment.h"
 #include "privacy/crypto/hash.h"
+#include "protos/local_work.h"
 
 namespace edgetune {
 namespace {
@@ -22,11 +23,13 @@ uint64_t TokensOf(const ExampleSource& examples, int64_t most) {
   return tokens;
 }
 
-// A session's steps take its examples in turn: as often as it takes the mean.
+// Steps of a fixed number take examples in turn: the mean so many times.
 uint64_t TrainingTokens(const v1::TrainSpec& train,
                         const ExampleSource& examples) {
-  const double mean = static_cast<double>(TokensOf(examples, 0)) /
-                      static_cast<double>(examples.size());
+  const uint64_t all = TokensOf(examples, 0);
+  if (train.epochs() > 0) return all * train.epochs();
+  const double mean =
+      static_cast<double>(all) / static_cast<double>(examples.size());
   return static_cast<uint64_t>(mean * train.steps() * train.batch());
 }
 
@@ -161,7 +164,7 @@ void SimulatedDevice::Start(WorkStep step, Job job, Done done) {
     case WorkStep::kTrain: {
       const absl::Duration takes =
           model.TrainingTime(number_, training_tokens_);
-      one_step_ = takes / std::max<uint32_t>(1, steps_);
+      one_step_ = takes / static_cast<double>(std::max<uint64_t>(1, steps_));
       if (session_.has_value()) session_->training = takes;
       VanishWithin(takes);
       return Compute(takes, std::move(job), std::move(done));
@@ -236,7 +239,7 @@ absl::StatusOr<LocalData> SimulatedDevice::ReadAndMeasure(
   EDGETUNE_ASSIGN_OR_RETURN(LocalData read,
                             (*ground_->read_data)(data, plan, model));
   training_tokens_ = TrainingTokens(plan.train(), *read.train);
-  steps_ = plan.train().steps();
+  steps_ = StepsOf(plan.train(), static_cast<uint64_t>(read.train->size()));
   evaluation_tokens_ =
       read.heldout == nullptr
           ? 0

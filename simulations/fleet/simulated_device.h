@@ -112,7 +112,7 @@ class SimulatedDevice final : private WorkRunner {
   uint64_t down_before_ = 0, up_before_ = 0;
   // Tokens of its data.
   uint64_t training_tokens_ = 0, evaluation_tokens_ = 0;  // of one session
-  uint32_t steps_ = 1;
+  uint64_t steps_ = 1;
 };
 
 }  // namespace edgetune

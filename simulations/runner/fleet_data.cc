@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -14,6 +15,17 @@
 namespace edgetune {
 namespace {
 
+// Who holds a file: its name up to what says which kind of file it is, so that
+// "noun.food.train.jsonl" and "noun.food.heldout.jsonl" are one client's.
+std::string OwnerOf(const std::string& file) {
+  std::string name = std::filesystem::path(file).filename().string();
+  for (const char* ending :
+       {".gz", ".zst", ".jsonl", ".txt", ".train", ".heldout"}) {
+    if (name.ends_with(ending)) name.resize(name.size() - strlen(ending));
+  }
+  return name;
+}
+
 // One for each example that was read; those of files by their names.
 absl::StatusOr<std::vector<std::string>> LabelsOf(
     const std::string& path, const PartitionSpec& partition) {
@@ -25,8 +37,7 @@ absl::StatusOr<std::vector<std::string>> LabelsOf(
   EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn({path}));
   for (const std::string& file : files) {
     EDGETUNE_ASSIGN_OR_RETURN(const auto examples, ReadLabels(file, ""));
-    labels.insert(labels.end(), examples.size(),
-                  std::filesystem::path(file).stem().string());
+    labels.insert(labels.end(), examples.size(), OwnerOf(file));
   }
   return labels;
 }
@@ -71,8 +82,10 @@ absl::StatusOr<LocalData> FleetData::Read(const std::string& client,
             max_length_, plan.data().max_length())),
         ErrorKind::kConfig, "a simulation takes no train.memory_budget");
   }
-  return HoldOut(all_->Select(partition_[found->second].examples), plan,
-                 client);
+  LocalData local =
+      HoldOut(all_->Select(partition_[found->second].examples), plan, client);
+  EDGETUNE_RETURN_IF_ERROR(CheckExamples(plan, local.train->size()));
+  return local;
 }
 
 }  // namespace edgetune

@@ -37,7 +37,9 @@ class RunLogger final : public FleetObserver {
     std::vector<Client> clients;
     std::function<void(const FleetProgress&)> on_progress;
   };
-  explicit RunLogger(Options options) : options_(std::move(options)) {}
+  explicit RunLogger(Options options) : options_(std::move(options)) {
+    progress_.rounds = options_.rounds;
+  }
 
   void OnSession(const SessionNews& news) override;
   void OnRun(absl::Time at, const v1::RunStatus& status) override;

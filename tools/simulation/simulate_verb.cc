@@ -64,7 +64,7 @@ class SimulationView {
 
   void Show(const FleetProgress& at) {
     const absl::Time now = absl::Now();
-    if (now - shown_at_ < absl::Milliseconds(100)) return;
+    if (at.selected == 0 || now - shown_at_ < absl::Milliseconds(100)) return;
     shown_at_ = now;
     const double share = Share(at);
     const double elapsed = absl::ToDoubleSeconds(now - start_);
