@@ -104,6 +104,15 @@ void DeclareSimulation(RunFile::Simulation& simulation, Settings& settings) {
   settings.Real("simulation.quantity_sigma", &simulation.quantity_sigma, 0, 5);
   settings.Text("simulation.devices", &simulation.devices);
   settings.Word("simulation.trainer", &simulation.trainer, {"engine", "null"});
+  settings.Word(
+      "simulation.adversary", &simulation.adversary,
+      {"none", "label_flip", "sign_flip", "scale", "backdoor", "free_rider"});
+  settings.Real("simulation.adversary_share", &simulation.adversary_share, 0,
+                0.5);
+  settings.Real("simulation.adversary_scale", &simulation.adversary_scale, 0,
+                1e6, true);
+  settings.Text("simulation.adversary_trigger", &simulation.adversary_trigger);
+  settings.Text("simulation.adversary_target", &simulation.adversary_target);
 }
 
 void Declare(RunFile& run, int64_t* schema, Settings& settings) {

@@ -104,6 +104,10 @@ struct RunFile {
     double quantity_sigma = 0;
     std::string devices = "uniform";
     std::string trainer = "engine";
+    std::string adversary = "none";
+    double adversary_share = 0.2;  // of the clients
+    double adversary_scale = 10;
+    std::string adversary_trigger, adversary_target;
   } simulation;
 };
 

@@ -184,6 +184,20 @@ std::unique_ptr<TextDataSet> TextDataSet::Select(
   return part;
 }
 
+std::unique_ptr<TextDataSet> TextDataSet::WithExamples(
+    std::vector<LabelledTokens> examples) const {
+  EDGETUNE_CHECK(examples.size() == examples_.size());
+  auto other = std::make_unique<TextDataSet>();
+  for (const LabelledTokens& example : examples) {
+    other->report_.labelled_tokens += PredictedLabels(example);
+  }
+  other->examples_ = std::move(examples);
+  other->positions_ = positions_;
+  other->report_.schema = report_.schema;
+  other->report_.examples = other->size();
+  return other;
+}
+
 std::pair<std::unique_ptr<TextDataSet>, std::unique_ptr<TextDataSet>>
 TextDataSet::Split(double fraction, uint64_t seed) const {
   const auto n = static_cast<double>(examples_.size());

@@ -54,6 +54,9 @@ class TextDataSet final : public ExampleSource {
 
   // The examples with these indices, in this order.
   std::unique_ptr<TextDataSet> Select(std::span<const size_t> indices) const;
+  // The same places with other examples in them, as many and in this order.
+  std::unique_ptr<TextDataSet> WithExamples(
+      std::vector<LabelledTokens> examples) const;
   // {to train on, held out}: the last round(fraction * size) examples of a
   // seeded shuffle are held out; both have at least one example unless
   // fraction is 0 or there is but one (then nothing is held out).

@@ -86,6 +86,7 @@ absl::Status Fleet::MakeDevices() {
   ground_.workers = workers_.get();
   ground_.model = options_.model_of_devices;
   ground_.read_data = &options_.read_data;
+  ground_.replace_trainer = &options_.replace_trainer;
   ground_.population = options_.plan.fleet().population();
   ground_.seed = options_.seed;
   ground_.observer = options_.observer;

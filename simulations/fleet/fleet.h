@@ -48,6 +48,7 @@ class Fleet {
     // One device each, by the name of its data: also its id.
     std::vector<std::string> devices;
     ReadData read_data;
+    ReplaceTrainer replace_trainer = {};  // empty: nobody's
     const DeviceModel* model_of_devices;
     FleetObserver* observer;
     uint64_t seed = 1;
@@ -67,6 +68,11 @@ class Fleet {
   // The newest adapter.
   absl::StatusOr<ParameterVector> ReadAdapter() const;
   absl::Time now() const { return clock_.Now(); }
+  // What the devices compute with, for other work than theirs after Run.
+  WorkerPool& workers() { return *workers_; }
+  std::unique_ptr<BaseModels> MakeModels() {
+    return base_->MakeHandle({.fetch = [](const v1::FilePart&) {}});
+  }
 
  private:
   explicit Fleet(Options options);

@@ -13,8 +13,12 @@ namespace edgetune {
 
 class SharedBase::Handle final : public BaseModels {
  public:
-  Handle(SharedBase* base, std::function<void(const v1::FilePart&)> fetch)
-      : base_(base), fetch_(std::move(fetch)) {}
+  Handle(SharedBase* base, Hooks hooks)
+      : base_(base), fetch_(std::move(hooks.fetch)) {
+    if (hooks.replace) {
+      own_ = hooks.replace([this]() -> Trainer& { return Shared(); });
+    }
+  }
 
   absl::Status UseEngine(const std::string& name) override {
     return base_->UseEngine(name);
@@ -49,22 +53,22 @@ class SharedBase::Handle final : public BaseModels {
   }
 
   const ModelFile& model() const override { return *base_->options_.model; }
-  Trainer& trainer() override {
-    return *(*trainers_)[WorkerPool::CurrentWorker()];
-  }
+  Trainer& trainer() override { return own_ ? *own_ : Shared(); }
   const Engine& engine() const override { return *base_->engine_; }
   int64_t threads() const override { return base_->options_.threads; }
 
  private:
+  Trainer& Shared() { return *(*trainers_)[WorkerPool::CurrentWorker()]; }
+
   SharedBase* const base_;
   const std::function<void(const v1::FilePart&)> fetch_;
   std::set<std::string> fetched_;  // digests of parts
   const Trainers* trainers_ = nullptr;
+  std::unique_ptr<Trainer> own_;  // null: the shared one
 };
 
-std::unique_ptr<BaseModels> SharedBase::MakeHandle(
-    std::function<void(const v1::FilePart&)> fetch) {
-  return std::make_unique<Handle>(this, std::move(fetch));
+std::unique_ptr<BaseModels> SharedBase::MakeHandle(Hooks hooks) {
+  return std::make_unique<Handle>(this, std::move(hooks));
 }
 
 absl::Status SharedBase::UseEngine(const std::string& name) {

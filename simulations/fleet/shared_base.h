@@ -34,10 +34,18 @@ class SharedBase {
   };
   explicit SharedBase(Options options) : options_(std::move(options)) {}
 
-  // What one device sees. `fetch` is told, once a device and part, of a part
-  // that the device would download: the part itself is here already.
-  std::unique_ptr<BaseModels> MakeHandle(
-      std::function<void(const v1::FilePart&)> fetch);
+  // What differs from device to device.
+  struct Hooks {
+    // Told, once a device and part, of a part that the device would download:
+    // the part itself is here already.
+    std::function<void(const v1::FilePart&)> fetch;
+    // What the device has in place of its trainer, which is another on each
+    // worker; null, or empty: that itself.
+    std::function<std::unique_ptr<Trainer>(std::function<Trainer&()>)> replace =
+        {};
+  };
+  // What one device sees.
+  std::unique_ptr<BaseModels> MakeHandle(Hooks hooks);
 
  private:
   class Handle;

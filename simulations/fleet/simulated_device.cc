@@ -66,12 +66,23 @@ SimulatedDevice::SimulatedDevice(const FleetGround* ground, size_t number,
       identity_(identity),
       random_(std::move(random)),
       blobs_(ground->memory),
-      base_(ground->base->MakeHandle([this](const v1::FilePart& part) {
-        const auto digest = DigestFromBytes(part.sha256());
-        if (digest.ok()) transport_->CountDownload(*digest, part.size());
-      })) {}
+      base_(ground->base->MakeHandle(MakeHooks())) {}
 
 SimulatedDevice::~SimulatedDevice() { TurnOff(); }
+
+SharedBase::Hooks SimulatedDevice::MakeHooks() {
+  SharedBase::Hooks hooks;
+  hooks.fetch = [this](const v1::FilePart& part) {
+    const auto digest = DigestFromBytes(part.sha256());
+    if (digest.ok()) transport_->CountDownload(*digest, part.size());
+  };
+  if (*ground_->replace_trainer) {
+    hooks.replace = [this](std::function<Trainer&()> trainer) {
+      return (*ground_->replace_trainer)(number_, std::move(trainer));
+    };
+  }
+  return hooks;
+}
 
 void SimulatedDevice::TurnOn() {
   if (is_on() || ended_.has_value()) return;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -22,6 +23,11 @@
 
 namespace edgetune {
 
+// What a device has in place of its trainer, which is another on each worker;
+// null: that itself.
+using ReplaceTrainer = std::function<std::unique_ptr<Trainer>(
+    size_t device, std::function<Trainer&()> trainer)>;
+
 // What the devices of one fleet share; all of it outlives them.
 struct FleetGround {
   FleetTransport::Network network;
@@ -31,6 +37,7 @@ struct FleetGround {
   WorkerPool* workers;
   const DeviceModel* model;
   const ReadData* read_data;
+  const ReplaceTrainer* replace_trainer;  // may be empty
   TrustedKeys trusted;
   std::string population;
   uint64_t seed = 0;
@@ -61,6 +68,7 @@ class SimulatedDevice final : private WorkRunner {
   SimulatedDevice(const FleetGround* ground, size_t number, std::string name,
                   const SigningKey* identity, SeededRandom random);
 
+  SharedBase::Hooks MakeHooks();
   void Start(WorkStep step, Job job, Done done) override;
   void Interrupt() override;
   void Transfer(bool up, const Job& job, Done done);

@@ -1,5 +1,6 @@
 #include "simulations/fleet/worker_pool.h"
 
+#include <chrono>
 #include <utility>
 
 namespace edgetune {
@@ -33,6 +34,21 @@ std::future<absl::Status> WorkerPool::Submit(Job job) {
   }
   changed_.notify_one();
   return result;
+}
+
+absl::Status WorkerPool::RunAll(std::vector<Job> jobs,
+                                const std::function<void()>& while_waiting) {
+  constexpr std::chrono::milliseconds kTick(100);
+  std::vector<std::future<absl::Status>> running;
+  for (Job& job : jobs) running.push_back(Submit(std::move(job)));
+  absl::Status first;
+  for (std::future<absl::Status>& job : running) {
+    while (job.wait_for(kTick) != std::future_status::ready) while_waiting();
+    const absl::Status status = job.get();
+    if (first.ok()) first = status;
+  }
+  while_waiting();
+  return first;
 }
 
 size_t WorkerPool::CurrentWorker() { return current_worker; }

@@ -25,6 +25,10 @@ class WorkerPool {
   ~WorkerPool();
 
   std::future<absl::Status> Submit(Job job);
+  // Submits all of them and waits, calling `while_waiting` some times a second.
+  // The first error in their order, once all are done.
+  absl::Status RunAll(std::vector<Job> jobs,
+                      const std::function<void()>& while_waiting);
   size_t size() const { return threads_.size(); }
   // Of the worker that calls, from 0. Only within a job.
   static size_t CurrentWorker();

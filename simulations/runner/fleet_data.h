@@ -16,8 +16,8 @@
 
 namespace edgetune {
 
-// The examples of a whole fleet, tokenised once, and who holds which. One
-// thread; what Read gives away is the client's own.
+// The examples of a whole fleet, tokenised once, and who holds which. Immutable
+// once made, thread-safe; what Read gives away is the client's own.
 class FleetData {
  public:
   // `path`: a file of examples or a directory of them. A natural partition
@@ -29,6 +29,10 @@ class FleetData {
 
   const Partition& partition() const { return partition_; }
   const TextDataReport& report() const { return all_->report(); }
+  // The place in partition() of a client that is in it.
+  size_t NumberOf(const std::string& client) const {
+    return by_name_.at(client);
+  }
   // Of the client with this name: its examples, some held out as the plan says.
   // NotFound: there is none. FailedPrecondition: the plan cuts examples at
   // another length.

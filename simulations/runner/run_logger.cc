@@ -203,6 +203,18 @@ void RunLogger::WriteAbandoned(absl::Time at, const v1::RunStatus& status) {
   Write(std::move(event), at);
 }
 
+void RunLogger::OnBaseline(absl::Time at, const std::string& name,
+                           const std::optional<std::string>& group,
+                           const Evaluation& evaluation) {
+  RunEvent event;
+  event.kind = EventKind::kBaseline;
+  event.name = name;
+  event.group = group;
+  event.nll_sum = evaluation.nll_sum;
+  event.tokens = evaluation.tokens;
+  Write(std::move(event), at);
+}
+
 absl::Status RunLogger::Finish(absl::Time at, const v1::RunStatus& status) {
   RunEvent event;
   event.kind = EventKind::kRunFinished;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/status.h"
 #include "simulations/fleet/fleet_observer.h"
 #include "simulations/report/event_log.h"
+#include "training/trainer.h"
 
 namespace edgetune {
 
@@ -43,6 +45,11 @@ class RunLogger final : public FleetObserver {
 
   void OnSession(const SessionNews& news) override;
   void OnRun(absl::Time at, const v1::RunStatus& status) override;
+
+  // What else was measured; `group` empty: of all.
+  void OnBaseline(absl::Time at, const std::string& name,
+                  const std::optional<std::string>& group,
+                  const Evaluation& evaluation);
 
   // The last line, and the first error of any.
   absl::Status Finish(absl::Time at, const v1::RunStatus& status);

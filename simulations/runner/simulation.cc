@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <utility>
 
 #include "absl/time/civil_time.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/train_plan.h"
 #include "protos/plan_check.h"
 #include "simulations/runner/null_engine.h"
 
@@ -58,6 +60,14 @@ absl::Status CheckSimulation(const RunFile& run) {
   return absl::OkStatus();
 }
 
+absl::Status CheckBaselines(const v1::TaskPlan& plan) {
+  if (plan.data().holdout() > 0) return absl::OkStatus();
+  return Annotate(absl::InvalidArgumentError(
+                      "baselines are measured on held-out examples, and "
+                      "data.holdout = 0 leaves none"),
+                  ErrorKind::kConfig, "set data.holdout, such as 0.1");
+}
+
 absl::Status CheckCohort(const v1::RoundsSpec& rounds, size_t clients) {
   if (rounds.cohort() <= clients) return absl::OkStatus();
   return Annotate(absl::InvalidArgumentError(fmt::format(
@@ -75,8 +85,12 @@ absl::Time SimulationStart() {
 
 absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Make(Options options) {
   EDGETUNE_RETURN_IF_ERROR(CheckSimulation(options.run));
+  if (options.baselines) {
+    EDGETUNE_RETURN_IF_ERROR(CheckBaselines(options.plan));
+  }
   std::unique_ptr<Simulation> simulation(new Simulation(std::move(options)));
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeClients());
+  EDGETUNE_RETURN_IF_ERROR(simulation->MakeAdversaries());
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeLog());
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeFleet());
   return simulation;
@@ -100,6 +114,29 @@ absl::Status Simulation::MakeClients() {
   return absl::OkStatus();
 }
 
+absl::Status Simulation::MakeAdversaries() {
+  Adversaries::Options options;
+  options.spec = AdversarySpecOf(options_.run);
+  for (const ClientExamples& client : data_->partition()) {
+    options.clients.push_back(client.name);
+  }
+  options.data = options_.run.simulation.data;
+  options.plan = options_.plan;
+  options.model = options_.model;
+  EDGETUNE_ASSIGN_OR_RETURN(adversaries_,
+                            Adversaries::Make(std::move(options)));
+  // What cannot be poisoned is refused here, not declined by a device.
+  for (size_t i = 0; i < data_->partition().size(); ++i) {
+    if (!adversaries_->Has(i)) continue;
+    EDGETUNE_ASSIGN_OR_RETURN(
+        LocalData honest,
+        data_->Read(data_->partition()[i].name, options_.plan));
+    EDGETUNE_RETURN_IF_ERROR(
+        adversaries_->Poison(i, std::move(honest)).status());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Simulation::MakeLog() {
   const RunFile::Simulation& simulation = options_.run.simulation;
   if (!options_.log_path.empty()) {
@@ -116,7 +153,9 @@ absl::Status Simulation::MakeLog() {
         {"trainer", simulation.trainer},
         {"aggregator", options_.plan.rounds().aggregator()},
         {"server_optimizer", options_.plan.rounds().server_optimizer()},
-        {"rule", options_.plan.lora().rule()}};
+        {"rule", options_.plan.lora().rule()},
+        {"adversary", simulation.adversary},
+        {"adversaries", std::to_string(adversaries_->count())}};
     EDGETUNE_ASSIGN_OR_RETURN(log_,
                               EventLog::Create(options_.log_path, header));
   }
@@ -150,8 +189,13 @@ absl::Status Simulation::MakeFleet() {
     fleet.devices.push_back(client.name);
   }
   fleet.read_data = [this](const ClientFile::Data& data,
-                           const v1::TaskPlan& plan, const ModelFile&) {
-    return data_->Read(data.name, plan);
+                           const v1::TaskPlan& plan,
+                           const ModelFile&) -> absl::StatusOr<LocalData> {
+    EDGETUNE_ASSIGN_OR_RETURN(LocalData honest, data_->Read(data.name, plan));
+    return adversaries_->Poison(data_->NumberOf(data.name), std::move(honest));
+  };
+  fleet.replace_trainer = [this](size_t device, TrainerOf trainer) {
+    return adversaries_->Replace(device, std::move(trainer));
   };
   fleet.model_of_devices = devices_.get();
   fleet.observer = logger_.get();
@@ -164,8 +208,77 @@ absl::Status Simulation::MakeFleet() {
 
 absl::StatusOr<v1::RunStatus> Simulation::Run(const StopToken& stop) {
   EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status, fleet_->Run(stop));
+  if (status.state() == v1::RunStatus::FINISHED) {
+    measured_.status = Measure(stop);
+    LogBaselines();
+  }
   EDGETUNE_RETURN_IF_ERROR(logger_->Finish(fleet_->now(), status));
   return status;
+}
+
+// --- after the run
+
+absl::StatusOr<Adapter> Simulation::MakeAdapter(ParameterVector values) const {
+  Adapter adapter;
+  adapter.spec = AdapterSpecOf(options_.plan);
+  EDGETUNE_ASSIGN_OR_RETURN(adapter.layout, AdapterLayout(options_.plan));
+  adapter.values = std::move(values);
+  return adapter;
+}
+
+absl::Status Simulation::Measure(const StopToken& stop) {
+  const bool attack =
+      adversaries_->backdoor() != nullptr && options_.plan.data().holdout() > 0;
+  if (!options_.baselines && !attack) return absl::OkStatus();
+  const auto models = fleet_->MakeModels();
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto measuring,
+      Measuring::Make({.plan = &options_.plan,
+                       .data = data_.get(),
+                       .workers = &fleet_->workers(),
+                       .models = models.get(),
+                       .stop = &stop,
+                       .on_progress = options_.on_measuring}));
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterVector trained, ReadAdapter());
+  EDGETUNE_ASSIGN_OR_RETURN(const Adapter last,
+                            MakeAdapter(std::move(trained)));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      ParameterVector first,
+      ParseParameters(ByteSpan(options_.initial_blob), last.values.size()));
+  EDGETUNE_ASSIGN_OR_RETURN(const Adapter initial,
+                            MakeAdapter(std::move(first)));
+  if (attack) {
+    EDGETUNE_ASSIGN_OR_RETURN(
+        measured_.attack, MeasureAttack({.backdoor = *adversaries_->backdoor(),
+                                         .initial = initial,
+                                         .trained = last},
+                                        *measuring));
+  }
+  if (!options_.baselines) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(
+      measured_.baselines,
+      MeasureBaselines({.initial = initial,
+                        .federated = last,
+                        .clients = options_.baseline_clients},
+                       *measuring));
+  return absl::OkStatus();
+}
+
+void Simulation::LogBaselines() {
+  if (!measured_.baselines.has_value()) return;
+  const BaselineReport& report = *measured_.baselines;
+  for (const Baseline& baseline : report.baselines) {
+    std::map<std::string, Baseline> groups;
+    for (size_t i = 0; i < report.clients.size(); ++i) {
+      groups[data_->partition()[report.clients[i]].main_label]
+          .clients.push_back(baseline.clients[i]);
+    }
+    const absl::Time at = fleet_->now();
+    logger_->OnBaseline(at, baseline.name, std::nullopt, TotalOf(baseline));
+    for (const auto& [name, group] : groups) {
+      logger_->OnBaseline(at, baseline.name, name, TotalOf(group));
+    }
+  }
 }
 
 }  // namespace edgetune

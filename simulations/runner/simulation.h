@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,9 +13,13 @@
 #include "absl/time/time.h"
 #include "base/parameters.h"
 #include "config/run_file.h"
+#include "simulations/adversary/adversaries.h"
 #include "simulations/fleet/fleet.h"
 #include "simulations/report/event_log.h"
+#include "simulations/runner/attack_success.h"
+#include "simulations/runner/baselines.h"
 #include "simulations/runner/fleet_data.h"
+#include "simulations/runner/measuring.h"
 #include "simulations/runner/population_devices.h"
 #include "simulations/runner/run_logger.h"
 
@@ -41,34 +46,53 @@ class Simulation {
     size_t workers = 1;
     std::string log_path;  // of events.jsonl; empty: none is written
     std::function<void(const FleetProgress&)> on_progress;
+    // After the run: baselines (baselines.h), of so many clients (0: all).
+    bool baselines = false;
+    size_t baseline_clients = 0;
+    std::function<void(const MeasuringProgress&)> on_measuring;
+  };
+  // What was measured after the run, where it was asked for.
+  struct Measured {
+    std::optional<BaselineReport> baselines;
+    std::optional<AttackSuccess> attack;  // of a backdoor
+    absl::Status status;  // why something of it is missing; Cancelled: stopped
   };
 
   // kConfig, kData, kModel.
   static absl::StatusOr<std::unique_ptr<Simulation>> Make(Options options);
 
-  // As Fleet::Run.
+  // As Fleet::Run. A run that finished is followed by what is to be measured,
+  // whose failure is told by measured() alone, and the log is whole either way.
   absl::StatusOr<v1::RunStatus> Run(const StopToken& stop);
 
   const FleetData& data() const { return *data_; }
+  size_t adversaries() const { return adversaries_->count(); }
   // After Run.
   absl::StatusOr<ParameterVector> ReadAdapter() const {
     return fleet_->ReadAdapter();
   }
+  const Measured& measured() const { return measured_; }
   const FleetProgress& progress() const { return logger_->progress(); }
 
  private:
   explicit Simulation(Options options) : options_(std::move(options)) {}
   absl::Status MakeClients();
+  absl::Status MakeAdversaries();
   absl::Status MakeLog();
   absl::Status MakeFleet();
+  absl::StatusOr<Adapter> MakeAdapter(ParameterVector values) const;
+  absl::Status Measure(const StopToken& stop);
+  void LogBaselines();
 
   const Options options_;
   std::unique_ptr<FleetData> data_;
   std::unique_ptr<PopulationDevices> devices_;
+  std::unique_ptr<Adversaries> adversaries_;
   std::unique_ptr<EventLog> log_;
   std::unique_ptr<RunLogger> logger_;
   std::unique_ptr<Engine> null_engine_;
   std::unique_ptr<Fleet> fleet_;
+  Measured measured_;
 };
 
 }  // namespace edgetune

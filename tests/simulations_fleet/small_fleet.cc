@@ -58,6 +58,10 @@ SmallFleet::SmallFleet(uint32_t clients)
     data[name] = MakeClientFile(directory, name, 8 + 3 * i).data;
     names.push_back(name);
   }
+  read_data = [this](const ClientFile::Data& wanted, const v1::TaskPlan& plan,
+                     const ModelFile& model) {
+    return ReadLocalData(data.at(wanted.name), plan, model);
+  };
   v1::DocumentHeader& header = *run.plan.mutable_header();
   header.set_issued_ms(absl::ToUnixMillis(Start()));
   header.set_expires_ms(absl::ToUnixMillis(Start() + absl::Hours(24 * 30)));
@@ -66,26 +70,21 @@ SmallFleet::SmallFleet(uint32_t clients)
 absl::StatusOr<v1::RunStatus> SmallFleet::Run() {
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto fleet,
-      Fleet::Make(
-          {.plan = run.plan,
-           .plan_payload = run.plan.SerializeAsString(),
-           .initial_blob = run.adapter_blob,
-           .model = *ModelFile::Open(run.model_path),
-           .model_files = {run.model_path},
-           .engine = [this](std::string_view) -> absl::StatusOr<Engine*> {
-             return &engine;
-           },
-           .devices = names,
-           .read_data =
-               [this](const ClientFile::Data& wanted, const v1::TaskPlan& plan,
-                      const ModelFile& model) {
-                 return ReadLocalData(data.at(wanted.name), plan, model);
-               },
-           .model_of_devices = &devices,
-           .observer = &diary,
-           .seed = seed,
-           .workers = workers,
-           .start = Start()}));
+      Fleet::Make({.plan = run.plan,
+                   .plan_payload = run.plan.SerializeAsString(),
+                   .initial_blob = run.adapter_blob,
+                   .model = *ModelFile::Open(run.model_path),
+                   .model_files = {run.model_path},
+                   .engine = [this](std::string_view)
+                       -> absl::StatusOr<Engine*> { return &engine; },
+                   .devices = names,
+                   .read_data = read_data,
+                   .replace_trainer = replace_trainer,
+                   .model_of_devices = &devices,
+                   .observer = &diary,
+                   .seed = seed,
+                   .workers = workers,
+                   .start = Start()}));
   const StopToken stop{false};
   EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status, fleet->Run(stop));
   EDGETUNE_ASSIGN_OR_RETURN(adapter_, fleet->ReadAdapter());

@@ -90,6 +90,8 @@ class SmallFleet {
   Diary diary;
   std::vector<std::string> names;
   std::map<std::string, ClientFile::Data> data;  // by name
+  ReadData read_data;                            // of `data`, unless it is set
+  ReplaceTrainer replace_trainer;                // may be empty
   uint64_t seed = 1;
   size_t workers = 1;
   absl::Duration length;  // of the run, virtual

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "absl/time/clock.h"
@@ -21,6 +22,7 @@
 #include "tools/model/base_files.h"
 #include "tools/model/model_path.h"
 #include "tools/progress.h"
+#include "tools/simulation/measured_text.h"
 #include "tools/simulation/summary_text.h"
 #include "tools/verbs.h"
 
@@ -31,6 +33,8 @@ struct Options {
   std::string run_file, data, out, log = "error";
   std::vector<std::string> sets;
   int64_t clients = 0, workers = 0;
+  bool baselines = false;
+  int64_t baseline_clients = 0;  // 0: all
 };
 
 // Flags of the verb's own are keys of the run file.
@@ -101,6 +105,28 @@ class SimulationView {
   absl::Time shown_at_ = absl::InfinitePast();
 };
 
+// What is shown while baselines and the like are measured.
+class MeasuringView {
+ public:
+  explicit MeasuringView(const Output& output) : output_(output) {}
+
+  void Show(const MeasuringProgress& at) {
+    if (at.total == 0) return;
+    if (at.what != what_) {
+      what_ = at.what;
+      progress_.emplace(output_, what_ + ", passes over examples",
+                        static_cast<uint64_t>(at.total),
+                        Progress::Unit::kCount);
+    }
+    progress_->Update(static_cast<uint64_t>(at.done));
+  }
+
+ private:
+  const Output& output_;
+  std::string what_;
+  std::optional<Progress> progress_;
+};
+
 class Simulate {
  public:
   Simulate(Options options, const Output& output)
@@ -117,8 +143,10 @@ class Simulate {
     const absl::Time start = absl::Now();
     EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status,
                               simulation_->Run(InterruptFlag()));
-    seconds_ = absl::ToDoubleSeconds(absl::Now() - start);
+    seconds_ =
+        absl::ToDoubleSeconds(measuring_since_.value_or(absl::Now()) - start);
     view_.reset();
+    measuring_view_.reset();
     EDGETUNE_RETURN_IF_ERROR(OutcomeOf(status));
     return Write();
   }
@@ -138,6 +166,7 @@ class Simulate {
 
   absl::Status Prepare() {
     view_ = std::make_unique<SimulationView>(output_);
+    measuring_view_ = std::make_unique<MeasuringView>(output_);
     Simulation::Options options;
     options.run = run_.run;
     options.plan = run_.built.plan;
@@ -155,6 +184,13 @@ class Simulate {
                           : std::max(1u, std::thread::hardware_concurrency());
     options.log_path = directory_ + "/events.jsonl";
     options.on_progress = [this](const FleetProgress& at) { view_->Show(at); };
+    options.baselines = options_.baselines;
+    options.baseline_clients = static_cast<size_t>(options_.baseline_clients);
+    options.on_measuring = [this](const MeasuringProgress& at) {
+      if (!measuring_since_.has_value()) measuring_since_ = absl::Now();
+      view_.reset();
+      measuring_view_->Show(at);
+    };
     EDGETUNE_ASSIGN_OR_RETURN(simulation_,
                               Simulation::Make(std::move(options)));
     output_.Note(fmt::format(
@@ -162,6 +198,11 @@ class Simulate {
         simulation_->data().partition().size(),
         simulation_->data().report().examples, run_.run.simulation.partition,
         run_.built.plan.rounds().cohort(), run_.built.plan.rounds().count()));
+    if (simulation_->adversaries() > 0) {
+      output_.Note(fmt::format("{} of the clients are adversaries ({})",
+                               simulation_->adversaries(),
+                               run_.run.simulation.adversary));
+    }
     return absl::OkStatus();
   }
 
@@ -180,13 +221,23 @@ class Simulate {
     EDGETUNE_ASSIGN_OR_RETURN(const RunSummary summary,
                               SummariseDirectory(directory_));
     EDGETUNE_RETURN_IF_ERROR(WriteReport(summary, directory_ + "/report"));
+    const Simulation::Measured& measured = simulation_->measured();
+    if (!measured.status.ok()) {
+      return Annotate(Prefix(measured.status,
+                             fmt::format("the run is done and in {}, but what "
+                                         "was to be measured after it is not "
+                                         "complete",
+                                         directory_)),
+                      ErrorKind::kFailed);
+    }
     const int64_t trainings = simulation_->progress().trainings;
     nlohmann::json data = {
         {"directory", directory_},          {"adapter", adapter_directory},
         {"report", directory_ + "/report"}, {"seconds", seconds_},
         {"trainings", trainings},           {"run", SummaryJson(summary)}};
+    AddMeasured(measured, data);
     return output_.Finish(
-        data, SummaryText(summary) +
+        data, SummaryText(summary) + MeasuredText(measured) +
                   fmt::format(
                       "\nsimulated in {}, {:.1f} trainings a second\n"
                       "adapter {}\nreport  {}/report/index.html\n",
@@ -200,8 +251,10 @@ class Simulate {
   PreparedRun run_;
   std::string directory_;
   std::unique_ptr<SimulationView> view_;
+  std::unique_ptr<MeasuringView> measuring_view_;
+  std::optional<absl::Time> measuring_since_;
   std::unique_ptr<Simulation> simulation_;
-  double seconds_ = 0;
+  double seconds_ = 0;  // of the federated run
 };
 
 }  // namespace
@@ -226,6 +279,14 @@ void AddSimulateVerb(CLI::App& app, Invocation& invocation) {
   verb->add_option("--workers", options->workers,
                    "Devices that compute at once; 0: one a core")
       ->check(CLI::NonNegativeNumber);
+  verb->add_flag("--baselines", options->baselines,
+                 "Then train each client alone, and all examples in one place, "
+                 "and compare");
+  verb->add_option("--baseline-clients", options->baseline_clients,
+                   "So many clients, drawn by the seed, for the comparison; 0: "
+                   "all")
+      ->check(CLI::NonNegativeNumber)
+      ->needs("--baselines");
   verb->add_option("--log", options->log,
                    "What coordinator and clients say on stderr: debug, info, "
                    "warning, error, off");
