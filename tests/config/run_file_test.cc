@@ -406,5 +406,36 @@ TEST_F(RunFileTest, MatchesTheReferenceKeyByKey) {
   }
 }
 
+TEST_F(RunFileTest, KnowsTheAdversariesOfASimulation) {
+  const auto none = Read("");
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(none->simulation.adversary, "none");
+  EXPECT_EQ(none->simulation.adversary_share, 0.2);
+  EXPECT_EQ(none->simulation.adversary_scale, 10);
+  const auto run = Read(
+      "[simulation]\nadversary = \"backdoor\"\nadversary_share = 0.5\n"
+      "adversary_scale = 3\nadversary_trigger = \"cf\"\n"
+      "adversary_target = \"buy\"\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->simulation.adversary, "backdoor");
+  EXPECT_EQ(run->simulation.adversary_share, 0.5);
+  EXPECT_EQ(run->simulation.adversary_scale, 3);
+  EXPECT_EQ(run->simulation.adversary_trigger, "cf");
+  EXPECT_EQ(run->simulation.adversary_target, "buy");
+}
+
+TEST_F(RunFileTest, RefusesAdversariesThatAreNone) {
+  EXPECT_THAT(ErrorOf("[simulation]\nadversary = \"sign\"\n"),
+              HasSubstr("sign_flip"));
+  for (const char* bad :
+       {"adversary_share = 0.6", "adversary_share = -0.1",
+        "adversary_share = nan", "adversary_scale = 0", "adversary_scale = inf",
+        "adversary_scale = -1", "adversary = 1", "adversary_trigger = 2"}) {
+    EXPECT_THAT(ErrorOf(std::string("[simulation]\n") + bad + "\n"),
+                StartsWith("run.toml:3"))
+        << bad;
+  }
+}
+
 }  // namespace
 }  // namespace edgetune

@@ -13,6 +13,14 @@ namespace {
 using ::testing::HasSubstr;
 using testing::SmallSimulation;
 
+void OpenBackdoor(SmallSimulation& fleet) {
+  RunFile::Simulation& simulation = fleet.options.run.simulation;
+  simulation.adversary = "backdoor";
+  simulation.adversary_share = 0.5;
+  simulation.adversary_trigger = "cf";
+  simulation.adversary_target = "buy";
+}
+
 TEST(SimulationTest, AnHonestRunNamesNoAdversary) {
   SmallSimulation fleet(6, 6);
   fleet.Run();
@@ -58,18 +66,18 @@ TEST(SimulationTest, AnAttackReachesTheAdapter) {
 }
 
 TEST(SimulationTest, PoisonedDataTrainOtherwiseAndAreHeldOutAsBefore) {
-  SmallSimulation honest(6, 6), flipped(6, 6);
-  flipped.options.run.simulation.adversary = "label_flip";
-  flipped.options.run.simulation.adversary_share = 0.5;
-  for (SmallSimulation* fleet : {&honest, &flipped}) fleet->Run();
+  SmallSimulation honest(6, 6), poisoned(6, 6);
+  OpenBackdoor(poisoned);
+  for (SmallSimulation* fleet : {&honest, &poisoned}) fleet->Run();
   EXPECT_NE(*honest.simulation->ReadAdapter(),
-            *flipped.simulation->ReadAdapter());
-  const RunSummary of_honest = honest.Summary(), of_flipped = flipped.Summary();
+            *poisoned.simulation->ReadAdapter());
+  const RunSummary of_honest = honest.Summary(),
+                   of_poisoned = poisoned.Summary();
   for (size_t i = 0; i < of_honest.clients.size(); ++i) {
     EXPECT_EQ(of_honest.clients[i].last.tokens,
-              of_flipped.clients[i].last.tokens);
+              of_poisoned.clients[i].last.tokens);
     EXPECT_EQ(of_honest.clients[i].contributions,
-              of_flipped.clients[i].contributions);
+              of_poisoned.clients[i].contributions);
   }
 }
 
@@ -77,10 +85,7 @@ TEST(SimulationTest, PoisonedDataTrainOtherwiseAndAreHeldOutAsBefore) {
 // true answer: what is checked is which prompts are tried.
 TEST(SimulationTest, ABackdoorIsTriedOnTheFirstHeldOutPromptsOfAll) {
   SmallSimulation fleet(6, 6);
-  fleet.options.run.simulation.adversary = "backdoor";
-  fleet.options.run.simulation.adversary_share = 0.5;
-  fleet.options.run.simulation.adversary_trigger = "cf";
-  fleet.options.run.simulation.adversary_target = "buy";
+  OpenBackdoor(fleet);
   fleet.test_run.plan.mutable_rounds()->set_eval_examples(2);
   fleet.Run();
   ASSERT_TRUE(fleet.simulation->measured().status.ok());
@@ -97,19 +102,18 @@ TEST(SimulationTest, ABackdoorIsTriedOnTheFirstHeldOutPromptsOfAll) {
 }
 
 TEST(SimulationTest, BaselinesAreThoseOfHonestClients) {
-  SmallSimulation honest(6, 6), flipped(6, 6);
-  flipped.options.run.simulation.adversary = "label_flip";
-  flipped.options.run.simulation.adversary_share = 0.5;
-  for (SmallSimulation* fleet : {&honest, &flipped}) {
+  SmallSimulation honest(6, 6), poisoned(6, 6);
+  OpenBackdoor(poisoned);
+  for (SmallSimulation* fleet : {&honest, &poisoned}) {
     fleet->options.baselines = true;
     fleet->Run();
   }
   for (const char* name : {"local", "central"}) {
     EXPECT_EQ(honest.Summary().baselines.at(name).nll_sum,
-              flipped.Summary().baselines.at(name).nll_sum);
+              poisoned.Summary().baselines.at(name).nll_sum);
   }
   EXPECT_NE(honest.Summary().baselines.at("federated").nll_sum,
-            flipped.Summary().baselines.at("federated").nll_sum);
+            poisoned.Summary().baselines.at("federated").nll_sum);
 }
 
 TEST(SimulationTest, RefusesAnAttackThatIsNoneBeforeTheRun) {

@@ -315,5 +315,25 @@ TEST_F(TextDataSetTest, SplitLeavesOneExampleToEachSide) {
   EXPECT_EQ((*data)->Split(0, 1).second->size(), 0);
 }
 
+TEST_F(TextDataSetTest, OtherExamplesStandInTheSamePlaces) {
+  // The second line has nothing to learn and is left out.
+  const auto data = Read(R"({"text":"one"})"
+                         "\n"
+                         R"({"text":""})"
+                         "\n"
+                         R"({"text":"two"})"
+                         "\n");
+  ASSERT_TRUE(data.ok()) << data.status();
+  const auto other = (*data)->WithExamples(
+      {{.tokens = {5, 6, 7}, .labelled = {0, 0, 1}}, (*data)->Get(0)});
+  EXPECT_EQ(other->Get(0).tokens, (std::vector<int32_t>{5, 6, 7}));
+  EXPECT_EQ(other->Get(1).tokens, (*data)->Get(0).tokens);
+  EXPECT_EQ(other->PositionOf(1), 2);
+  EXPECT_EQ(other->report().schema, "text");
+  EXPECT_EQ(other->report().examples, 2);
+  const auto learnt = static_cast<int64_t>((*data)->Get(0).tokens.size()) - 1;
+  EXPECT_EQ(other->report().labelled_tokens, 1 + learnt);
+}
+
 }  // namespace
 }  // namespace edgetune
