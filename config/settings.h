@@ -24,6 +24,7 @@ class Settings {
   // Finite and in [low, high], or in (low, high] when `above`.
   void Real(const std::string& key, double* to, double low, double high,
             bool above = false);
+  // Empty only where the default is.
   void Text(const std::string& key, std::string* to);
   // Words of `planned` are refused as not in this version.
   void Word(const std::string& key, std::string* to,

@@ -21,7 +21,7 @@ void OpenBackdoor(SmallSimulation& fleet) {
   simulation.adversary_target = "buy";
 }
 
-TEST(SimulationTest, AnHonestRunNamesNoAdversary) {
+TEST(AttackedRunTest, AnHonestRunNamesNoAdversary) {
   SmallSimulation fleet(6, 6);
   fleet.Run();
   EXPECT_EQ(fleet.simulation->adversaries(), 0u);
@@ -32,7 +32,7 @@ TEST(SimulationTest, AnHonestRunNamesNoAdversary) {
   EXPECT_FALSE(fleet.simulation->measured().attack.has_value());
 }
 
-TEST(SimulationTest, TheLogNamesTheAdversaryAndHowManyThereAre) {
+TEST(AttackedRunTest, TheLogNamesTheAdversaryAndHowManyThereAre) {
   SmallSimulation fleet(6, 6);
   fleet.options.run.simulation.adversary = "sign_flip";
   fleet.options.run.simulation.adversary_share = 0.5;
@@ -48,7 +48,7 @@ TEST(SimulationTest, TheLogNamesTheAdversaryAndHowManyThereAre) {
 }
 
 // Half of the updates are turned round, so the mean goes nowhere.
-TEST(SimulationTest, AnAttackReachesTheAdapter) {
+TEST(AttackedRunTest, AnAttackReachesTheAdapter) {
   SmallSimulation honest(6, 6), attacked(6, 6);
   attacked.options.run.simulation.adversary = "sign_flip";
   attacked.options.run.simulation.adversary_share = 0.5;
@@ -65,7 +65,7 @@ TEST(SimulationTest, AnAttackReachesTheAdapter) {
   EXPECT_GT(measured(attacked) - 1, 0.8 * (start - 1));
 }
 
-TEST(SimulationTest, PoisonedDataTrainOtherwiseAndAreHeldOutAsBefore) {
+TEST(AttackedRunTest, PoisonedDataTrainOtherwiseAndAreHeldOutAsBefore) {
   SmallSimulation honest(6, 6), poisoned(6, 6);
   OpenBackdoor(poisoned);
   for (SmallSimulation* fleet : {&honest, &poisoned}) fleet->Run();
@@ -83,7 +83,7 @@ TEST(SimulationTest, PoisonedDataTrainOtherwiseAndAreHeldOutAsBefore) {
 
 // The fixture's engine gives every token the same loss, so no target beats a
 // true answer: what is checked is which prompts are tried.
-TEST(SimulationTest, ABackdoorIsTriedOnTheFirstHeldOutPromptsOfAll) {
+TEST(AttackedRunTest, ABackdoorIsTriedOnTheFirstHeldOutPromptsOfAll) {
   SmallSimulation fleet(6, 6);
   OpenBackdoor(fleet);
   fleet.test_run.plan.mutable_rounds()->set_eval_examples(2);
@@ -101,7 +101,7 @@ TEST(SimulationTest, ABackdoorIsTriedOnTheFirstHeldOutPromptsOfAll) {
   EXPECT_EQ(attack.trained.answered, 0);
 }
 
-TEST(SimulationTest, BaselinesAreThoseOfHonestClients) {
+TEST(AttackedRunTest, BaselinesAreThoseOfHonestClients) {
   SmallSimulation honest(6, 6), poisoned(6, 6);
   OpenBackdoor(poisoned);
   for (SmallSimulation* fleet : {&honest, &poisoned}) {
@@ -116,7 +116,7 @@ TEST(SimulationTest, BaselinesAreThoseOfHonestClients) {
             poisoned.Summary().baselines.at("federated").nll_sum);
 }
 
-TEST(SimulationTest, RefusesAnAttackThatIsNoneBeforeTheRun) {
+TEST(AttackedRunTest, RefusesAnAttackThatIsNoneBeforeTheRun) {
   const auto fault = [](auto change) {
     SmallSimulation fleet(6, 6);
     change(fleet.options.run.simulation);
@@ -134,7 +134,7 @@ TEST(SimulationTest, RefusesAnAttackThatIsNoneBeforeTheRun) {
       HasSubstr("adversary_trigger"));
 }
 
-TEST(SimulationTest, RefusesToExchangeAnswersOfTexts) {
+TEST(AttackedRunTest, RefusesToExchangeAnswersOfTexts) {
   SmallSimulation fleet(6, 6);
   std::ofstream data(fleet.scratch.File("data.jsonl"));
   for (int i = 0; i < 30; ++i) {
