@@ -107,10 +107,13 @@ absl::Status Participation::FetchAdapter(Transfer& transfer) {
       const uint64_t bytes,
       transfer.Fetch(digest, adapter_.layout.size() * sizeof(float)));
   report_.set_adapter_bytes_down(bytes);
-  return LoadAdapter(digest);
+  return absl::OkStatus();
 }
 
-absl::Status Participation::LoadAdapter(const Digest& digest) {
+absl::Status Participation::LoadAdapter() {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const Digest digest,
+      DigestFromBytes(assignment_.manifest.adapter_digest()));
   EDGETUNE_ASSIGN_OR_RETURN(const auto blob, workshop_.blobs->Get(digest));
   EDGETUNE_ASSIGN_OR_RETURN(
       adapter_.values, ParseParameters(blob->bytes(), adapter_.layout.size()));
@@ -159,6 +162,7 @@ absl::Status Participation::Evaluate() {
                     Name()));
     return absl::OkStatus();
   }
+  EDGETUNE_RETURN_IF_ERROR(LoadAdapter());
   if (report_.tokens() > 0) {
     result_.nll_sum = report_.nll_sum();
     result_.tokens = report_.tokens();

@@ -84,7 +84,7 @@ class Participation {
 
  private:
   absl::Status FetchAdapter(Transfer& transfer);
-  absl::Status LoadAdapter(const Digest& digest);
+  absl::Status LoadAdapter();
   absl::Status LoadData(const v1::TaskPlan& plan);
   absl::Status LoadTrainer();
   absl::Status FitMemory();

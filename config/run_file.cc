@@ -95,10 +95,10 @@ void DeclareRounds(RunFile::Rounds& rounds, Settings& settings) {
 
 void DeclareSimulation(RunFile::Simulation& simulation, Settings& settings) {
   settings.Whole("simulation.clients", &simulation.clients, 0, 1'000'000);
-  settings.Text("simulation.data", &simulation.data);
+  settings.AnyText("simulation.data", &simulation.data);
   settings.Word("simulation.partition", &simulation.partition,
                 {"iid", "dirichlet", "shards", "natural"});
-  settings.Text("simulation.field", &simulation.field);
+  settings.AnyText("simulation.field", &simulation.field);
   settings.Real("simulation.alpha", &simulation.alpha, 1e-9, 1e9);
   settings.Whole("simulation.shards", &simulation.shards, 1, 1000);
   settings.Real("simulation.quantity_sigma", &simulation.quantity_sigma, 0, 5);
@@ -111,8 +111,9 @@ void DeclareSimulation(RunFile::Simulation& simulation, Settings& settings) {
                 0.5);
   settings.Real("simulation.adversary_scale", &simulation.adversary_scale, 0,
                 1e6, true);
-  settings.Text("simulation.adversary_trigger", &simulation.adversary_trigger);
-  settings.Text("simulation.adversary_target", &simulation.adversary_target);
+  settings.AnyText("simulation.adversary_trigger",
+                   &simulation.adversary_trigger);
+  settings.AnyText("simulation.adversary_target", &simulation.adversary_target);
 }
 
 void Declare(RunFile& run, int64_t* schema, Settings& settings) {

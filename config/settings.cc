@@ -123,12 +123,19 @@ void Settings::Real(const std::string& key, double* to, double low, double high,
 }
 
 void Settings::Text(const std::string& key, std::string* to) {
-  auto set = [to, may_be_empty = to->empty()](const SettingEntry& entry) {
+  auto set = [to](const SettingEntry& entry) {
     auto text = AsText(entry);
-    if (text && text->empty() && !may_be_empty) text.reset();
-    if (!text) {
-      return Wanted(entry, may_be_empty ? "text" : "text that is not empty");
-    }
+    if (!text || text->empty()) return Wanted(entry, "text that is not empty");
+    *to = *std::move(text);
+    return absl::OkStatus();
+  };
+  rows_.push_back({key, set, [to] { return TomlText(*to); }});
+}
+
+void Settings::AnyText(const std::string& key, std::string* to) {
+  auto set = [to](const SettingEntry& entry) {
+    auto text = AsText(entry);
+    if (!text) return Wanted(entry, "text");
     *to = *std::move(text);
     return absl::OkStatus();
   };

@@ -24,8 +24,9 @@ class Settings {
   // Finite and in [low, high], or in (low, high] when `above`.
   void Real(const std::string& key, double* to, double low, double high,
             bool above = false);
-  // Empty only where the default is.
   void Text(const std::string& key, std::string* to);
+  // Text that may be empty.
+  void AnyText(const std::string& key, std::string* to);
   // Words of `planned` are refused as not in this version.
   void Word(const std::string& key, std::string* to,
             std::vector<std::string> known,

@@ -152,11 +152,14 @@ absl::StatusOr<v1::UploadStatus> FleetTransport::Upload(
   EDGETUNE_ASSIGN_OR_RETURN(
       const std::string name,
       network_.coordinator->AuthorizeUpload(device_id_, key));
-  EDGETUNE_RETURN_IF_ERROR(network_.blobs->AppendPartial(
-      name, offset, bytes.subspan(offset), key.size()));
   bytes_up_ += bytes.size() - offset;
   network_.coordinator->CountUpload(device_id_, bytes.size() - offset);
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, DigestFromBytes(key.sha256()));
+  // What the device keeps in the same memory need not be copied. A masked
+  // vector is in no store.
+  if (network_.blobs->Adopt(digest)) return MakeStatus(key.size(), true);
+  EDGETUNE_RETURN_IF_ERROR(network_.blobs->AppendPartial(
+      name, offset, bytes.subspan(offset), key.size()));
   EDGETUNE_RETURN_IF_ERROR(
       network_.blobs->FinishPartial(name, digest, key.size()));
   return MakeStatus(key.size(), true);

@@ -26,7 +26,7 @@ class FleetTransport final : public Transport {
     EventQueue* queue;
     VirtualClock* clock;
     Coordinator* coordinator;
-    BlobStore* blobs;  // the coordinator's
+    MemoryBlobStore* blobs;  // the coordinator's
     // Set when it sends an assignment or an outcome: a run went on.
     bool* went_on;
   };

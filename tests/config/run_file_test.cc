@@ -424,6 +424,15 @@ TEST_F(RunFileTest, KnowsTheAdversariesOfASimulation) {
   EXPECT_EQ(run->simulation.adversary_target, "buy");
 }
 
+TEST_F(RunFileTest, ReadsWhatItShowsOfTheDefaults) {
+  std::vector<ConfigOrigin> origins;
+  ASSERT_TRUE(ReadRunFile("", {}, {}, &origins).ok());
+  for (const ConfigOrigin& origin : origins) {
+    const auto again = ReadRunFile("", {origin.key + "=" + origin.value}, {});
+    EXPECT_TRUE(again.ok()) << again.status();
+  }
+}
+
 TEST_F(RunFileTest, RefusesAdversariesThatAreNone) {
   EXPECT_THAT(ErrorOf("[simulation]\nadversary = \"sign\"\n"),
               HasSubstr("sign_flip"));

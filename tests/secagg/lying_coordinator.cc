@@ -67,7 +67,7 @@ ClientProcess& LyingCoordinator::MakeProcess() {
 }
 
 void LyingCoordinator::DamageAdapter() {
-  const std::string path = blobs_->PathOf(Sha256(run.adapter_blob));
+  const std::string path = *blobs_->PathOf(Sha256(run.adapter_blob));
   std::filesystem::permissions(path, std::filesystem::perms::owner_all);
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(100);

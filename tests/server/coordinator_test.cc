@@ -174,6 +174,23 @@ TEST(CoordinatorTest, DevicesOfAnotherPopulationAreToldToComeBack) {
   EXPECT_THAT(message.come_back().reason(), HasSubstr("elsewhere"));
 }
 
+// 20 hellos a second, however many devices there are.
+TEST(CoordinatorTest, ManyIdleDevicesAreToldToComeBackLater) {
+  TestServer server;
+  server.Submit(server.MakePlan());
+  std::vector<std::unique_ptr<FakeDevice>> strangers;
+  for (int i = 0; i < 240; ++i) {
+    strangers.push_back(std::make_unique<FakeDevice>(
+        &server, "stranger-" + std::to_string(i), 1));
+    strangers.back()->Arrive("elsewhere");
+  }
+  server.coordinator().Step();
+  for (const auto& stranger : strangers) {
+    ASSERT_EQ(stranger->channel().messages.size(), 1u);
+    EXPECT_EQ(stranger->channel().messages[0].come_back().after_ms(), 12'000u);
+  }
+}
+
 TEST(CoordinatorTest, OverSelectionAsksMoreAndCountsAllWhoAnswer) {
   TestServer server;
   auto fleet = MakeFleet(&server, 6);

@@ -42,7 +42,7 @@ std::string Curves(const std::vector<RunSummary>& runs,
                    const Comparison& comparison, const Cost& cost) {
   LineChart chart;
   chart.figure = cost.figure;
-  chart.figure.note = "Lower is better; the axis does not begin at zero.";
+  chart.figure.note = "Lower is better; the axis need not begin at zero.";
   chart.figure.description = "The table below has the figures.";
   chart.y_name = "perplexity";
   chart.whole_x = cost.figure.hero;

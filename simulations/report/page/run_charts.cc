@@ -156,7 +156,7 @@ std::string PerplexityFigure(const RunSummary& run) {
       .title = "Held-out perplexity by round",
       .note =
           "Federated evaluation: devices measure the adapter on examples "
-          "that they do not train on. Lower is better; the axis does not "
+          "that they do not train on. Lower is better; the axis need not "
           "begin at zero.",
       .description = "",
       .hero = true};
