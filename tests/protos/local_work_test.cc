@@ -151,6 +151,13 @@ TEST(LocalWorkTest, ScaffoldIsAcceptedInTheClearAndMasked) {
   ExpectAccepted(MaskedPlan(), [](auto& p) { UseScaffold(p, 100); });
 }
 
+TEST(LocalWorkTest, NotesSayWhatScaffoldMoves) {
+  EXPECT_TRUE(PlanNotes(ValidPlan()).empty());
+  const auto notes = PlanNotes(ScaffoldPlan());
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_THAT(notes[0], HasSubstr("control variates: 224 B more down"));
+}
+
 TEST(LocalWorkTest, ScaffoldNeedsStepsThatAnUpdateIsTheSumOf) {
   const std::string got = "train.objective is \"scaffold\", wanted ";
   ExpectRefused(ScaffoldPlan(),
