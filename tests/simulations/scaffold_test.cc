@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <string>
 #include <thread>
 #include <vector>
@@ -117,6 +118,8 @@ TEST_F(ScaffoldTest, CorrectionsAreThoseOfThePaper) {
   AddAll();
   world_.Submit();
   ExpectPaper();
+  // Devices do differ, so that the others' tests have something to miss.
+  EXPECT_GT(std::abs(engines_[0].corrections()[1][0]), 1e-3);
 }
 
 TEST_F(ScaffoldTest, OfFactorBAloneToo) {
@@ -247,6 +250,27 @@ TEST_F(ScaffoldTest, MaskedAndClampedTheyFollowFromWhatWasSent) {
   AddAll();
   world_.Submit();
   ExpectPaper();
+}
+
+// Stopped when its vector is sent: for the protocol it is lost, in the sum it
+// is.
+TEST_F(ScaffoldTest, AMaskedDeviceLostAfterItsVectorCounts) {
+  testing::Mask(world_.run.plan);
+  for (int i = 0; i < 3; ++i) Add(i).Start();
+  Device& device = Add(3);
+  std::atomic<bool> reached{false};
+  device.lets_pass = [&](const v1::ClientMessage& message) {
+    reached = reached || (message.secagg().message().has_input() &&
+                          message.secagg().session().round() == 1);
+    return true;
+  };
+  device.Start();
+  world_.Submit();
+  world_.WaitUntil([&](const auto&) { return reached.load(); });
+  EXPECT_TRUE(device.Stop().ok());
+  device.Start();
+  ExpectPaper();
+  EXPECT_EQ(ParseCard(world_.Status().cards(2).payload())->updates(), 4u);
 }
 
 // The state is a file of the device alone, and forgotten with the run.
