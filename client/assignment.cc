@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "privacy/crypto/hash.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 
 namespace edgetune {
@@ -61,6 +62,13 @@ absl::Status CheckRound(const v1::RoundManifest& manifest,
         train ? "training" : "evaluation", manifest.round(), count - 1, count));
   }
   if (!train) return absl::OkStatus();
+  if (UsesControls(plan) == manifest.control_digest().empty()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "round manifest: control_digest is {}, the plan's objective {}",
+        manifest.control_digest().empty() ? "empty" : "set",
+        UsesControls(plan) ? "scaffold has one in every training round"
+                           : "has none"));
+  }
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
                             UpdateLayout(plan, manifest.round()));
   if (manifest.coordinates() == layout.size()) return absl::OkStatus();
@@ -86,6 +94,24 @@ absl::Status VerifyManifest(const v1::Assignment& assignment,
   return WithAbortCode(
       v1::MANIFEST_POLICY,
       CheckRound(verified.manifest, verified.id.run_id, verified.plan));
+}
+
+// Which session of this device the coordinator counts, where that matters.
+absl::Status ReadCounted(const v1::Assignment& assignment,
+                         VerifiedAssignment& verified) {
+  if (!assignment.has_counted()) return absl::OkStatus();
+  const SessionId counted = IdOf(assignment.counted());
+  if (UsesControls(verified.plan) && counted.run_id == verified.id.run_id &&
+      counted.round < verified.id.round) {
+    verified.counted = counted;
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("assignment: counted is round {} of run {}, wanted one "
+                  "before round {} of "
+                  "run {} and of objective scaffold",
+                  counted.round, Short(counted.run_id), verified.id.round,
+                  Short(verified.id.run_id)));
 }
 
 }  // namespace
@@ -116,6 +142,8 @@ absl::StatusOr<VerifiedAssignment> VerifyAssignment(
                     verified.plan.fleet().population(), population));
   }
   verified.train = verified.manifest.kind() == v1::RoundManifest::TRAIN;
+  EDGETUNE_RETURN_IF_ERROR(
+      WithAbortCode(v1::MANIFEST_POLICY, ReadCounted(assignment, verified)));
   if (verified.plan.secagg().enabled()) {
     EDGETUNE_ASSIGN_OR_RETURN(
         verified.masking,

@@ -20,8 +20,11 @@ struct VerifiedAssignment {
   SessionId id;
   v1::TaskPlan plan;
   v1::RoundManifest manifest;
-  bool train = false;  // else EVAL
+  bool train = false;                  // else EVAL
   std::optional<MaskedTerms> masking;  // present where the plan masks
+  // Of plans with control variates: this device's last session in the adapter,
+  // as the coordinator has it. Not signed; nothing but ControlStore reads it.
+  std::optional<SessionId> counted;
 };
 
 // Which session an assignment says it is, before anything is verified: only

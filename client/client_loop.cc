@@ -47,11 +47,13 @@ ClientLoop::ClientLoop(Dependencies dependencies, Options options)
       options_(std::move(options)),
       sessions_(dependencies_.database),
       masking_store_(dependencies_.database),
+      controls_(dependencies_.database),
       read_data_(dependencies_.read_data ? dependencies_.read_data
                                          : ReadData(ReadLocalData)),
       workshop_{.transport = dependencies_.transport,
                 .blobs = dependencies_.cache,
                 .sessions = &sessions_,
+                .controls = &controls_,
                 .models = Models(),
                 .data = &data_,
                 .read_data = &read_data_,

@@ -107,6 +107,7 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
   work.lora = AdapterSpecOf(plan);
   work.trained = TrainedCoordinates(plan);
   work.moments = static_cast<int64_t>(MomentsOf(TrainConfigOf(plan, 0, {})));
+  work.corrected = UsesControls(plan);
   const TextDataSet& examples = *training.data.train;
   auto sizes = SizesOf(examples, examples.size());
   if (plan.rounds().fairness_q() > 0) {

@@ -14,6 +14,7 @@
 #include "client/train_plan.h"
 #include "client/update_pipeline.h"
 #include "privacy/crypto/hash.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 
 namespace edgetune {
@@ -50,6 +51,7 @@ absl::Status Participation::Fetch() {
                             workshop_.models->FetchBase(plan, transfer));
   report_.set_base_bytes_down(base);
   EDGETUNE_RETURN_IF_ERROR(FetchAdapter(transfer));
+  EDGETUNE_RETURN_IF_ERROR(FetchControl(transfer));
   LogInfo(fmt::format("{}: fetched {} of base model and {} of adapter", Name(),
                       FormatBytes(base),
                       FormatBytes(report_.adapter_bytes_down())));
@@ -170,6 +172,7 @@ absl::Status Participation::Evaluate() {
     return absl::OkStatus();
   }
   SendProgress(v1::Progress::EVALUATING, {});
+  EDGETUNE_RETURN_IF_ERROR(ForgetControl());
   EDGETUNE_RETURN_IF_ERROR(MeasureIncomingLoss());
   EDGETUNE_RETURN_IF_ERROR(EvaluateHeldOut());
   if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
@@ -224,13 +227,18 @@ absl::Status Participation::EvaluateHeldOut() {
 }
 
 absl::Status Participation::Train() {
-  if (HasUnspent()) return absl::OkStatus();
+  if (HasUnspent()) {
+    if (!UsesControls(assignment_.plan)) return absl::OkStatus();
+    return workshop_.controls->Carry(assignment_.id);
+  }
+  EDGETUNE_RETURN_IF_ERROR(LoadCorrection());
   EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
   if (result.stopped) return absl::CancelledError("training was stopped");
   LogInfo(fmt::format(
       "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),
       result.steps - result.resumed, workshop_.models->trainer().precision(),
       result.first_loss, result.last_loss, FormatSeconds(result.seconds)));
+  EDGETUNE_RETURN_IF_ERROR(KeepControl(result));
   EDGETUNE_RETURN_IF_ERROR(KeepResult(result));
   CheckpointFile::Remove(CheckpointFile::PathIn(workshop_.file->state));
   return absl::OkStatus();
@@ -252,6 +260,7 @@ absl::StatusOr<TrainResult> Participation::RunTrainer() {
       TrainConfigOf(assignment_.plan, assignment_.id.round,
                     {DataName(workshop_.file->data), examples.size()});
   config.micro_batch = workshop_.data->choice.micro_batch;
+  config.correction = correction_;
   LogInfo(fmt::format("{}: training {} steps of {} examples on {}", Name(),
                       config.steps, config.batch, examples.size()));
   SendProgress(v1::Progress::TRAINING, {.step = 0, .steps = config.steps});
@@ -329,7 +338,8 @@ absl::Status Participation::UploadMasked() {
 
 void Participation::Discard() {
   for (const std::string& bytes :
-       {assignment_.manifest.adapter_digest(), report_.update_digest()}) {
+       {assignment_.manifest.adapter_digest(),
+        assignment_.manifest.control_digest(), report_.update_digest()}) {
     const auto digest = DigestFromBytes(bytes);
     if (!digest.ok() || !workshop_.blobs->Has(*digest)) continue;
     const absl::Status status = workshop_.blobs->Remove(*digest);

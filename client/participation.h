@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "client/assignment.h"
 #include "client/base_models.h"
+#include "client/control_store.h"
 #include "client/local_data.h"
 #include "client/session_store.h"
 #include "client/transfer.h"
@@ -43,6 +44,7 @@ struct Workshop {
   Transport* transport;
   BlobStore* blobs;
   SessionStore* sessions;
+  ControlStore* controls;
   BaseModels* models;
   DataCache* data;
   const ReadData* read_data;
@@ -76,7 +78,7 @@ class Participation {
   absl::StatusOr<secagg::RingVector> MakeInput(RandomSource& random) const;
   void SetMasked(std::string masked) { masked_ = std::move(masked); }
   absl::Status UploadMasked();
-  // Drops the session's own blobs: adapter and update.
+  // Drops the session's own blobs: adapter, control variate and update.
   void Discard();
 
   const v1::Report& report() const { return report_; }
@@ -85,6 +87,14 @@ class Participation {
  private:
   absl::Status FetchAdapter(Transfer& transfer);
   absl::Status LoadAdapter();
+  // Those of plans with control variates (base/control_variates.h) do nothing
+  // for others. The server's variate; then c - c_i; then the next c_i, durable
+  // before anything of the result is.
+  absl::Status FetchControl(Transfer& transfer);
+  absl::Status LoadCorrection();
+  absl::Status KeepControl(const TrainResult& result);
+  // The closing evaluation is the last that a device hears of a run.
+  absl::Status ForgetControl();
   absl::Status LoadData(const v1::TaskPlan& plan);
   absl::Status LoadTrainer();
   absl::Status FitMemory();
@@ -105,6 +115,7 @@ class Participation {
   const Workshop workshop_;
   const VerifiedAssignment assignment_;
   Adapter adapter_;
+  ParameterVector correction_;  // c - c_i, while it trains
   v1::Report report_;
   Contribution result_;  // of a masked session
   std::string masked_;

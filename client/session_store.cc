@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "client/control_store.h"
 #include "client/masking_store.h"
 
 namespace edgetune {
@@ -81,7 +82,7 @@ const std::vector<std::string>& SessionStore::Migrations() {
       "attempt INTEGER NOT NULL, assignment BLOB NOT NULL, report BLOB, "
       "ending TEXT, detail TEXT, changed_ms INTEGER NOT NULL, "
       "PRIMARY KEY(run_id, round, attempt));",
-      MaskingStore::Migration()};
+      MaskingStore::Migration(), ControlStore::Migration()};
   return *migrations;
 }
 

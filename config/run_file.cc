@@ -48,8 +48,8 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Word("train.optimizer", &train.optimizer, {"adamw", "sgd"});
   settings.Real("train.momentum", &train.momentum, 0, kBelowOne);
   settings.Real("train.weight_decay", &train.weight_decay, 0, 10);
-  settings.Word("train.objective", &train.objective, {"plain", "prox"},
-                {"scaffold"});
+  settings.Word("train.objective", &train.objective,
+                {"plain", "prox", "scaffold"});
   settings.Real("train.prox_mu", &train.prox_mu, 0, 1e9);
   settings.Whole("train.seed", &train.seed, 0,
                  std::numeric_limits<int64_t>::max());
@@ -120,6 +120,7 @@ void Declare(RunFile& run, int64_t* schema, Settings& settings) {
   settings.Whole("schema", schema, 1, 1);
   DeclareTraining(run, settings);
   settings.Text("fleet.population", &run.fleet.population);
+  settings.Whole("fleet.devices", &run.fleet.devices, 0, 1'000'000);
   DeclareRounds(run.rounds, settings);
   settings.Flag("secagg.enabled", &run.secagg.enabled);
   settings.Whole("secagg.n_min", &run.secagg.n_min, 0, 300);

@@ -55,6 +55,7 @@ struct RunFile {
   } train;
   struct Fleet {
     std::string population = "default";
+    int64_t devices = 0;  // in the plan only of an objective that uses it
   } fleet;
   struct Rounds {
     int64_t count = 3;

@@ -4,11 +4,14 @@
 
 #include <string>
 
+#include "protos/plan_check.h"
+
 namespace edgetune {
 namespace {
 
 constexpr uint64_t kMostEpochs = 1000;
 constexpr double kLargestFairness = 20;
+constexpr uint64_t kMostDevices = 1'000'000;
 
 // The largest double below 1.
 constexpr double kBelowOne = 1 - 0x1p-53;
@@ -54,8 +57,8 @@ void CheckOptimizer(const v1::TrainSpec& train, FieldChecks& check) {
 
 void CheckObjective(const v1::TrainSpec& train, FieldChecks& check) {
   if (!train.objective().empty()) {
-    check.Word("train.objective", train.objective(), {"plain", "prox"},
-               {"scaffold"});
+    check.Word("train.objective", train.objective(),
+               {"plain", "prox", "scaffold"});
   }
   if (IsProx(train)) {
     check.Positive("train.prox_mu", train.prox_mu(), kLargestSetting);
@@ -118,7 +121,72 @@ void CheckFairness(const v1::TaskPlan& plan, FieldChecks& check) {
                 "its own way");
 }
 
+// Of what devices do: a control variate is read off an update as the mean of
+// its gradients.
+void CheckControlledSteps(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::TrainSpec& train = plan.train();
+  const auto require = [&](bool condition, const char* wanted) {
+    check.Require(condition, "train.objective", Quoted(train.objective()),
+                  wanted);
+  };
+  require(IsSgd(train) && train.momentum() == 0,
+          "train.optimizer = \"sgd\" without momentum beside it: of another's "
+          "update the mean gradient cannot be told");
+  require(train.schedule() == "constant" && train.warmup() == 0,
+          "train.schedule = \"constant\" without warm-up beside it: an update "
+          "over steps times rate is a mean gradient at one rate only");
+  require(train.epochs() == 0,
+          "train.steps beside it, not train.epochs: the coordinator moves its "
+          "control variate by the updates' mean, which takes equally many "
+          "steps of all");
+  require(train.grad_clip() == 0,
+          "train.grad_clip = 0 beside it: a control variate would hold what "
+          "clipping cut off");
+  require(plan.lora().rule() != "rolora",
+          "lora.rule = \"fedit\" or \"ffa\" beside it: of factors that take "
+          "turns a control variate would be as old as a round");
+}
+
+// Of what becomes of updates: the server's variate is the mean of the devices'.
+void CheckControlledMean(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::RoundsSpec& rounds = plan.rounds();
+  const auto require = [&](bool condition, const char* wanted) {
+    check.Require(condition, "train.objective",
+                  Quoted(plan.train().objective()), wanted);
+  };
+  require(rounds.aggregator() == "mean",
+          "rounds.aggregator = \"mean\" beside it: the server's control "
+          "variate is the mean of the devices'");
+  require(rounds.weights() == "equal",
+          "rounds.weights = \"equal\" beside it: the server's control variate "
+          "is the plain mean over all devices, and it knows no weights of "
+          "those that it did not ask");
+  require(rounds.fairness_q() == 0,
+          "rounds.fairness_q = 0 beside it: updates must count alike");
+  check.Whole("fleet.devices", plan.fleet().devices(), CohortAsked(rounds),
+              kMostDevices);
+}
+
+void CheckControls(const v1::TaskPlan& plan, FieldChecks& check) {
+  if (UsesControls(plan)) {
+    CheckControlledSteps(plan, check);
+    CheckControlledMean(plan, check);
+    return;
+  }
+  check.Require(plan.fleet().devices() == 0, "fleet.devices",
+                std::to_string(plan.fleet().devices()),
+                "0 unless train.objective is \"scaffold\"");
+}
+
 }  // namespace
+
+bool UsesControls(const v1::TaskPlan& plan) {
+  return plan.train().objective() == "scaffold";
+}
+
+double ControlWay(const v1::TrainSpec& train) {
+  return train.steps() * train.lr();
+}
 
 uint64_t StepsOf(const v1::TrainSpec& train, uint64_t examples) {
   if (train.epochs() == 0) return train.steps();
@@ -141,6 +209,7 @@ void CheckLocalWork(const v1::TaskPlan& plan, FieldChecks& check) {
   CheckObjective(train, check);
   CheckNormalise(plan, check);
   CheckFairness(plan, check);
+  CheckControls(plan, check);
 }
 
 }  // namespace edgetune

@@ -21,13 +21,19 @@ inline constexpr uint64_t kMostSteps = 100'000;
 // than kMostSteps: such a device cannot take part.
 uint64_t StepsOf(const v1::TrainSpec& train, uint64_t examples);
 
+// Whether devices and coordinator keep control variates (train.objective
+// "scaffold", Karimireddy et al. 2020): base/control_variates.h.
+bool UsesControls(const v1::TaskPlan& plan);
+// Their K lr of such a plan.
+double ControlWay(const v1::TrainSpec& train);
+
 // Where the mean loss that rounds.fairness_q asks for must lie, in nats a
 // token; a smaller one is reported as the smallest.
 inline constexpr double kLeastIncomingLoss = 1e-6;
 inline constexpr double kLargestIncomingLoss = 1e4;
 
 // The part of CheckPlan that says what a device minimises and how its result
-// is weighed: `train`, rounds.normalise and rounds.fairness_q.
+// is weighed: `train`, rounds.normalise, rounds.fairness_q and fleet.devices.
 void CheckLocalWork(const v1::TaskPlan& plan, FieldChecks& check);
 
 }  // namespace edgetune

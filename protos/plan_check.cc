@@ -286,6 +286,11 @@ absl::StatusOr<v1::RoundManifest> ParseManifest(std::string_view payload) {
   if (!manifest.prev_card_digest().empty()) {
     check.Digest("prev_card_digest", manifest.prev_card_digest());
   }
+  if (train && !manifest.control_digest().empty()) {
+    check.Digest("control_digest", manifest.control_digest());
+  }
+  check.Require(train || manifest.control_digest().empty(), "control_digest",
+                "set", "nothing in an evaluation");
   check.Require(manifest.deadline_ms() > manifest.header().issued_ms(),
                 "deadline_ms", std::to_string(manifest.deadline_ms()),
                 "more than header.issued_ms");

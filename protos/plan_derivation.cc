@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "base/units.h"
+#include "protos/local_work.h"
 #include "protos/masking.h"
 #include "protos/plan_check.h"
 
@@ -75,6 +76,16 @@ void AddAggregatorNotes(const v1::TaskPlan& plan,
                   sizeof(float))));
 }
 
+void AddControlNotes(const v1::TaskPlan& plan,
+                     std::vector<std::string>& notes) {
+  const auto layout = UpdateLayout(plan, 0);
+  if (!UsesControls(plan) || !layout.ok()) return;
+  notes.push_back(fmt::format(
+      "control variates: {} more down a round, no more up; a device keeps two "
+      "such vectors in its state",
+      FormatBytes(uint64_t{layout->size()} * sizeof(float))));
+}
+
 }  // namespace
 
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
@@ -116,6 +127,7 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   std::vector<std::string> notes;
   AddMaskingNotes(plan, notes);
   AddAggregatorNotes(plan, notes);
+  AddControlNotes(plan, notes);
   return notes;
 }
 

@@ -1,14 +1,29 @@
 #include "server/model_store.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
 #include <utility>
 
 #include "aggregation/plan_strategy.h"
 #include "aggregation/server_optimizer.h"
+#include "base/control_variates.h"
 #include "base/status.h"
+#include "privacy/crypto/secret.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "server/run_rows.h"
 
 namespace edgetune {
+namespace {
+
+absl::StatusOr<Digest> PutParameters(std::span<const float> values,
+                                     BlobStore& blobs) {
+  return blobs.Put(ByteSpan(SerializeParameters(values)));
+}
+
+}  // namespace
+
 v1::DocumentHeader MakeHeader(absl::Time issued, absl::Time expires) {
   v1::DocumentHeader header;
   header.set_version(1);
@@ -23,13 +38,19 @@ absl::Status ModelStore::PublishInitial(const v1::TaskPlan& plan,
   v1::ModelCard card;
   card.set_plan_digest(run_id);
   card.set_adapter_digest(plan.lora().initial_digest());
+  if (UsesControls(plan)) {
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                              UpdateLayout(plan, 0));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        state_.control, PutParameters(ParameterVector(layout.size()), *blobs_));
+  }
   return Append(std::move(card), now, batch);
 }
 
 void ModelStore::Restore(std::vector<ModelVersion> versions,
-                         std::string optimizer_state) {
+                         ServerState state) {
   versions_ = std::move(versions);
-  optimizer_state_ = std::move(optimizer_state);
+  state_ = std::move(state);
 }
 
 absl::StatusOr<ParameterVector> ModelStore::Step(
@@ -43,13 +64,36 @@ absl::StatusOr<ParameterVector> ModelStore::Step(
                             ServerOptimizerOptionsOf(plan.rounds()));
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto optimizer,
-      MakeServerOptimizer(options, layout.size(), optimizer_state_));
+      MakeServerOptimizer(options, layout.size(), state_.optimizer));
   // Version r was made by r rounds: the next step is that of round r.
   EDGETUNE_ASSIGN_OR_RETURN(const auto ranges,
                             UpdateRanges(plan, current().number));
   EDGETUNE_RETURN_IF_ERROR(optimizer->Step(combined.mean, ranges, adapter));
   *next_state = optimizer->SaveState();
   return adapter;
+}
+
+absl::StatusOr<std::optional<Digest>> ModelStore::NextControl(
+    const v1::TaskPlan& plan, const Aggregator::Result& combined) const {
+  if (!state_.control.has_value() ||
+      current().number + 1 >= plan.rounds().count()) {
+    return std::nullopt;
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const auto blob, blobs_->Get(*state_.control));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const ParameterVector control,
+      ParseParameters(blob->bytes(), combined.mean.size()));
+  const ParameterVector next =
+      NextServerControl(control, combined.mean,
+                        {.way = ControlWay(plan.train()),
+                         .share = static_cast<double>(combined.updates) /
+                                  static_cast<double>(plan.fleet().devices())});
+  for (size_t i = 0; i < next.size(); ++i) {
+    if (std::isfinite(next[i])) continue;
+    return absl::DataLossError(
+        fmt::format("coordinate {} of the control variate is not finite", i));
+  }
+  return PutParameters(next, *blobs_);
 }
 
 absl::Status ModelStore::Publish(const v1::TaskPlan& plan,
@@ -59,11 +103,10 @@ absl::Status ModelStore::Publish(const v1::TaskPlan& plan,
   std::string state;
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector adapter,
                             Step(plan, combined, &state));
-  const std::string bytes = SerializeParameters(adapter);
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const Digest digest,
-      blobs_->Put(
-          {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}));
+  EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
+                            PutParameters(adapter, *blobs_));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::optional<Digest> control,
+                            NextControl(plan, combined));
   v1::ModelCard card;
   card.set_plan_digest(run_id);
   card.set_version(current().number + 1);
@@ -71,7 +114,11 @@ absl::Status ModelStore::Publish(const v1::TaskPlan& plan,
   card.set_prev_card_digest(Sha256Bytes(current().card.payload()));
   card.set_updates(static_cast<uint32_t>(combined.updates));
   card.set_weight_sum(combined.weight_sum);
-  optimizer_state_ = std::move(state);
+  if (state_.control.has_value()) {
+    batch.unneeded.push_back(*state_.control);
+    SaveUnneeded(*state_.control, batch);
+  }
+  state_ = {std::move(state), control};
   return Append(std::move(card), now, batch);
 }
 
@@ -85,7 +132,7 @@ absl::Status ModelStore::Append(v1::ModelCard card, absl::Time now,
   EDGETUNE_ASSIGN_OR_RETURN(
       version.card,
       SignDocument(DocumentUse::kCard, card.SerializeAsString(), *round_key_));
-  SaveVersion(card.plan_digest(), version, optimizer_state_, batch);
+  SaveVersion(card.plan_digest(), version, state_, batch);
   versions_.push_back(std::move(version));
   return absl::OkStatus();
 }

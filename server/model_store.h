@@ -2,6 +2,7 @@
 #define EDGETUNE_SERVER_MODEL_STORE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,18 @@ struct ModelVersion {
   v1::Envelope card;
 };
 
-// The adapter versions of one run, oldest first, and the server optimiser's
-// moments. Publish puts the blob first and adds version, card and moments to
-// the batch, whose one transaction also advances the run's round. Life:
+// What the step after the newest version needs besides; durable with it.
+struct ServerState {
+  std::string optimizer;  // ServerOptimizer::SaveState
+  // Blob of the server's control variate (base/control_variates.h), as an
+  // update of a round; only of plans with such, while rounds are left.
+  std::optional<Digest> control;
+};
+
+// The adapter versions of one run, oldest first, and the server's state.
+// Publish puts blobs first and adds version, card and state to the batch, whose
+// one transaction also advances the run's round; the control variate before is
+// unneeded then. Life:
 // default-made empty; PublishInitial or Restore once; then Publish. One
 // thread; blobs and key are borrowed.
 class ModelStore {
@@ -40,7 +50,7 @@ class ModelStore {
   absl::Status PublishInitial(const v1::TaskPlan& plan,
                               const std::string& run_id, absl::Time now,
                               Batch& batch);
-  void Restore(std::vector<ModelVersion> versions, std::string optimizer_state);
+  void Restore(std::vector<ModelVersion> versions, ServerState state);
 
   // The next version: current adapter + server step of `combined`. DataLoss:
   // the step is not finite (nothing changed). Other codes: storage failed.
@@ -50,17 +60,22 @@ class ModelStore {
 
   const std::vector<ModelVersion>& versions() const { return versions_; }
   const ModelVersion& current() const { return versions_.back(); }
+  // Of the next training round.
+  const std::optional<Digest>& control() const { return state_.control; }
 
  private:
   absl::StatusOr<ParameterVector> Step(const v1::TaskPlan& plan,
                                        const Aggregator::Result& combined,
                                        std::string* next_state) const;
+  // After the step of `combined`; none after the last round.
+  absl::StatusOr<std::optional<Digest>> NextControl(
+      const v1::TaskPlan& plan, const Aggregator::Result& combined) const;
   absl::Status Append(v1::ModelCard card, absl::Time now, Batch& batch);
 
   BlobStore* const blobs_;
   const SigningKey* const round_key_;
   std::vector<ModelVersion> versions_;
-  std::string optimizer_state_;
+  ServerState state_;
 };
 
 // Of what stays with a model for good: cards and receipts.

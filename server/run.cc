@@ -248,6 +248,9 @@ absl::Status Run::SignManifest(absl::Time now) {
     EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
                               UpdateLayout(plan_, row_.round));
     manifest.set_coordinates(layout.size());
+    if (models_.control().has_value()) {
+      manifest.set_control_digest(DigestBytes(*models_.control()));
+    }
   }
   if (models_.current().number > 0) {
     manifest.set_prev_card_digest(
@@ -329,6 +332,7 @@ void Run::Commit(absl::Time now, Batch& batch) {
                   Seconds(now - training_since_), measure,
                   FormatBytes(row_.bytes_down), FormatBytes(row_.bytes_up)),
       batch);
+  RecordCounted(batch);
   EndMasking(true, "", now, batch);
   CleanUp(batch);
   ++row_.round;

@@ -109,7 +109,7 @@ class Run {
                    Batch& batch);
 
   // --- data plane
-  // Base parts and the adapter of the round in training.
+  // Base parts, and adapter and control variate of the round in training.
   bool Serves(const Digest& digest) const;
   // Whether removing the blob would take something from this run.
   bool Refers(const Digest& digest) const;
@@ -196,6 +196,8 @@ class Run {
   absl::Status PublishReceipt(Batch& batch);
 
   // run_sessions.cc: clients
+  // Whose updates are in the adapter, where devices have control variates.
+  void RecordCounted(Batch& batch);
   void CloseSession(const Round::Action& action, Round::ClientState state,
                     absl::Time now, Batch& batch);
   void TellClosed(const Round::Action& action, const std::string& activity,
@@ -228,6 +230,7 @@ class Run {
   std::map<SessionId, Session> sessions_;
   std::vector<v1::Measure> measures_;
   std::vector<v1::RunEvent> events_;
+  std::map<std::string, CountedSession> in_adapter_;  // by device
 
   std::optional<Round> round_;  // while the run has not ended
   v1::Envelope manifest_;       // of the round in training

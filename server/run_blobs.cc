@@ -21,7 +21,9 @@ constexpr std::string_view kUpdatePrefix = "u-";
 }  // namespace
 
 bool Run::Serves(const Digest& digest) const {
-  if (models_.current().adapter == digest) return true;
+  if (models_.current().adapter == digest || models_.control() == digest) {
+    return true;
+  }
   const std::string bytes = DigestBytes(digest);
   return std::any_of(plan_.model().parts().begin(), plan_.model().parts().end(),
                      [&](const auto& part) { return part.sha256() == bytes; });

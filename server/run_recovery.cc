@@ -54,7 +54,8 @@ absl::StatusOr<std::unique_ptr<Run>> Run::Recover(Stores stores,
   run->row_ = std::move(stored.row);
   run->sessions_ = std::move(stored.sessions);
   run->models_.Restore(std::move(stored.versions),
-                       std::move(stored.optimizer_state));
+                       std::move(stored.server_state));
+  run->in_adapter_ = std::move(stored.counted);
   run->measures_ = std::move(stored.measures);
   run->events_ = std::move(stored.events);
   std::vector<StoredGroup> groups = std::move(stored.masking.groups);

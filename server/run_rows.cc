@@ -91,7 +91,7 @@ absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
 absl::Status LoadVersions(Transaction& transaction, StoredRun& run) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto rows,
-      transaction.Query("SELECT card, optimizer_state FROM versions"
+      transaction.Query("SELECT card, optimizer_state, control FROM versions"
                         " WHERE run_id = ? ORDER BY version",
                         {Bytes(run.row.run_id)}));
   for (const Row& row : rows) {
@@ -102,7 +102,12 @@ absl::Status LoadVersions(Transaction& transaction, StoredRun& run) {
         !card.ParseFromString(version.card.payload())) {
       in.Fail();
     }
-    run.optimizer_state = in.Bytes();
+    run.server_state.optimizer = in.Bytes();
+    const std::string control = in.Bytes();
+    const auto digest = DigestFromBytes(control);
+    if (!control.empty() && !digest.ok()) in.Fail();
+    run.server_state.control.reset();
+    if (digest.ok()) run.server_state.control = *digest;
     EDGETUNE_RETURN_IF_ERROR(in.status());
     version.number = card.version();
     EDGETUNE_ASSIGN_OR_RETURN(version.adapter,
@@ -111,6 +116,22 @@ absl::Status LoadVersions(Transaction& transaction, StoredRun& run) {
   }
   if (!run.versions.empty()) return absl::OkStatus();
   return absl::DataLossError("table versions: a run without its first adapter");
+}
+
+absl::Status LoadCounted(Transaction& transaction, StoredRun& run) {
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const auto rows,
+      transaction.Query("SELECT device, round, attempt FROM counted"
+                        " WHERE run_id = ?",
+                        {Bytes(run.row.run_id)}));
+  for (const Row& row : rows) {
+    RowReader in("counted", row);
+    CountedSession& session = run.counted[in.Text()];
+    session.round = in.Small();
+    session.attempt = in.Small();
+    EDGETUNE_RETURN_IF_ERROR(in.status());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LoadMeasures(Transaction& transaction, StoredRun& run) {
@@ -198,6 +219,15 @@ CREATE TABLE roster_mark (
 -- What a report says of its update beside the weight (UpdateTerms).
 ALTER TABLE sessions ADD COLUMN train_steps INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sessions ADD COLUMN incoming_loss REAL NOT NULL DEFAULT 0.0;
+)sql",
+                                                                     R"sql(
+-- Digest of the server's control variate, or empty; only of the newest row.
+ALTER TABLE versions ADD COLUMN control BLOB NOT NULL DEFAULT x'';
+-- The last session of a device whose update is in an adapter; of runs with
+-- control variates.
+CREATE TABLE counted (
+  run_id BLOB NOT NULL, device TEXT NOT NULL, round INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, PRIMARY KEY (run_id, device)) WITHOUT ROWID;
 )sql"};
   return *migrations;
 }
@@ -227,14 +257,23 @@ void SaveSession(const std::string& run_id, const SessionId& id,
 }
 
 void SaveVersion(const std::string& run_id, const ModelVersion& version,
-                 const std::string& optimizer_state, Batch& batch) {
+                 const ServerState& state, Batch& batch) {
   batch.writes.push_back(
-      {"UPDATE versions SET optimizer_state = x'' WHERE run_id = ?",
+      {"UPDATE versions SET optimizer_state = x'', control = x''"
+       " WHERE run_id = ?",
        {Bytes(run_id)}});
   batch.writes.push_back(
-      {"INSERT INTO versions VALUES (?,?,?,?)",
+      {"INSERT INTO versions VALUES (?,?,?,?,?)",
        {Bytes(run_id), Integer(version.number),
-        Bytes(version.card.SerializeAsString()), Bytes(optimizer_state)}});
+        Bytes(version.card.SerializeAsString()), Bytes(state.optimizer),
+        Bytes(state.control ? DigestBytes(*state.control) : "")}});
+}
+
+void SaveCounted(const std::string& run_id, const std::string& device,
+                 const CountedSession& session, Batch& batch) {
+  batch.writes.push_back({"INSERT OR REPLACE INTO counted VALUES (?,?,?,?)",
+                          {Bytes(run_id), device, Integer(session.round),
+                           Integer(session.attempt)}});
 }
 
 void SaveMeasure(const std::string& run_id, const v1::Measure& measure,
@@ -299,6 +338,7 @@ absl::StatusOr<std::vector<StoredRun>> LoadRuns(Transaction& transaction) {
     EDGETUNE_ASSIGN_OR_RETURN(run.row, ReadRun(row));
     EDGETUNE_RETURN_IF_ERROR(LoadSessions(transaction, run));
     EDGETUNE_RETURN_IF_ERROR(LoadVersions(transaction, run));
+    EDGETUNE_RETURN_IF_ERROR(LoadCounted(transaction, run));
     EDGETUNE_RETURN_IF_ERROR(LoadMeasures(transaction, run));
     EDGETUNE_RETURN_IF_ERROR(LoadEvents(transaction, run));
     EDGETUNE_ASSIGN_OR_RETURN(run.masking,

@@ -67,14 +67,22 @@ struct RunRow {
   std::string manifest;  // serialised envelope of the round in training, or ""
 };
 
+// The last session of a device whose update is in an adapter; kept where the
+// plan has control variates, which devices move only then.
+struct CountedSession {
+  uint32_t round = 0;
+  uint32_t attempt = 0;
+};
+
 struct StoredRun {
   RunRow row;
   std::map<SessionId, Session> sessions;
   std::vector<ModelVersion> versions;
-  std::string optimizer_state;
+  ServerState server_state;
   std::vector<v1::Measure> measures;
   std::vector<v1::RunEvent> events;
   StoredMasking masking;
+  std::map<std::string, CountedSession> counted;  // by device
 };
 
 constexpr int64_t kEventsKept = 200;
@@ -85,7 +93,9 @@ void SaveRun(const RunRow& row, Batch& batch);
 void SaveSession(const std::string& run_id, const SessionId& id,
                  const Session& session, Batch& batch);
 void SaveVersion(const std::string& run_id, const ModelVersion& version,
-                 const std::string& optimizer_state, Batch& batch);
+                 const ServerState& state, Batch& batch);
+void SaveCounted(const std::string& run_id, const std::string& device,
+                 const CountedSession& session, Batch& batch);
 void SaveMeasure(const std::string& run_id, const v1::Measure& measure,
                  Batch& batch);
 // `number` counts from 1; those beyond the last kEventsKept go.

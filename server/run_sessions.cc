@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "server/message_check.h"
 #include "server/run.h"
@@ -117,6 +118,13 @@ void Run::SendAssignment(const std::string& device, Batch& batch) const {
   v1::ServerMessage message;
   *message.mutable_assignment()->mutable_plan() = plan_envelope_;
   *message.mutable_assignment()->mutable_manifest() = manifest_;
+  if (const auto counted = in_adapter_.find(device);
+      counted != in_adapter_.end()) {
+    v1::SessionKey& key = *message.mutable_assignment()->mutable_counted();
+    key.set_run_id(id());
+    key.set_round(counted->second.round);
+    key.set_attempt(counted->second.attempt);
+  }
   if (Masks()) {
     v1::Assignment& assignment = *message.mutable_assignment();
     if (roster_ != nullptr) *assignment.mutable_roster() = roster_->envelope;
@@ -212,6 +220,24 @@ void Run::CloseSession(const Round::Action& action, ClientState state,
                 batch);
   }
   TellClosed(action, activity, now, batch);
+}
+
+// Under masking a device may have left after its update was in the sum.
+void Run::RecordCounted(Batch& batch) {
+  if (!UsesControls(plan_) || IsEvaluation()) return;
+  std::set<std::string> devices;
+  if (masked_ != nullptr) devices = masked_->survivors();
+  for (const auto& [key, session] : sessions_) {
+    const auto& [round, attempt, device] = key;
+    if (!Masks() && round == row_.round && attempt == row_.attempt &&
+        session.state == ClientState::kReported) {
+      devices.insert(device);
+    }
+  }
+  for (const std::string& device : devices) {
+    in_adapter_[device] = {row_.round, row_.attempt};
+    SaveCounted(id(), device, in_adapter_[device], batch);
+  }
 }
 
 void Run::TellClosed(const Round::Action& action, const std::string& activity,

@@ -74,6 +74,7 @@ void AddConfig(const TrainConfig& config, FactHash& hash) {
   hash.Add(static_cast<int32_t>(config.optimizer));
   hash.Add(config.momentum);
   hash.Add(config.prox_mu);
+  hash.AddAll(config.correction);
 }
 
 void AddAdapter(const Adapter& adapter, FactHash& hash) {

@@ -134,6 +134,13 @@ absl::Status CheckEpochs(const TrainConfig& config, int64_t examples) {
                   ErrorKind::kConfig);
 }
 
+absl::Status CheckCorrection(const TrainConfig& config, size_t trained) {
+  const size_t size = config.correction.size();
+  if (size == 0 || size == trained) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "a correction of {} coordinates, {} are trained", size, trained));
+}
+
 class Stopwatch {
  public:
   double Seconds() const {
@@ -204,6 +211,9 @@ class SegmentRun {
         AccumulateGradient(batch, config.micro_batch, engine_);
     const double loss = sum.nll_sum / static_cast<double>(sum.labelled);
     if (config.prox_mu > 0) AddProximalGradient(gradient);
+    for (size_t i = 0; i < config.correction.size(); ++i) {
+      gradient[i] += config.correction[i];
+    }
     const double norm = ClipByGlobalNorm(gradient, config.grad_clip);
     EDGETUNE_RETURN_IF_ERROR(CheckFinite(loss, norm, at_.steps));
     optimizer_->Step(engine_.values(), gradient,
@@ -314,6 +324,8 @@ absl::StatusOr<TrainResult> TrainSegment(
   if (segment.examples.size() <= 0) return NoExamples("train on");
   EDGETUNE_RETURN_IF_ERROR(
       CheckEpochs(segment.config, segment.examples.size()));
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckCorrection(segment.config, engine.values().size()));
   return SegmentRun(segment, engine).Run(stop, progress);
 }
 

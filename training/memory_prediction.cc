@@ -390,9 +390,10 @@ class Predictor {
   }
 
   // Values and gradient of the whole; of what is trained values, gradient, a
-  // pass's gradient, the moments and where training began.
+  // pass's gradient, the moments, where training began and a correction.
   uint64_t OptimiserBytes() const {
-    return 4 * (2 * Coordinates() + (4 + U(work_.moments)) * U(work_.trained));
+    const uint64_t each = 4 + U(work_.moments) + (work_.corrected ? 1 : 0);
+    return 4 * (2 * Coordinates() + each * U(work_.trained));
   }
 
   const MemoryWork& work_;

@@ -31,7 +31,8 @@ struct MemoryWork {
   AdapterSpec lora;   // fits the model
   // Coordinates of the factors that are trained, in the round with most.
   int64_t trained = 0;
-  int64_t moments = 2;  // of the optimiser, for each of them
+  int64_t moments = 2;     // of the optimiser, for each of them
+  bool corrected = false;  // each has a correction too (TrainConfig)
   // The examples of every step, in the order of training; all rounds.
   std::vector<std::vector<ExampleSize>> steps;
   // Scored by the same trainer, each set by itself.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,8 @@ enum class OptimizerKind { kAdamW, kSgd };
 // What is minimised is the mean loss over labelled tokens, plus prox_mu / 2
 // times the squared distance from the incoming adapter (Li et al. 2020,
 // "Federated Optimization in Heterogeneous Networks", FedProx, eq. 2). The
-// losses that are reported are without that term.
+// losses that are reported are without that term. `correction` is added to each
+// gradient after it (SCAFFOLD's c - c_i, base/control_variates.h).
 struct TrainConfig {
   double lr = 1e-3;
   int64_t steps = 1;  // optimiser steps in this segment
@@ -51,6 +53,8 @@ struct TrainConfig {
   double momentum = 0;      // of kSgd, in [0, 1)
   double weight_decay = 0;  // decoupled (kAdamW) or an L2 term (kSgd)
   double prox_mu = 0;
+  // As many as are trained, borrowed for the call; empty: none.
+  std::span<const float> correction = {};
   uint64_t seed = 1;  // with `round` decides the order of examples
   int64_t round = 0;  // from 0
   int64_t rounds = 1;

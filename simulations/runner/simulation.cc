@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "simulations/runner/null_engine.h"
 
@@ -68,7 +69,16 @@ absl::Status CheckBaselines(const v1::TaskPlan& plan) {
                   ErrorKind::kConfig, "set data.holdout, such as 0.1");
 }
 
-absl::Status CheckCohort(const v1::RoundsSpec& rounds, size_t clients) {
+absl::Status CheckCohort(const v1::TaskPlan& plan, size_t clients) {
+  const v1::RoundsSpec& rounds = plan.rounds();
+  if (UsesControls(plan) && plan.fleet().devices() != clients) {
+    return Annotate(absl::InvalidArgumentError(
+                        fmt::format("objective scaffold counts on {} devices "
+                                    "(fleet.devices), the fleet has {} "
+                                    "(simulation.clients)",
+                                    plan.fleet().devices(), clients)),
+                    ErrorKind::kConfig, "say how many there are");
+  }
   if (rounds.cohort() <= clients) return absl::OkStatus();
   return Annotate(absl::InvalidArgumentError(fmt::format(
                       "a round wants {} clients (rounds.cohort), the fleet has "
@@ -106,7 +116,7 @@ absl::Status Simulation::MakeClients() {
       data_, FleetData::Make(run.simulation.data, PartitionOf(run), clients,
                              options_.plan, options_.model));
   clients = data_->partition().size();
-  EDGETUNE_RETURN_IF_ERROR(CheckCohort(options_.plan.rounds(), clients));
+  EDGETUNE_RETURN_IF_ERROR(CheckCohort(options_.plan, clients));
   EDGETUNE_ASSIGN_OR_RETURN(const PopulationSpec population,
                             MakePopulation(run.simulation.devices, clients));
   devices_ = std::make_unique<PopulationDevices>(

@@ -123,6 +123,7 @@ class FakeTrainer final : public Trainer {
       const std::function<void(const TrainProgress&)>& progress) override {
     ++engine_->trainings;
     engine_->micro_batch = config.micro_batch;
+    engine_->SetCorrection(config.correction);
     const float target = Target(examples);
     Random jitter = Random(config.seed).Split("jitter", config.round);
     TrainResult result;
@@ -145,6 +146,9 @@ class FakeTrainer final : public Trainer {
       for (float& value : values) {
         value += static_cast<float>(0.25 * (target - value) +
                                     1e-3 * (jitter.Uniform() - 0.5));
+      }
+      for (size_t i = 0; i < config.correction.size(); ++i) {
+        values[i] -= static_cast<float>(config.lr * config.correction[i]);
       }
       result.steps = step + 1;
       result.last_loss = Loss(values, target);

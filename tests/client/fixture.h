@@ -8,8 +8,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <span>
 #include <string>
 
+#include "base/parameters.h"
 #include "client/client_session.h"
 #include "config/daemon_files.h"
 #include "privacy/identity/envelope.h"
@@ -55,9 +58,10 @@ std::string WriteChatData(const std::string& directory,
 ClientFile MakeClientFile(const std::string& directory,
                           const std::string& topic, int examples);
 
-// Every step moves each trained coordinate by lr towards a target that depends
-// on the data, plus a seeded jitter, so a result shows which data, seed, round
-// and start it came from. The loss is the mean squared distance, hence falls.
+// Every step moves each trained coordinate a quarter of the way to a target
+// that depends on the data, plus a seeded jitter, less lr times a correction,
+// so a result shows which data, seed, round and start it came from. The loss is
+// the mean squared distance, hence falls.
 class FakeEngine final : public Engine {
  public:
   // Called before each training step, on the client's work thread.
@@ -72,12 +76,26 @@ class FakeEngine final : public Engine {
   bool UsesBf16(Precision precision) const override {
     return precision == Precision::kBf16;
   }
+  // That the last training was given (TrainConfig::correction).
+  ParameterVector last_correction() const {
+    std::lock_guard<std::mutex> lock(mu_);
+    return correction_;
+  }
+  void SetCorrection(std::span<const float> correction) {
+    std::lock_guard<std::mutex> lock(mu_);
+    correction_.assign(correction.begin(), correction.end());
+  }
+
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override;
   absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override;
+
+ private:
+  mutable std::mutex mu_;
+  ParameterVector correction_;  // guarded by mu_
 };
 
 }  // namespace edgetune::testing

@@ -7,6 +7,7 @@
 #include "client/train_plan.h"
 #include "protos/plan_check.h"
 #include "tests/client/client_world.h"
+#include "tests/testing/plans.h"
 #include "training/schedule.h"
 
 namespace edgetune {
@@ -103,6 +104,18 @@ TEST_F(MemoryBudgetTest, MomentsAreTheOptimizersAndIncomingOnesAreScored) {
   ASSERT_EQ(work.incoming.size(), 2u);
   EXPECT_EQ(work.incoming[1].tokens,
             static_cast<int64_t>(data_.train->Get(1).tokens.size()));
+}
+
+TEST_F(MemoryBudgetTest, AControlVariateIsAVectorMore) {
+  UseScaffold(plan_, 1);
+  MemoryWork work = MemoryWorkOf(Training("fused"));
+  EXPECT_TRUE(work.corrected);
+  const uint64_t with = PredictMemory(work, {}).peak;
+  work.corrected = false;
+  EXPECT_EQ(with, PredictMemory(work, {}).peak +
+                      static_cast<uint64_t>(work.trained) * sizeof(float));
+  plan_.mutable_train()->set_objective("plain");
+  EXPECT_FALSE(MemoryWorkOf(Training("fused")).corrected);
 }
 
 TEST_F(MemoryBudgetTest, TrainedIsTheRoundWithMost) {

@@ -113,9 +113,19 @@ TEST_F(RunFileTest, ARoundIsStepsOrEpochs) {
               HasSubstr("is more than the 6 epochs of all rounds"));
 }
 
+TEST_F(RunFileTest, ReadsScaffoldAndItsFleet) {
+  const auto run =
+      Read("[train]\nobjective = 'scaffold'\n[fleet]\ndevices = 40\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->train.objective, "scaffold");
+  EXPECT_EQ(run->fleet.devices, 40);
+  EXPECT_EQ(Read("")->fleet.devices, 0);
+}
+
 TEST_F(RunFileTest, RefusesWhatADeviceCannotMinimise) {
-  EXPECT_THAT(ErrorOf("[train]\nobjective = 'scaffold'\n"),
-              HasSubstr("not in this version"));
+  EXPECT_THAT(ErrorOf("[train]\nobjective = 'ditto'\n"),
+              HasSubstr("train.objective"));
+  EXPECT_THAT(ErrorOf("[fleet]\ndevices = -1\n"), HasSubstr("fleet.devices"));
   EXPECT_THAT(ErrorOf("[train]\noptimizer = 'lion'\n"), HasSubstr("adamw"));
   EXPECT_THAT(ErrorOf("[train]\nmomentum = 1.0\n"),
               HasSubstr("train.momentum"));

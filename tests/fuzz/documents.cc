@@ -7,6 +7,7 @@
 
 #include "privacy/crypto/hash.h"
 #include "privacy/identity/roster.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "tests/privacy_secagg/random_sources.h"
 #include "tests/testing/plans.h"
@@ -130,6 +131,8 @@ void LinkManifest(const v1::Assignment& assignment, v1::RosterHead head,
   manifest.set_kind(train ? v1::RoundManifest::TRAIN : v1::RoundManifest::EVAL);
   const auto layout = UpdateLayout(plan, manifest.round());
   manifest.set_coordinates(train && layout.ok() ? layout->size() : 0);
+  const bool controls = train && UsesControls(plan);
+  manifest.set_control_digest(controls ? std::string(32, 'c') : "");
   manifest.mutable_masking()->set_roster_version(head.version());
   manifest.mutable_masking()->set_roster_leaves(head.leaf_count());
   manifest.mutable_masking()->set_roster_root(head.root());

@@ -121,9 +121,7 @@ TEST(LocalWorkTest, OptimizersTakeTheirOwnSettingsOnly) {
 TEST(LocalWorkTest, ObjectivesTakeTheirOwnSettingsOnly) {
   ExpectRefused(
       ValidPlan(),
-      {{"train.objective is \"scaffold\", which is not in this version",
-        [](auto& p) { Train(p).set_objective("scaffold"); }},
-       {"train.objective is \"ditto\"; wanted",
+      {{"train.objective is \"ditto\"; wanted",
         [](auto& p) { Train(p).set_objective("ditto"); }},
        {"train.prox_mu is 0.5, wanted 0 unless train.objective is \"prox\"",
         [](auto& p) { Train(p).set_prox_mu(0.5); }},
@@ -134,6 +132,86 @@ TEST(LocalWorkTest, ObjectivesTakeTheirOwnSettingsOnly) {
           Train(p).set_objective("prox");
           Train(p).set_prox_mu(-1);
         }}});
+}
+
+v1::TaskPlan ScaffoldPlan() {
+  v1::TaskPlan plan = ValidPlan();
+  UseScaffold(plan, 10);
+  return plan;
+}
+
+TEST(LocalWorkTest, ScaffoldIsAcceptedInTheClearAndMasked) {
+  ExpectAccepted(ScaffoldPlan(), [](auto&) {});
+  ExpectAccepted(ScaffoldPlan(), [](auto& p) {
+    p.mutable_lora()->set_rule("ffa");
+    p.mutable_fleet()->set_devices(4);  // the cohort
+    Train(p).set_weight_decay(0.1);     // a term of the loss
+    Rounds(p).set_server_optimizer("momentum");
+  });
+  ExpectAccepted(MaskedPlan(), [](auto& p) { UseScaffold(p, 100); });
+}
+
+TEST(LocalWorkTest, NotesSayWhatScaffoldMoves) {
+  EXPECT_TRUE(PlanNotes(ValidPlan()).empty());
+  const auto notes = PlanNotes(ScaffoldPlan());
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_THAT(notes[0], HasSubstr("control variates: 224 B more down"));
+}
+
+TEST(LocalWorkTest, ScaffoldNeedsStepsThatAnUpdateIsTheSumOf) {
+  const std::string got = "train.objective is \"scaffold\", wanted ";
+  ExpectRefused(ScaffoldPlan(),
+                {{got + "train.optimizer = \"sgd\"",
+                  [](auto& p) { Train(p).set_optimizer("adamw"); }},
+                 {got + "train.optimizer = \"sgd\"",
+                  [](auto& p) { Train(p).clear_optimizer(); }},
+                 {got + "train.optimizer = \"sgd\" without momentum",
+                  [](auto& p) { Train(p).set_momentum(0.9); }},
+                 {got + "train.schedule = \"constant\"",
+                  [](auto& p) { Train(p).set_schedule("cosine"); }},
+                 {got + "train.schedule = \"constant\" without warm-up",
+                  [](auto& p) { Train(p).set_warmup(1); }},
+                 {got + "train.steps beside it, not train.epochs",
+                  [](auto& p) {
+                    Train(p).clear_steps();
+                    Train(p).set_epochs(2);
+                  }},
+                 {got + "train.grad_clip = 0",
+                  [](auto& p) { Train(p).set_grad_clip(1); }},
+                 {got + "lora.rule = \"fedit\" or \"ffa\"",
+                  [](auto& p) { p.mutable_lora()->set_rule("rolora"); }},
+                 {"train.prox_mu is 0.1, wanted 0 unless",
+                  [](auto& p) { Train(p).set_prox_mu(0.1); }}});
+}
+
+TEST(LocalWorkTest, ScaffoldNeedsThePlainMeanAndTheNumberOfDevices) {
+  const std::string got = "train.objective is \"scaffold\", wanted ";
+  ExpectRefused(ScaffoldPlan(),
+                {{got + "rounds.aggregator = \"mean\"",
+                  [](auto& p) { Rounds(p).set_aggregator("median"); }},
+                 {got + "rounds.aggregator = \"mean\"",
+                  [](auto& p) {
+                    Rounds(p).set_aggregator("norm_bound");
+                    Rounds(p).set_norm_bound(1);
+                  }},
+                 {got + "rounds.weights = \"equal\"",
+                  [](auto& p) { Rounds(p).set_weights("examples"); }},
+                 {got + "rounds.fairness_q = 0",
+                  [](auto& p) { Rounds(p).set_fairness_q(1); }},
+                 {"rounds.normalise is \"steps\", wanted train.epochs",
+                  [](auto& p) { Rounds(p).set_normalise("steps"); }},
+                 {"fleet.devices is 0, wanted 4 to 1000000",
+                  [](auto& p) { p.mutable_fleet()->clear_devices(); }},
+                 {"fleet.devices is 3, wanted 4",
+                  [](auto& p) { p.mutable_fleet()->set_devices(3); }},
+                 {"fleet.devices is 5, wanted 6",  // all that are asked
+                  [](auto& p) {
+                    Rounds(p).set_over_select(1.5);
+                    p.mutable_fleet()->set_devices(5);
+                  }}});
+  ExpectRefused(ValidPlan(),
+                {{"fleet.devices is 4, wanted 0 unless train.objective",
+                  [](auto& p) { p.mutable_fleet()->set_devices(4); }}});
 }
 
 // The change, on top of normalise = "steps".

@@ -36,6 +36,11 @@ class RecordingEngine final : public Engine {
     std::lock_guard<std::mutex> lock(mu_);
     return deltas_;
   }
+  // And the correction that it was made with.
+  std::map<int64_t, ParameterVector> corrections() const {
+    std::lock_guard<std::mutex> lock(mu_);
+    return corrections_;
+  }
   std::vector<double> losses() const {
     std::lock_guard<std::mutex> lock(mu_);
     return losses_;
@@ -70,6 +75,8 @@ class RecordingEngine final : public Engine {
       std::lock_guard<std::mutex> lock(engine_->mu_);
       if (!result.ok() || result->stopped) return result;
       engine_->deltas_[config.round] = result->delta;
+      engine_->corrections_[config.round].assign(config.correction.begin(),
+                                                 config.correction.end());
       engine_->losses_.push_back(result->first_loss);
       engine_->losses_.push_back(result->last_loss);
       return result;
@@ -81,8 +88,9 @@ class RecordingEngine final : public Engine {
   };
 
   mutable std::mutex mu_;
-  std::map<int64_t, ParameterVector> deltas_;  // guarded by mu_
-  std::vector<double> losses_;                 // guarded by mu_
+  std::map<int64_t, ParameterVector> deltas_;       // guarded by mu_
+  std::map<int64_t, ParameterVector> corrections_;  // guarded by mu_
+  std::vector<double> losses_;                      // guarded by mu_
 };
 
 }  // namespace edgetune::testing

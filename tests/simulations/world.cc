@@ -6,10 +6,12 @@
 #include "absl/time/clock.h"
 #include "aggregation/aggregator.h"
 #include "base/atomic_file.h"
+#include "base/control_variates.h"
 #include "base/parameters.h"
 #include "base/status.h"
 #include "client/local_data.h"
 #include "client/train_plan.h"
+#include "protos/local_work.h"
 #include "protos/plan_check.h"
 
 namespace edgetune::testing {
@@ -271,12 +273,19 @@ ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
   adapter.values = *ParseParameters(
       {reinterpret_cast<const uint8_t*>(blob.data()), blob.size()},
       adapter.layout.size());
+  const size_t controls =
+      UsesControls(plan) ? UpdateLayout(plan, 0)->size() : 0;
+  ParameterVector own_control(controls), server_control(controls);
+  const double way = ControlWay(plan.train());
   for (uint32_t round = 0; round < plan.rounds().count(); ++round) {
     const StopToken stop{false};
-    const auto result = trainer.Train(
-        adapter, *data.train,
-        TrainConfigOf(plan, round, {DataName(file.data), data.train->size()}),
-        nullptr, stop, [](const TrainProgress&) {});
+    const ParameterVector correction =
+        ControlCorrection(server_control, own_control);
+    TrainConfig config =
+        TrainConfigOf(plan, round, {DataName(file.data), data.train->size()});
+    config.correction = correction;
+    const auto result = trainer.Train(adapter, *data.train, config, nullptr,
+                                      stop, [](const TrainProgress&) {});
     EXPECT_TRUE(result.ok()) << result.status();
     const auto mean = *MakeWeightedMean({.coordinates = result->delta.size(),
                                          .bound = plan.rounds().clear_bound(),
@@ -287,6 +296,10 @@ ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
             .ok());
     ParameterVector next = Gather(adapter.values, *UpdateRanges(plan, round));
     const ParameterVector step = mean->Finish()->mean;
+    if (controls > 0) {
+      own_control = NextOwnControl(correction, result->delta, way);
+      server_control = NextServerControl(server_control, step, {.way = way});
+    }
     for (size_t i = 0; i < step.size(); ++i) next[i] += step[i];
     Scatter(next, *UpdateRanges(plan, round), adapter.values);
   }

@@ -9,6 +9,7 @@
 #include "protos/plan_check.h"
 #include "tests/simulations/world.h"
 #include "tests/simulations_fleet/small_fleet.h"
+#include "tests/testing/plans.h"
 
 namespace edgetune {
 namespace {
@@ -36,13 +37,7 @@ TEST(FleetTest, RunsEveryRoundAndTheClosingEvaluation) {
 }
 
 // The deployed fleet has threads, real time and files.
-class RuleTest : public ::testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
-                         ::testing::Values("fedit", "ffa", "rolora"));
-
-TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
-  SmallFleet fleet(4);
-  fleet.run.plan.mutable_lora()->set_rule(GetParam());
+void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
   ExpectFinished(fleet.Run());
   World world(4);
   world.run.plan = fleet.run.plan;
@@ -57,6 +52,26 @@ TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
   world.Submit();
   ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
   EXPECT_EQ(fleet.adapter(), world.Adapters().back());
+}
+
+class RuleTest : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
+                         ::testing::Values("fedit", "ffa", "rolora"));
+
+TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_lora()->set_rule(GetParam());
+  ExpectTheDeployedFleetsAdapter(fleet);
+}
+
+// The second round is given up once, after others' updates were accepted; it
+// shows in no variate.
+TEST(FleetTest, ControlVariatesAreTheDeployedFleetsToo) {
+  SmallFleet fleet(4);
+  UseScaffold(fleet.run.plan, 4);
+  fleet.devices.vanishes[3] = 0.5;
+  ExpectTheDeployedFleetsAdapter(fleet);
+  EXPECT_EQ(fleet.engine.trainings, 16);
 }
 
 TEST(FleetTest, NeitherWorkersNorAnotherRunChangeAnything) {

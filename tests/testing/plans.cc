@@ -114,6 +114,17 @@ v1::TaskPlan MaskedPlan() {
   return plan;
 }
 
+void UseScaffold(v1::TaskPlan& plan, uint32_t devices) {
+  v1::TrainSpec& train = *plan.mutable_train();
+  train.set_objective("scaffold");
+  train.set_optimizer("sgd");
+  train.set_schedule("constant");
+  train.set_warmup(0);
+  train.set_grad_clip(0);
+  plan.mutable_rounds()->set_weights("equal");
+  plan.mutable_fleet()->set_devices(devices);
+}
+
 v1::RoundManifest ValidManifest() {
   v1::RoundManifest manifest;
   FillHeader(manifest.mutable_header());

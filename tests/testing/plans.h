@@ -13,6 +13,9 @@ v1::TaskPlan ValidPlan();
 // The same with masking: n_min 4, b = 32, quorum 3 of 4.
 v1::TaskPlan MaskedPlan();
 
+// Makes any plan one of objective "scaffold" over so many devices.
+void UseScaffold(v1::TaskPlan& plan, uint32_t devices);
+
 // A training manifest and the card of version 1 that fit ValidPlan.
 v1::RoundManifest ValidManifest();
 v1::ModelCard ValidCard();

@@ -14,11 +14,14 @@
 namespace edgetune::testing {
 
 // Pulls each value towards the second token of an example: its loss is the sum
-// over values of half the squared distance, its only label one token.
+// over values of half the squared distance, times `curvature`; its only label
+// one token.
 class PullingEngine final : public GradientEngine {
  public:
-  explicit PullingEngine(ParameterVector values)
-      : values_(std::move(values)), gradient_(values_.size()) {}
+  explicit PullingEngine(ParameterVector values, float curvature = 1)
+      : values_(std::move(values)),
+        gradient_(values_.size()),
+        curvature_(curvature) {}
   std::span<float> values() override { return values_; }
   std::span<float> gradient() override { return gradient_; }
   double AddGradient(ExampleBatch examples, double weight) override {
@@ -27,8 +30,8 @@ class PullingEngine final : public GradientEngine {
       seen.push_back(example->tokens[1]);
       for (size_t i = 0; i < values_.size(); ++i) {
         const float gap = values_[i] - static_cast<float>(example->tokens[1]);
-        gradient_[i] += static_cast<float>(weight) * gap;
-        loss += 0.5 * gap * gap;
+        gradient_[i] += static_cast<float>(weight) * curvature_ * gap;
+        loss += 0.5 * curvature_ * gap * gap;
       }
     }
     return loss;
@@ -38,6 +41,7 @@ class PullingEngine final : public GradientEngine {
 
  private:
   ParameterVector values_, gradient_;
+  const float curvature_;
 };
 
 class Numbers final : public ExampleSource {

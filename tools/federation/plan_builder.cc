@@ -166,6 +166,9 @@ void FillFromRunFile(const RunFile& run, v1::TaskPlan* plan) {
   plan->mutable_data()->set_holdout(run.data.holdout);
   FillTrain(run.train, plan->mutable_train());
   plan->mutable_fleet()->set_population(run.fleet.population);
+  if (run.train.objective == "scaffold") {
+    plan->mutable_fleet()->set_devices(run.fleet.devices);
+  }
   FillRounds(run.rounds, plan->mutable_rounds());
   FillSecAgg(run, plan);
   plan->mutable_privacy()->set_mode(run.privacy.mode);

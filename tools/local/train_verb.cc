@@ -10,6 +10,7 @@
 #include "aggregation/plan_strategy.h"
 #include "aggregation/server_optimizer.h"
 #include "aggregation/update_fold.h"
+#include "base/control_variates.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
@@ -122,6 +123,9 @@ class LocalRun {
   absl::Status Train(uint32_t round) {
     TrainConfig config = FittedConfig(run_, fitted_, round, files_);
     config.profile = options_.profile;
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector correction,
+                              Correction(round));
+    config.correction = correction;
     EDGETUNE_ASSIGN_OR_RETURN(const double incoming_loss, IncomingLoss());
     auto on_progress = [&](const TrainProgress& at) {
       progress_->Update(
@@ -135,6 +139,10 @@ class LocalRun {
                         InterruptFlag(), on_progress));
     if (result.stopped) return InterruptedError();
     loss_ = result.last_loss;
+    if (UsesControls(plan())) {
+      own_control_ =
+          NextOwnControl(correction, result.delta, ControlWay(plan().train()));
+    }
     if (result.profile) {
       AddProfile(*result.profile, profile_ ? *profile_ : profile_.emplace());
     }
@@ -142,6 +150,16 @@ class LocalRun {
                 {.weight = WeightOf(plan(), data().train->size()),
                  .steps = result.steps,
                  .incoming_loss = incoming_loss});
+  }
+
+  // Empty where the plan has no control variates.
+  absl::StatusOr<ParameterVector> Correction(uint32_t round) {
+    if (!UsesControls(plan())) return ParameterVector();
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                              UpdateLayout(plan(), round));
+    own_control_.resize(layout.size());
+    server_control_.resize(layout.size());
+    return ControlCorrection(server_control_, own_control_);
   }
 
   // 0 where the plan does not ask for it.
@@ -170,6 +188,12 @@ class LocalRun {
         MakeUpdateFold(plan(), [&] { return MakeAggregator(options); }));
     EDGETUNE_RETURN_IF_ERROR(fold->Add(delta, terms));
     EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, fold->Finish());
+    if (UsesControls(plan())) {
+      // Whatever fleet.devices says: here is one, and it takes part.
+      server_control_ =
+          NextServerControl(server_control_, result.mean,
+                            {.way = ControlWay(plan().train()), .share = 1});
+    }
     EDGETUNE_ASSIGN_OR_RETURN(const auto ranges, UpdateRanges(plan(), round));
     return optimizer_->Step(result.mean, ranges, adapter_.values);
   }
@@ -232,6 +256,7 @@ class LocalRun {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Progress> progress_;
   Adapter adapter_;
+  ParameterVector own_control_, server_control_;
   std::vector<double> perplexity_;
   double loss_ = 0;
   std::optional<StepProfile> profile_;  // of all rounds

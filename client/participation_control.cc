@@ -1,0 +1,93 @@
+// What a Participation does with control variates (train.objective
+// "scaffold").
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/time/time.h"
+#include "base/control_variates.h"
+#include "base/status.h"
+#include "client/participation.h"
+#include "protos/local_work.h"
+
+namespace edgetune {
+namespace {
+
+absl::Status CheckFinite(std::span<const float> values, const char* what) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    return absl::DataLossError(
+        fmt::format("coordinate {} of {} is not finite", i, what));
+  }
+  return absl::OkStatus();
+}
+
+// Under masking larger coordinates are clamped: what is summed is what the
+// device's own variate must follow from.
+ParameterVector SentOf(const ParameterVector& delta,
+                       const std::optional<MaskedTerms>& masking) {
+  ParameterVector sent = delta;
+  if (!masking.has_value()) return sent;
+  const auto bound = static_cast<float>(masking->shape.bound);
+  for (float& value : sent) value = std::clamp(value, -bound, bound);
+  return sent;
+}
+
+}  // namespace
+
+absl::Status Participation::FetchControl(Transfer& transfer) {
+  if (!UsesControls(assignment_.plan) || !assignment_.train) {
+    return absl::OkStatus();
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const Digest digest,
+      DigestFromBytes(assignment_.manifest.control_digest()));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const uint64_t bytes,
+      transfer.Fetch(digest,
+                     assignment_.manifest.coordinates() * sizeof(float)));
+  report_.set_adapter_bytes_down(report_.adapter_bytes_down() + bytes);
+  return absl::OkStatus();
+}
+
+absl::Status Participation::LoadCorrection() {
+  if (!UsesControls(assignment_.plan)) return absl::OkStatus();
+  const std::string& run_id = assignment_.id.run_id;
+  const size_t coordinates = assignment_.manifest.coordinates();
+  EDGETUNE_RETURN_IF_ERROR(workshop_.controls->Settle(
+      run_id, assignment_.counted, workshop_.clock->Now()));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector own,
+                            workshop_.controls->Read(run_id, coordinates));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const Digest digest,
+      DigestFromBytes(assignment_.manifest.control_digest()));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto blob, workshop_.blobs->Get(digest));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector server,
+                            ParseParameters(blob->bytes(), coordinates));
+  EDGETUNE_RETURN_IF_ERROR(CheckFinite(server, "the server's control variate"));
+  correction_ = ControlCorrection(server, own);
+  return absl::OkStatus();
+}
+
+absl::Status Participation::KeepControl(const TrainResult& result) {
+  if (!UsesControls(assignment_.plan)) return absl::OkStatus();
+  const ParameterVector next =
+      NextOwnControl(correction_, SentOf(result.delta, assignment_.masking),
+                     ControlWay(assignment_.plan.train()));
+  correction_ = {};
+  EDGETUNE_RETURN_IF_ERROR(CheckFinite(next, "this device's control variate"));
+  return workshop_.controls->Keep(
+      assignment_.id, next,
+      absl::FromUnixMillis(assignment_.plan.header().expires_ms()));
+}
+
+absl::Status Participation::ForgetControl() {
+  if (!UsesControls(assignment_.plan) || assignment_.train) {
+    return absl::OkStatus();
+  }
+  return workshop_.controls->Forget(assignment_.id.run_id);
+}
+
+}  // namespace edgetune
