@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "protos/plan_check.h"
 #include "simulations/runner/null_engine.h"
+#include "training/example_files.h"
 
 namespace edgetune {
 namespace {
@@ -29,35 +30,6 @@ PartitionSpec PartitionOf(const RunFile& run) {
   return spec;
 }
 
-absl::Status CheckSimulation(const RunFile& run) {
-  const RunFile::Simulation& simulation = run.simulation;
-  if (simulation.data.empty()) {
-    return Annotate(
-        absl::InvalidArgumentError("the simulated clients have no data"),
-        ErrorKind::kConfig,
-        "name a file or directory of examples: --data, or simulation.data");
-  }
-  const bool needs_field =
-      simulation.partition == "dirichlet" || simulation.partition == "shards";
-  if (needs_field && simulation.field.empty()) {
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format(
-            "simulation.partition = \"{}\" deals examples by their labels, and "
-            "simulation.field is empty",
-            simulation.partition)),
-        ErrorKind::kConfig,
-        "simulation.field names what of a JSON line is its label");
-  }
-  if (run.train.memory_budget != 0) {
-    return Annotate(
-        absl::InvalidArgumentError(
-            "train.memory_budget holds for a device's whole process, and a "
-            "simulation has all devices in one"),
-        ErrorKind::kConfig, "leave it out, or set it to \"0\" with --set");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckCohort(const v1::RoundsSpec& rounds, size_t clients) {
   if (rounds.cohort() <= clients) return absl::OkStatus();
   return Annotate(absl::InvalidArgumentError(fmt::format(
@@ -73,8 +45,27 @@ absl::Time SimulationStart() {
   return absl::FromCivil(absl::CivilHour(2030, 1, 7, 0), absl::UTCTimeZone());
 }
 
+absl::Status Simulation::Check(const RunFile& run) {
+  const RunFile::Simulation& simulation = run.simulation;
+  if (simulation.data.empty()) {
+    return Annotate(
+        absl::InvalidArgumentError("the simulated clients have no data"),
+        ErrorKind::kConfig,
+        "name a file or directory of examples: --data, or simulation.data");
+  }
+  EDGETUNE_RETURN_IF_ERROR(ExampleFilesIn({simulation.data}).status());
+  if (run.train.memory_budget != 0) {
+    return Annotate(
+        absl::InvalidArgumentError(
+            "train.memory_budget holds for a device's whole process, and a "
+            "simulation has all devices in one"),
+        ErrorKind::kConfig, "leave it out, or set it to \"0\" with --set");
+  }
+  return MakePopulation(simulation.devices, 1).status();
+}
+
 absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Make(Options options) {
-  EDGETUNE_RETURN_IF_ERROR(CheckSimulation(options.run));
+  EDGETUNE_RETURN_IF_ERROR(Check(options.run));
   std::unique_ptr<Simulation> simulation(new Simulation(std::move(options)));
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeClients());
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeLog());
@@ -117,6 +108,7 @@ absl::Status Simulation::MakeLog() {
         {"aggregator", options_.plan.rounds().aggregator()},
         {"server_optimizer", options_.plan.rounds().server_optimizer()},
         {"rule", options_.plan.lora().rule()}};
+    header.settings.insert(options_.settings.begin(), options_.settings.end());
     EDGETUNE_ASSIGN_OR_RETURN(log_,
                               EventLog::Create(options_.log_path, header));
   }

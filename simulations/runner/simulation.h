@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -40,9 +41,13 @@ class Simulation {
     std::function<absl::StatusOr<Engine*>(std::string_view)> engine;
     size_t workers = 1;
     std::string log_path;  // of events.jsonl; empty: none is written
+    // What else the log says of the run: name and value.
+    std::map<std::string, std::string> settings;
     std::function<void(const FleetProgress&)> on_progress;
   };
 
+  // What can be said before examples are read: kConfig, kData.
+  static absl::Status Check(const RunFile& run);
   // kConfig, kData, kModel.
   static absl::StatusOr<std::unique_ptr<Simulation>> Make(Options options);
 
