@@ -89,4 +89,5 @@ def main():
     parser.add_argument("--edgetune", required=True)
     parser.add_argument("--model-maker", required=True)
     OPTIONS, rest = parser.parse_known_args()
+    OPTIONS.edgetune = os.path.abspath(OPTIONS.edgetune)
     unittest.main(argv=[sys.argv[0], *rest])
