@@ -10,7 +10,7 @@ from simulation_case import SCENARIOS, TOPICS, Log, SimulationCase
 # How each is made small. Chances that a claim below fails at another seed are
 # under 1e-4.
 SMALL = {
-    "quick_start": (),
+    "quick_start": ("simulation.clients=12",),
     "non_iid": ("simulation.clients=12", "rounds.cohort=6", "rounds.count=2"),
     "drop_out_storm": ("simulation.clients=30", "rounds.count=2"),
     # As many as the file has rows: exactly one is slow.

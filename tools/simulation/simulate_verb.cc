@@ -69,7 +69,7 @@ absl::Status Tell(const SimulatedRun& run, const Output& output) {
       {"trainings", run.trainings}, {"run", SummaryJson(run.summary)}};
   return output.Finish(
       data, SummaryText(run.summary) +
-                fmt::format("\nsimulated in {}, {:.1f} trainings a second\n"
+                fmt::format("\nsimulated in {}, {:.3g} trainings a second\n"
                             "adapter {}\nreport  {}/index.html\n",
                             FormatSeconds(run.seconds),
                             static_cast<double>(run.trainings) /

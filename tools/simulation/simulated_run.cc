@@ -37,7 +37,7 @@ class SimulationView {
     const double share = Share(at);
     const double elapsed = absl::ToDoubleSeconds(now - start_);
     const std::string line = fmt::format(
-        "{}round {} of {}{}: {} of {} answered, {}{:.1f} trainings/s, {} of "
+        "{}round {} of {}{}: {} of {} answered, {}{:.3g} trainings/s, {} of "
         "virtual time{}",
         title_, std::min(at.round + 1, at.rounds), at.rounds,
         at.attempt > 0 ? fmt::format(" (attempt {})", at.attempt + 1) : "",
