@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cctype>
+#include <filesystem>
 #include <limits>
 
 #include "base/status.h"
@@ -250,13 +251,29 @@ absl::Status Resolve(const Settings& settings, RunFile& run) {
   return absl::OkStatus();
 }
 
-absl::Status ApplyAll(
-    const std::string& path, const std::vector<std::string>& sets,
-    const std::vector<std::pair<std::string, std::string>>& environment,
-    Settings& settings) {
+// What a file says of files is relative to it. Devices may also be a preset: a
+// plain word.
+void Anchor(const std::string& file, RunFile::Simulation& simulation) {
+  const auto directory = std::filesystem::path(file).parent_path();
+  const auto anchor = [&](std::string& path) {
+    path = (directory / path).lexically_normal().string();
+  };
+  if (!simulation.data.empty()) anchor(simulation.data);
+  if (simulation.devices.find_first_of("./") != std::string::npos) {
+    anchor(simulation.devices);
+  }
+}
+
+using Environment = std::vector<std::pair<std::string, std::string>>;
+
+absl::Status ApplyAll(const std::string& path,
+                      const std::vector<std::string>& sets,
+                      const Environment& environment, Settings& settings,
+                      RunFile& run) {
   if (!path.empty()) {
     EDGETUNE_ASSIGN_OR_RETURN(const auto file, ReadTomlFile(path));
     EDGETUNE_RETURN_IF_ERROR(settings.Apply(file));
+    Anchor(path, run.simulation);
     if (settings.OriginOf("schema") == "default") {
       return absl::InvalidArgumentError(
           fmt::format("{}: key schema is missing, wanted schema = 1", path));
@@ -277,7 +294,7 @@ absl::StatusOr<RunFile> ReadRunFile(
   int64_t schema = 1;
   Settings settings;
   Declare(run, &schema, settings);
-  absl::Status status = ApplyAll(path, sets, environment, settings);
+  absl::Status status = ApplyAll(path, sets, environment, settings, run);
   if (status.ok()) status = Resolve(settings, run);
   if (!status.ok()) return Annotate(status, ErrorKind::kConfig, kHint);
   if (origins != nullptr) *origins = settings.Origins();

@@ -122,7 +122,8 @@ struct ConfigOrigin {
 
 // Reads a run file and applies, lowest first: defaults, file, environment
 // (EDGETUNE_TRAIN__LR=...), `sets` ("train.lr=1e-4"). `path` may be empty:
-// defaults only. InvalidArgument (kConfig) names file:line:column.
+// defaults only. Files that [simulation] of the run file names are relative to
+// it. InvalidArgument (kConfig) names file:line:column.
 absl::StatusOr<RunFile> ReadRunFile(
     const std::string& path, const std::vector<std::string>& sets,
     const std::vector<std::pair<std::string, std::string>>& environment,

@@ -9,20 +9,19 @@
 namespace edgetune {
 namespace {
 
-constexpr size_t kLongestStem = 64;  // leaves 16 for "-2" and the like
+constexpr size_t kLongestStem = 48;  // leaves 16 for "-2" and the like
 
 bool IsSmall(char c) { return c >= 'a' && c <= 'z'; }
 bool IsCapital(char c) { return c >= 'A' && c <= 'Z'; }
-bool MayBegin(char c) {
-  return IsSmall(c) || IsCapital(c) || (c >= '0' && c <= '9');
-}
+bool MayBegin(char c) { return IsSmall(c) || (c >= '0' && c <= '9'); }
 bool MayStand(char c) {
   return MayBegin(c) || c == '.' || c == '_' || c == '-';
 }
 
 std::string StemOf(std::string_view value) {
   std::string stem;
-  for (const char c : value.substr(0, kLongestStem)) {
+  for (char c : value.substr(0, kLongestStem)) {
+    if (IsCapital(c)) c = static_cast<char>(c - 'A' + 'a');
     stem += MayStand(c) ? c : '_';
   }
   if (stem.empty() || !MayBegin(stem[0])) stem.insert(0, "x");
@@ -33,12 +32,12 @@ std::string StemOf(std::string_view value) {
 // Gives every name once.
 class Names {
  public:
-  bool Take(const std::string& name) { return taken_.insert(Key(name)).second; }
+  bool Take(const std::string& name) { return taken_.insert(name).second; }
 
   std::string TakeLike(const std::string& stem) {
     if (Take(stem)) return stem;
     // Remembered, or many equal stems would take quadratic time.
-    size_t& number = last_number_[Key(stem)];
+    size_t& number = last_number_[stem];
     number = std::max<size_t>(number, 1);
     while (true) {
       std::string name = fmt::format("{}-{}", stem, ++number);
@@ -47,13 +46,6 @@ class Names {
   }
 
  private:
-  static std::string Key(std::string name) {
-    for (char& c : name) {
-      if (IsCapital(c)) c = static_cast<char>(c - 'A' + 'a');
-    }
-    return name;
-  }
-
   std::unordered_set<std::string> taken_;
   std::unordered_map<std::string, size_t> last_number_;
 };

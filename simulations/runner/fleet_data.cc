@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <set>
@@ -15,8 +16,9 @@
 namespace edgetune {
 namespace {
 
-// Who holds a file: its name up to what says which kind of file it is, so that
-// "noun.food.train.jsonl" and "noun.food.heldout.jsonl" are one client's.
+// What a file is called for its owner, or label: up to what says which kind of
+// file it is, so that "noun.food.train.jsonl" and "noun.food.heldout.jsonl" are
+// one.
 std::string OwnerOf(const std::string& file) {
   std::string name = std::filesystem::path(file).filename().string();
   for (const char* ending :
@@ -29,8 +31,8 @@ std::string OwnerOf(const std::string& file) {
 // One for each example that was read; those of files by their names.
 absl::StatusOr<std::vector<std::string>> LabelsOf(
     const std::string& path, const PartitionSpec& partition) {
-  if (partition.kind != PartitionSpec::Kind::kNatural ||
-      !partition.field.empty()) {
+  using Kind = PartitionSpec::Kind;
+  if (partition.kind == Kind::kIid || !partition.field.empty()) {
     return ReadLabels(path, partition.field);
   }
   std::vector<std::string> labels;
@@ -39,7 +41,17 @@ absl::StatusOr<std::vector<std::string>> LabelsOf(
     EDGETUNE_ASSIGN_OR_RETURN(const auto examples, ReadLabels(file, ""));
     labels.insert(labels.end(), examples.size(), OwnerOf(file));
   }
-  return labels;
+  const bool one_file = std::ranges::all_of(
+      labels, [&](const auto& label) { return label == labels.front(); });
+  if (partition.kind == Kind::kNatural || !one_file) return labels;
+  return Annotate(
+      absl::InvalidArgumentError(fmt::format(
+          "this simulation.partition deals examples by their labels; "
+          "simulation.field is empty, and all examples of {} are of one file, "
+          "{}",
+          path, labels.front())),
+      ErrorKind::kConfig,
+      "simulation.field names what of a JSON line is its label");
 }
 
 }  // namespace

@@ -20,9 +20,11 @@ namespace edgetune {
 // once made, thread-safe; what Read gives away is the client's own.
 class FleetData {
  public:
-  // `path`: a file of examples or a directory of them. A natural partition
-  // without a field has one client a file; with 0 clients it has all owners.
-  // Errors as of TextDataSet::Read, ReadLabels and MakePartition.
+  // `path`: a file of examples or a directory of them. Where a partition has no
+  // field, label and owner of an example are its file ("a.train.jsonl" and
+  // "a.heldout.jsonl" are one). A natural partition with 0 clients has all
+  // owners. InvalidArgument (kConfig): labels are wanted and all of one file;
+  // else as of TextDataSet::Read, ReadLabels and MakePartition.
   static absl::StatusOr<std::unique_ptr<FleetData>> Make(
       const std::string& path, const PartitionSpec& partition, size_t clients,
       const v1::TaskPlan& plan, std::shared_ptr<const ModelFile> model);

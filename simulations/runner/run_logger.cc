@@ -191,15 +191,18 @@ void RunLogger::WriteCommitted(absl::Time at, const v1::RunStatus& status) {
 }
 
 void RunLogger::WriteAbandoned(absl::Time at, const v1::RunStatus& status) {
-  const bool again = status.attempt() > round_.second ||
-                     status.state() == v1::RunStatus::FAILED;
-  if (!open_ || !again || round_.first >= options_.rounds) return;
+  // Every attempt counts, also one for which too few devices came.
+  const std::pair<uint32_t, uint32_t> next(status.rounds_done(),
+                                           status.attempt());
+  const auto last = std::exchange(next_, next);
+  if (next.first != last.first || next.second <= last.second) return;
+  if (last.first >= options_.rounds) return;
+  if (round_ == last) open_ = false;
   RunEvent event;
   event.kind = EventKind::kRoundAbandoned;
-  event.round = Numbered(round_.first);
-  event.attempt = round_.second;
+  event.round = Numbered(last.first);
+  event.attempt = last.second;
   event.reason = ReasonOf(status);
-  open_ = false;
   Write(std::move(event), at);
 }
 

@@ -73,6 +73,7 @@ class RunLogger final : public FleetObserver {
   int64_t asked_ = 0;
   absl::Duration busy_;  // training of all
   // Of the last status.
+  std::pair<uint32_t, uint32_t> next_ = {};  // round to be made, and attempt
   int measures_ = 0, cards_ = 1;
   uint64_t bytes_down_ = 0, bytes_up_ = 0;
 };

@@ -12,6 +12,7 @@
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "simulations/runner/null_engine.h"
+#include "training/example_files.h"
 
 namespace edgetune {
 namespace {
@@ -30,35 +31,6 @@ PartitionSpec PartitionOf(const RunFile& run) {
   spec.quantity_sigma = simulation.quantity_sigma;
   spec.seed = static_cast<uint64_t>(run.train.seed);
   return spec;
-}
-
-absl::Status CheckSimulation(const RunFile& run) {
-  const RunFile::Simulation& simulation = run.simulation;
-  if (simulation.data.empty()) {
-    return Annotate(
-        absl::InvalidArgumentError("the simulated clients have no data"),
-        ErrorKind::kConfig,
-        "name a file or directory of examples: --data, or simulation.data");
-  }
-  const bool needs_field =
-      simulation.partition == "dirichlet" || simulation.partition == "shards";
-  if (needs_field && simulation.field.empty()) {
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format(
-            "simulation.partition = \"{}\" deals examples by their labels, and "
-            "simulation.field is empty",
-            simulation.partition)),
-        ErrorKind::kConfig,
-        "simulation.field names what of a JSON line is its label");
-  }
-  if (run.train.memory_budget != 0) {
-    return Annotate(
-        absl::InvalidArgumentError(
-            "train.memory_budget holds for a device's whole process, and a "
-            "simulation has all devices in one"),
-        ErrorKind::kConfig, "leave it out, or set it to \"0\" with --set");
-  }
-  return absl::OkStatus();
 }
 
 absl::Status CheckBaselines(const v1::TaskPlan& plan) {
@@ -93,8 +65,38 @@ absl::Time SimulationStart() {
   return absl::FromCivil(absl::CivilHour(2030, 1, 7, 0), absl::UTCTimeZone());
 }
 
+absl::Status Simulation::Check(const RunFile& run) {
+  const RunFile::Simulation& simulation = run.simulation;
+  if (simulation.data.empty()) {
+    return Annotate(
+        absl::InvalidArgumentError("the simulated clients have no data"),
+        ErrorKind::kConfig,
+        "name a file or directory of examples: --data, or simulation.data");
+  }
+  EDGETUNE_RETURN_IF_ERROR(ExampleFilesIn({simulation.data}).status());
+  const bool needs_field =
+      simulation.partition == "dirichlet" || simulation.partition == "shards";
+  if (needs_field && simulation.field.empty()) {
+    return Annotate(
+        absl::InvalidArgumentError(fmt::format(
+            "simulation.partition = \"{}\" deals examples by their labels, and "
+            "simulation.field is empty",
+            simulation.partition)),
+        ErrorKind::kConfig,
+        "simulation.field names what of a JSON line is its label");
+  }
+  if (run.train.memory_budget != 0) {
+    return Annotate(
+        absl::InvalidArgumentError(
+            "train.memory_budget holds for a device's whole process, and a "
+            "simulation has all devices in one"),
+        ErrorKind::kConfig, "leave it out, or set it to \"0\" with --set");
+  }
+  return MakePopulation(simulation.devices, 1).status();
+}
+
 absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Make(Options options) {
-  EDGETUNE_RETURN_IF_ERROR(CheckSimulation(options.run));
+  EDGETUNE_RETURN_IF_ERROR(Check(options.run));
   if (options.baselines) {
     EDGETUNE_RETURN_IF_ERROR(CheckBaselines(options.plan));
   }
@@ -166,6 +168,7 @@ absl::Status Simulation::MakeLog() {
         {"rule", options_.plan.lora().rule()},
         {"adversary", simulation.adversary},
         {"adversaries", std::to_string(adversaries_->count())}};
+    header.settings.insert(options_.settings.begin(), options_.settings.end());
     EDGETUNE_ASSIGN_OR_RETURN(log_,
                               EventLog::Create(options_.log_path, header));
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,8 @@ class Simulation {
     std::function<absl::StatusOr<Engine*>(std::string_view)> engine;
     size_t workers = 1;
     std::string log_path;  // of events.jsonl; empty: none is written
+    // What else the log says of the run: name and value.
+    std::map<std::string, std::string> settings;
     std::function<void(const FleetProgress&)> on_progress;
     // After the run: baselines (baselines.h), of so many clients (0: all).
     bool baselines = false;
@@ -58,6 +61,8 @@ class Simulation {
     absl::Status status;  // why something of it is missing; Cancelled: stopped
   };
 
+  // What can be said before examples are read: kConfig, kData.
+  static absl::Status Check(const RunFile& run);
   // kConfig, kData, kModel.
   static absl::StatusOr<std::unique_ptr<Simulation>> Make(Options options);
 

@@ -396,6 +396,24 @@ TEST_F(RunFileTest, IgnoresVariablesThatAreNotSettings) {
                          ::testing::Key("EDGETUNE_SMOLLM2_GGUF"))));
 }
 
+TEST_F(RunFileTest, FilesOfASimulationAreRelativeToTheFileThatNamesThem) {
+  const std::string beside = ::testing::TempDir();
+  auto run = Read("[simulation]\ndata = \"d\"\ndevices = \"x/../a.csv\"\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->simulation.data, beside + "d");
+  EXPECT_EQ(run->simulation.devices, beside + "a.csv");
+  run = Read("[simulation]\ndata = \"/d\"\ndevices = \"phones\"\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->simulation.data, "/d");
+  EXPECT_EQ(run->simulation.devices, "phones");
+  // On the command line: to where that is.
+  run =
+      ReadRunFile(path_, {"simulation.data=d", "simulation.devices=a.csv"}, {});
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->simulation.data, "d");
+  EXPECT_EQ(run->simulation.devices, "a.csv");
+}
+
 // The reference has one row for each key: | `key` | type | `default` | ...
 TEST_F(RunFileTest, MatchesTheReferenceKeyByKey) {
   const auto doc = ReadFile(EDGETUNE_SOURCE_DIR "/docs/reference/run-file.md");

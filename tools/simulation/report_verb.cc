@@ -1,15 +1,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/status.h"
-#include "base/units.h"
-#include "simulations/report/page/html.h"
-#include "simulations/report/page/run_charts.h"
-#include "simulations/report/page/run_page.h"
 #include "simulations/report/report.h"
 #include "simulations/report/summary_json.h"
 #include "tools/simulation/summary_text.h"
@@ -23,27 +18,6 @@ struct Options {
   std::string out;
   double target = 0;  // 0: the lowest that all runs reached
 };
-
-std::string ComparisonText(const Comparison& comparison) {
-  const std::string target =
-      comparison.target ? PerplexityText(*comparison.target) : "-";
-  std::vector<std::vector<std::string>> cells = {{"run", "perplexity",
-                                                  "rounds to " + target,
-                                                  "bytes to it", "time to it"}};
-  for (const ComparedRun& run : comparison.runs) {
-    cells.push_back({run.label, run.final_perplexity
-                                    ? PerplexityText(*run.final_perplexity)
-                                    : "not measured"});
-    if (!run.reached) {
-      cells.back().insert(cells.back().end(), {"-", "-", "-"});
-      continue;
-    }
-    cells.back().push_back(Grouped(run.reached->round));
-    cells.back().push_back(BytesText(run.reached->bytes));
-    cells.back().push_back(FormatSeconds(run.reached->seconds));
-  }
-  return FormatTable(cells, {1, 2, 3, 4});
-}
 
 absl::StatusOr<std::string> PlaceOf(const Options& options) {
   if (!options.out.empty()) return options.out;

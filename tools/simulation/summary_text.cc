@@ -76,4 +76,25 @@ std::string SummaryText(const RunSummary& run) {
   return incomplete.empty() ? table : table + incomplete + "\n";
 }
 
+std::string ComparisonText(const Comparison& comparison) {
+  const std::string target =
+      comparison.target ? PerplexityText(*comparison.target) : "-";
+  std::vector<std::vector<std::string>> cells = {{"run", "perplexity",
+                                                  "rounds to " + target,
+                                                  "bytes to it", "time to it"}};
+  for (const ComparedRun& run : comparison.runs) {
+    cells.push_back({run.label, run.final_perplexity
+                                    ? PerplexityText(*run.final_perplexity)
+                                    : "not measured"});
+    if (!run.reached) {
+      cells.back().insert(cells.back().end(), {"-", "-", "-"});
+      continue;
+    }
+    cells.back().push_back(Grouped(run.reached->round));
+    cells.back().push_back(BytesText(run.reached->bytes));
+    cells.back().push_back(FormatSeconds(run.reached->seconds));
+  }
+  return FormatTable(cells, {1, 2, 3, 4});
+}
+
 }  // namespace edgetune

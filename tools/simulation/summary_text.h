@@ -3,12 +3,17 @@
 
 #include <string>
 
+#include "simulations/report/comparison.h"
 #include "simulations/report/summary.h"
 
 namespace edgetune {
 
-// One run in seven lines, for people. Stateless.
+// What people read of runs on a terminal. Stateless.
+
+// One run in seven lines.
 std::string SummaryText(const RunSummary& run);
+// Several, one a line.
+std::string ComparisonText(const Comparison& comparison);
 
 }  // namespace edgetune
 
