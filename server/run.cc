@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "protos/plan_check.h"
@@ -126,6 +127,7 @@ std::vector<std::string> Run::Offer(std::vector<std::string> idle, size_t busy,
   if (!IsSelecting()) return {};
   Round::Event event{EventKind::kPool};
   event.idle = Masks() ? Maskable(std::move(idle)) : std::move(idle);
+  DrawAmong(event.idle);
   event.busy = busy;
   Apply(event, now, batch);
   std::vector<std::string> taken;
@@ -137,6 +139,15 @@ std::vector<std::string> Run::Offer(std::vector<std::string> idle, size_t busy,
   }
   row_.turn = turn;
   return taken;
+}
+
+// Of more devices than are asked, those asked are drawn uniformly (McMahan et
+// al. 2017, Algorithm 1): by arrival, the same quick ones would be asked again
+// and again.
+void Run::DrawAmong(std::vector<std::string>& idle) const {
+  if (idle.size() <= CohortAsked(plan_.rounds())) return;
+  const uint64_t attempt = uint64_t{row_.round} << 32 | row_.attempt;
+  Random(plan_.train().seed()).Split("cohort", attempt).Shuffle(idle);
 }
 
 void Run::StreamUp(const std::string& device, absl::Time now, Batch& batch) {

@@ -143,6 +143,7 @@ class Run {
                              Batch& batch);
 
   // run.cc: rounds
+  void DrawAmong(std::vector<std::string>& idle) const;
   Round::Options RoundOptions() const;
   bool IsEvaluation() const;
   void StartRound(absl::Time now);

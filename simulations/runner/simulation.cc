@@ -74,17 +74,6 @@ absl::Status Simulation::Check(const RunFile& run) {
         "name a file or directory of examples: --data, or simulation.data");
   }
   EDGETUNE_RETURN_IF_ERROR(ExampleFilesIn({simulation.data}).status());
-  const bool needs_field =
-      simulation.partition == "dirichlet" || simulation.partition == "shards";
-  if (needs_field && simulation.field.empty()) {
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format(
-            "simulation.partition = \"{}\" deals examples by their labels, and "
-            "simulation.field is empty",
-            simulation.partition)),
-        ErrorKind::kConfig,
-        "simulation.field names what of a JSON line is its label");
-  }
   if (run.train.memory_budget != 0) {
     return Annotate(
         absl::InvalidArgumentError(
