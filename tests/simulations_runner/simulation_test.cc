@@ -132,7 +132,7 @@ TEST_F(SimulationTest, WhatCannotBeSimulatedIsSaidBeforeAnythingIsWritten) {
   file_.simulation.clients = 3;
   refused("a round wants 4 clients");
   file_.simulation.partition = "dirichlet";
-  refused("simulation.field is empty, and all examples");
+  refused("simulation.field is empty");
   file_.simulation.partition = "iid";
   file_.simulation.clients = 6;
   file_.simulation.devices = "laptops";
