@@ -145,6 +145,12 @@ v1::Report ClientWorld::NextReport() {
   return transport_->Next(v1::ClientMessage::kReport).report();
 }
 
+void ClientWorld::EndSession(const v1::Report& report) {
+  Answer(report.session(), v1::Outcome::ACCEPTED);
+  NextHello();
+  ASSERT_TRUE(Stop().ok());
+}
+
 v1::Hello ClientWorld::NextHello() {
   return transport_->Next(v1::ClientMessage::kHello).hello();
 }

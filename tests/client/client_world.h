@@ -84,6 +84,9 @@ class ClientWorld : public ::testing::Test {
   v1::Declined NextDeclined();
   v1::Report NextReport();
   v1::Hello NextHello();
+  // Accepts the report and stops the client: one that is stopped before goes on
+  // with its session at the next start.
+  void EndSession(const v1::Report& report);
   // It declines as REFUSED with `part` in the reason, and has not trained.
   void ExpectRefused(const std::string& part);
 
