@@ -269,7 +269,8 @@ void ClientLoop::StartWork(WorkStep step,
       [participation = participation_.get(), method] {
         return (participation->*method)();
       },
-      [this](absl::Status status) {
+      [this, participation = participation_.get()](absl::Status status) {
+        if (status.ok()) status = participation->Keep();
         mailbox_.Push({ClientEvent::Type::kStep, {}, std::move(status)});
       });
 }

@@ -178,8 +178,8 @@ absl::Status Participation::Evaluate() {
   if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
     return absl::OkStatus();
   }
-  return workshop_.sessions->SaveReport(assignment_.id, report_,
-                                        workshop_.clock->Now());
+  unsaved_ = true;
+  return absl::OkStatus();
 }
 
 absl::Status Participation::MeasureIncomingLoss() {
@@ -238,14 +238,27 @@ absl::Status Participation::Train() {
       "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),
       result.steps - result.resumed, workshop_.models->trainer().precision(),
       result.first_loss, result.last_loss, FormatSeconds(result.seconds)));
-  EDGETUNE_RETURN_IF_ERROR(KeepControl(result));
-  EDGETUNE_RETURN_IF_ERROR(KeepResult(result));
-  CheckpointFile::Remove(CheckpointFile::PathIn(workshop_.file->state));
+  EDGETUNE_RETURN_IF_ERROR(MakeControl(result));
+  EDGETUNE_RETURN_IF_ERROR(TakeResult(result));
+  trained_ = true;
   return absl::OkStatus();
 }
 
-absl::Status Participation::KeepResult(const TrainResult& result) {
-  if (!assignment_.masking.has_value()) return KeepUpdate(result);
+absl::Status Participation::Keep() {
+  EDGETUNE_RETURN_IF_ERROR(KeepControl());
+  if (std::exchange(unsaved_, false)) {
+    // Once trained, a crash repeats this report instead of training again.
+    EDGETUNE_RETURN_IF_ERROR(workshop_.sessions->SaveReport(
+        assignment_.id, report_, workshop_.clock->Now()));
+  }
+  if (std::exchange(trained_, false)) {
+    CheckpointFile::Remove(CheckpointFile::PathIn(workshop_.file->state));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Participation::TakeResult(const TrainResult& result) {
+  if (!assignment_.masking.has_value()) return MakeUpdate(result);
   // In memory only: what would be on the disk is not masked.
   result_.delta = result.delta;
   result_.weight =
@@ -279,7 +292,7 @@ absl::StatusOr<TrainResult> Participation::RunTrainer() {
       });
 }
 
-absl::Status Participation::KeepUpdate(const TrainResult& result) {
+absl::Status Participation::MakeUpdate(const TrainResult& result) {
   const v1::TaskPlan& plan = assignment_.plan;
   EDGETUNE_ASSIGN_OR_RETURN(
       const std::string update,
@@ -295,9 +308,8 @@ absl::Status Participation::KeepUpdate(const TrainResult& result) {
   report_.set_train_loss(result.last_loss);
   report_.set_train_tokens(static_cast<uint64_t>(result.tokens));
   report_.set_train_seconds(result.seconds);
-  // From here on a crash repeats this report instead of training again.
-  return workshop_.sessions->SaveReport(assignment_.id, report_,
-                                        workshop_.clock->Now());
+  unsaved_ = true;
+  return absl::OkStatus();
 }
 
 absl::Status Participation::Upload() {

@@ -57,8 +57,9 @@ struct Workshop {
 
 // The long steps of one session, in the order Fetch, Evaluate, Train, Upload
 // (an EVAL session ends after Evaluate, a restored one begins with Upload).
-// Each runs to its end or until Workshop::stop, then Cancelled. Belongs to the
-// work thread; report() is read after a step has returned. A step's error says
+// Each runs to its end or until Workshop::stop, then Cancelled; Keep follows it
+// when it is OK. Belongs to the work thread; report() is read after a step has
+// returned. A step's error says
 // why the device cannot take part: kData, kDiskFull and the like concern the
 // device, others this session alone.
 class Participation {
@@ -72,6 +73,10 @@ class Participation {
   absl::Status Evaluate();
   absl::Status Train();
   absl::Status Upload();
+  // What the step made becomes durable, on the thread that tells the client of
+  // it. A device that goes off-line within a step has nothing of it, however
+  // quick the processor was that simulates it.
+  absl::Status Keep();
 
   // Masked sessions: after Evaluate or Train what is to be masked, rounded
   // anew; then, when the session asks for it, UploadMasked of what it made.
@@ -88,11 +93,12 @@ class Participation {
   absl::Status FetchAdapter(Transfer& transfer);
   absl::Status LoadAdapter();
   // Those of plans with control variates (base/control_variates.h) do nothing
-  // for others. The server's variate; then c - c_i; then the next c_i, durable
-  // before anything of the result is.
+  // for others. The server's variate; then c - c_i; then the next c_i, which is
+  // durable before anything of the result is.
   absl::Status FetchControl(Transfer& transfer);
   absl::Status LoadCorrection();
-  absl::Status KeepControl(const TrainResult& result);
+  absl::Status MakeControl(const TrainResult& result);
+  absl::Status KeepControl();
   // The closing evaluation is the last that a device hears of a run.
   absl::Status ForgetControl();
   absl::Status LoadData(const v1::TaskPlan& plan);
@@ -105,8 +111,8 @@ class Participation {
   std::string UnspentKey() const;
   bool HasUnspent() const;
   // As far as the session needs it: what is trained is not trained again.
-  absl::Status KeepResult(const TrainResult& result);
-  absl::Status KeepUpdate(const TrainResult& result);
+  absl::Status TakeResult(const TrainResult& result);
+  absl::Status MakeUpdate(const TrainResult& result);
   // What of it the coordinator may know.
   TrainProgress ToldProgress(TrainProgress at) const;
   void SendProgress(v1::Progress::Phase phase, const TrainProgress& at);
@@ -115,7 +121,10 @@ class Participation {
   const Workshop workshop_;
   const VerifiedAssignment assignment_;
   Adapter adapter_;
-  ParameterVector correction_;  // c - c_i, while it trains
+  ParameterVector correction_;    // c - c_i, while it trains
+  ParameterVector next_control_;  // until Keep
+  bool unsaved_ = false;          // report_ says more than is durable
+  bool trained_ = false;          // since the last Keep
   v1::Report report_;
   Contribution result_;  // of a masked session
   std::string masked_;

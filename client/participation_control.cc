@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "base/control_variates.h"
@@ -71,15 +72,19 @@ absl::Status Participation::LoadCorrection() {
   return absl::OkStatus();
 }
 
-absl::Status Participation::KeepControl(const TrainResult& result) {
+absl::Status Participation::MakeControl(const TrainResult& result) {
   if (!UsesControls(assignment_.plan)) return absl::OkStatus();
-  const ParameterVector next =
+  next_control_ =
       NextOwnControl(correction_, SentOf(result.delta, assignment_.masking),
                      ControlWay(assignment_.plan.train()));
   correction_ = {};
-  EDGETUNE_RETURN_IF_ERROR(CheckFinite(next, "this device's control variate"));
+  return CheckFinite(next_control_, "this device's control variate");
+}
+
+absl::Status Participation::KeepControl() {
+  if (next_control_.empty()) return absl::OkStatus();
   return workshop_.controls->Keep(
-      assignment_.id, next,
+      assignment_.id, std::exchange(next_control_, {}),
       absl::FromUnixMillis(assignment_.plan.header().expires_ms()));
 }
 

@@ -180,14 +180,21 @@ absl::StatusOr<v1::RunStatus> Fleet::Observe() {
 absl::Status Fleet::NothingWillHappen() const {
   EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status,
                             coordinator_->Show(run_id_));
+  std::string why;
+  for (const auto& device : devices_) {
+    if (why.empty() && device->ended().has_value()) {
+      why = fmt::format("; one left: {}",
+                        std::string(device->ended()->message()));
+    }
+  }
   return Annotate(
       absl::FailedPreconditionError(fmt::format(
           "round {} of the run waits ({}) and no device will ever come: {} of "
-          "{} are on-line",
+          "{} are on-line{}",
           status.rounds_done(), status.phase(),
           std::count_if(devices_.begin(), devices_.end(),
                         [](const auto& device) { return device->is_on(); }),
-          devices_.size())),
+          devices_.size(), why)),
       ErrorKind::kNotEnoughClients);
 }
 

@@ -62,7 +62,8 @@ class Fleet {
   ~Fleet();
 
   // Until the run has ended; its last status. Cancelled: stopped.
-  // FailedPrecondition: the run waits, and nothing will ever happen any more.
+  // FailedPrecondition: the run waits, and nothing will ever happen any more;
+  // where a device ended by itself, why the first did.
   absl::StatusOr<v1::RunStatus> Run(const StopToken& stop);
 
   // The newest adapter.

@@ -115,6 +115,7 @@ void SimulatedDevice::TurnOn() {
       client.ok() ? (*client)->Start() : client.status();
   if (!started.ok()) {
     ended_ = started;
+    transport_.reset();
     return;
   }
   client_ = *std::move(client);
@@ -230,18 +231,28 @@ void SimulatedDevice::Interrupt() {
 
 void SimulatedDevice::VanishWithin(absl::Duration training) {
   if (!session_.has_value()) return;
+  const std::pair session(session_->round, session_->attempt);
+  if (vanished_from_ == session) return;
   const std::optional<double> share =
-      ground_->model->VanishesAt(number_, session_->round, session_->attempt);
+      ground_->model->VanishesAt(number_, session.first, session.second);
   if (!share.has_value()) return;
-  At(ground_->clock->Now() + *share * training, [this] { Vanish(); });
+  At(ground_->clock->Now() + *share * training, [this, session] {
+    // The session may have ended before.
+    if (session_.has_value() &&
+        session == std::pair(session_->round, session_->attempt)) {
+      vanished_from_ = session;
+      Vanish();
+    }
+  });
 }
 
 void SimulatedDevice::Vanish() {
   Tell(SessionNews::Kind::kVanished, "went off-line");
   TurnOff();
-  ground_->network.queue->At(
-      ground_->clock->Now() + ground_->model->GoneFor(number_),
-      [this] { TurnOn(); });
+  const absl::Time back = ground_->model->NextOnline(
+      number_, ground_->clock->Now() + ground_->model->GoneFor(number_));
+  if (back == absl::InfiniteFuture()) return;
+  ground_->network.queue->At(back, [this] { TurnOn(); });
 }
 
 absl::StatusOr<LocalData> SimulatedDevice::ReadAndMeasure(

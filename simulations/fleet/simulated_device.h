@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "client/client.h"
@@ -47,7 +48,8 @@ struct FleetGround {
 // One device of a simulated fleet: the real Client in virtual time. What it
 // keeps (state, blobs) outlives TurnOff, as on a device. Transfers happen when
 // they begin and evaluation and training on the fleet's workers; the client
-// goes on when the device would be done. One thread, that of the fleet.
+// goes on, and what the step made is kept, when the device would be done: one
+// that goes off-line before has nothing of it. One thread, that of the fleet.
 class SimulatedDevice final : private WorkRunner {
  public:
   // `name`: of the device and of its data.
@@ -117,6 +119,8 @@ class SimulatedDevice final : private WorkRunner {
   // Of the session in progress.
   std::optional<SessionNews> session_;
   std::optional<v1::Report> report_;
+  // Round and attempt: once it is back it stays to the end of these.
+  std::optional<std::pair<uint32_t, uint32_t>> vanished_from_;
   uint64_t down_before_ = 0, up_before_ = 0;
   // Tokens of its data.
   uint64_t training_tokens_ = 0, evaluation_tokens_ = 0;  // of one session

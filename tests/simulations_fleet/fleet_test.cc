@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
+#include "absl/time/clock.h"
 #include "base/status.h"
 #include "protos/plan_check.h"
 #include "tests/simulations/world.h"
@@ -131,6 +134,58 @@ TEST(FleetTest, ADeviceThatVanishesIsLostForTheRoundAndComesBack) {
   EXPECT_EQ(ParseCard(status->cards(1).payload())->updates(), 4u);
   EXPECT_EQ(ParseCard(status->cards(2).payload())->updates(), 3u);
   EXPECT_EQ(ParseCard(status->cards(3).payload())->updates(), 4u);
+}
+
+// Its second training does not end before it is told to stop.
+class Dawdler final : public Trainer {
+ public:
+  Dawdler(std::function<Trainer&()> inner, std::atomic<int>* trainings)
+      : inner_(std::move(inner)), trainings_(trainings) {}
+
+  const ModelConfig& model() const override { return inner_().model(); }
+  std::string precision() const override { return inner_().precision(); }
+  absl::StatusOr<Evaluation> Evaluate(const Adapter& adapter,
+                                      const ExampleSource& examples,
+                                      int64_t max_examples,
+                                      const StopToken& stop) override {
+    return inner_().Evaluate(adapter, examples, max_examples, stop);
+  }
+  absl::StatusOr<TrainResult> Train(
+      const Adapter& adapter, const ExampleSource& examples,
+      const TrainConfig& config, CheckpointStore* checkpoints,
+      const StopToken& stop,
+      const std::function<void(const TrainProgress&)>& progress) override {
+    // The second of its trainings is round 1's.
+    if (trainings_->fetch_add(1) == 1) {
+      while (!stop) absl::SleepFor(absl::Milliseconds(1));
+    }
+    return inner_().Train(adapter, examples, config, checkpoints, stop,
+                          progress);
+  }
+
+ private:
+  const std::function<Trainer&()> inner_;
+  std::atomic<int>* const trainings_;
+};
+
+// It comes back within the round, and trains again in either case.
+TEST(FleetTest, WhoVanishesHasNothingOfItsTrainingHoweverQuickTheWorkerWas) {
+  SmallFleet quick(4), slow(4);
+  std::atomic<int> trainings{0};
+  slow.replace_trainer =
+      [&](size_t device,
+          std::function<Trainer&()> inner) -> std::unique_ptr<Trainer> {
+    if (device != 2) return nullptr;
+    return std::make_unique<Dawdler>(std::move(inner), &trainings);
+  };
+  for (SmallFleet* fleet : {&quick, &slow}) {
+    fleet->devices.vanishes[2] = 0.9;
+    fleet->devices.gone = absl::Seconds(5);
+    ExpectFinished(fleet->Run());
+  }
+  EXPECT_EQ(slow.diary.lines, quick.diary.lines);
+  EXPECT_EQ(slow.adapter(), quick.adapter());
+  EXPECT_EQ(quick.diary.counts[Kind::kVanished], 1);
 }
 
 TEST(FleetTest, AFleetThatIsGoneForGoodIsToldSo) {

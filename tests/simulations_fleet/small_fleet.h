@@ -23,6 +23,7 @@ class NumberedDevices final : public DeviceModel {
   std::set<size_t> never;               // on-line
   std::map<size_t, absl::Time> off_at;  // for good
   std::map<size_t, double> vanishes;    // in every first attempt of round 1
+  absl::Duration gone = absl::Seconds(40);
 
   absl::Duration Latency(size_t device) const override {
     return latency * (device + 1);
@@ -58,7 +59,7 @@ class NumberedDevices final : public DeviceModel {
     }
     return found->second;
   }
-  absl::Duration GoneFor(size_t) const override { return absl::Seconds(40); }
+  absl::Duration GoneFor(size_t) const override { return gone; }
 };
 
 // Writes down all that an observer is told, as text.
