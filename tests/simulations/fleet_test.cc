@@ -79,16 +79,7 @@ TEST_P(RuleTest, OneClientEqualsLocalTrainingBitForBit) {
   FakeEngine engine;
   World world(1);
   world.run.plan.mutable_lora()->set_rule(GetParam());
-  Device& device = world.AddDevice("animal", 20, &engine);
-  const ClientFile file = device.file;
-  device.Start();
-  world.Submit();
-  ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
-  const std::shared_ptr<const ModelFile> model =
-      *ModelFile::Open(world.run.model_path);
-  const auto trainer = *engine.MakeTrainer(model, {});
-  EXPECT_EQ(world.Adapters().back(),
-            world.TrainLocally(file, *trainer, *model));
+  world.ExpectOneDeviceEqualsLocalTraining(engine);
 }
 
 // Of which factors a coordinate changed between two adapters: "A", "B", "AB".

@@ -293,16 +293,7 @@ TEST(OneScaffoldDeviceTest, EqualsLocalTrainingBitForBit) {
   testing::FakeEngine engine;
   World world(1);
   UseScaffold(world.run.plan, 1);
-  Device& device = world.AddDevice("animal", 20, &engine);
-  const ClientFile file = device.file;
-  device.Start();
-  world.Submit();
-  ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
-  const std::shared_ptr<const ModelFile> model =
-      *ModelFile::Open(world.run.model_path);
-  const auto trainer = *engine.MakeTrainer(model, {});
-  EXPECT_EQ(world.Adapters().back(),
-            world.TrainLocally(file, *trainer, *model));
+  world.ExpectOneDeviceEqualsLocalTraining(engine);
   // A lone device's variate is the server's: nothing is corrected.
   for (const float value : engine.last_correction()) {
     EXPECT_NEAR(value, 0, 1e-6);

@@ -162,16 +162,7 @@ TEST(OneClientTest, OfEpochsEqualsLocalTrainingBitForBit) {
   World world(1);
   world.run.plan.mutable_train()->clear_steps();
   world.run.plan.mutable_train()->set_epochs(3);
-  testing::Device& device = world.AddDevice("animal", 20, &engine);
-  const ClientFile file = device.file;
-  device.Start();
-  world.Submit();
-  ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
-  const std::shared_ptr<const ModelFile> model =
-      *ModelFile::Open(world.run.model_path);
-  const auto trainer = *engine.MakeTrainer(model, {});
-  EXPECT_EQ(world.Adapters().back(),
-            world.TrainLocally(file, *trainer, *model));
+  world.ExpectOneDeviceEqualsLocalTraining(engine);
 }
 
 }  // namespace

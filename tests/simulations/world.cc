@@ -264,6 +264,21 @@ std::vector<ParameterVector> World::Adapters() {
   return adapters;
 }
 
+void World::ExpectOneDeviceEqualsLocalTraining(Engine& engine) {
+  Device& device = AddDevice("animal", 20, &engine);
+  const ClientFile file = device.file;
+  device.Start();
+  Submit();
+  const v1::RunStatus status = WaitEnded();
+  ASSERT_EQ(status.state(), v1::RunStatus::FINISHED)
+      << status.ShortDebugString();
+  const std::shared_ptr<const ModelFile> model =
+      *ModelFile::Open(run.model_path);
+  const auto trainer =
+      *engine.MakeTrainer(model, EngineOptionsOf(run.plan, /*threads=*/1));
+  EXPECT_EQ(Adapters().back(), TrainLocally(file, *trainer, *model));
+}
+
 ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
                                     const ModelFile& model) const {
   const v1::TaskPlan& plan = run.plan;

@@ -90,10 +90,9 @@ class World {
   v1::RunStatus WaitEnded();
   // The adapter of each card, oldest first.
   std::vector<ParameterVector> Adapters();
-  // What the verb `train` does with the same plan and data: each segment from
-  // where the one before ended, through the same exact mean.
-  ParameterVector TrainLocally(const ClientFile& file, Trainer& trainer,
-                               const ModelFile& model) const;
+  // Runs the plan of a cohort of one on one device with this engine, and expects
+  // the adapter of the verb `train`, bit for bit.
+  void ExpectOneDeviceEqualsLocalTraining(Engine& engine);
 
   const ScratchDirectory scratch;
   const TestKeys keys = MakeTestKeys();
@@ -101,6 +100,11 @@ class World {
   std::map<std::string, std::unique_ptr<Device>> devices;
 
  private:
+  // What the verb `train` does with the same plan and data: each segment from
+  // where the one before ended, through the same exact mean.
+  ParameterVector TrainLocally(const ClientFile& file, Trainer& trainer,
+                               const ModelFile& model) const;
+
   const RealClock clock_;
   InProcessNetwork network_;
   std::unique_ptr<Database> database_;
