@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "simulations/population/gamma_draw.h"
 
 namespace edgetune {
 namespace {
@@ -79,28 +80,6 @@ int64_t Fewest(const Clients& clients, size_t count) {
   std::vector<int64_t> sizes(count);
   for (const size_t client : clients) ++sizes[client];
   return *std::ranges::min_element(sizes);
-}
-
-// Gamma(alpha, 1) of Marsaglia and Tsang (ACM TOMS 26, 2000), as a logarithm:
-// shapes far below 1 give numbers too small for a double.
-double DrawLogGamma(double alpha, Random& random) {
-  double boost = 0;
-  if (alpha < 1) {
-    boost = std::log(1 - random.Uniform()) / alpha;
-    alpha += 1;
-  }
-  const double d = alpha - 1.0 / 3;
-  const double c = 1 / std::sqrt(9 * d);
-  while (true) {
-    const double x = random.Normal();
-    const double root = 1 + c * x;
-    if (root <= 0) continue;
-    const double v = root * root * root;
-    const double u = 1 - random.Uniform();
-    if (std::log(u) < x * x / 2 + d - d * v + d * std::log(v)) {
-      return std::log(d * v) + boost;
-    }
-  }
 }
 
 }  // namespace
