@@ -41,7 +41,7 @@ class DotVector {
   const float* x() const { return x_; }
   size_t width() const { return width_; }
   // x as blocks of 4-bit weights meet it: kFloatsPerBlock for each 32 numbers,
-  // arranged in block_kernels.cc. Not set unless width is a multiple of 32.
+  // arranged in block_products.cc. Not set unless width is a multiple of 32.
   const float* nibbles() const { return nibbles_.data(); }
   static constexpr size_t kFloatsPerBlock = 36;
 
