@@ -28,7 +28,7 @@ struct TinyModelOptions {
   int64_t kv_heads = 2;
   int64_t context = 256;
   double rope_theta = 10000;
-  std::vector<float> rope_divisors;  // of hidden/heads/2 frequencies, or none
+  std::vector<float> rope_divisors = {};  // of hidden/heads/2 frequencies, or none
   bool tied = true;
   BlockType linear_type = BlockType::kF32;     // F32 or a quantised type
   BlockType embedding_type = BlockType::kF32;  // likewise; head too

@@ -39,7 +39,7 @@ struct Search {
 
 struct Weighted {
   const float* x;
-  float weights[kSub];
+  float weights[kSub] = {};
   float sum_w = 0, sum_x = 0;
   float low = 0, high = 0;
 };
