@@ -41,6 +41,9 @@ function(edgetune_test NAME)
   if(EDGETUNE_PRECOMPILE)
     target_precompile_headers(${NAME}_test REUSE_FROM edgetune_precompiled_test)
   endif()
+  # What is tested keeps its optimisation; the tests' own files compile in half
+  # the time without, and run as quickly.
+  target_compile_options(${NAME}_test PRIVATE -O0)
   target_compile_definitions(${NAME}_test PRIVATE
     EDGETUNE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" EDGETUNE_BINARY_DIR="${CMAKE_BINARY_DIR}")
   set_target_properties(${NAME}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
