@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "aggregation/plan_strategy.h"
-#include "base/parameters.h"
+#include "base/parameter_views.h"
 #include "base/status.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -113,8 +113,8 @@ absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
   EDGETUNE_RETURN_IF_ERROR(blob.status());
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
                             UpdateLayout(plan, round));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector values,
-                            ParseParameters((*blob)->bytes(), layout.size()));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::span<const float> values,
+                            ViewParameters((*blob)->bytes(), layout.size()));
   UpdateTerms terms = update.terms;
   if (plan.rounds().weights() == "equal") terms.weight = 1;
   return fold.Add(values, terms);
