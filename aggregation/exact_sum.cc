@@ -10,6 +10,13 @@ namespace {
 // Values of a block are still in the nearest cache when it is looked at again.
 constexpr size_t kBlock = 2048;
 
+// An update comes from memory: so many coordinates ahead of their use, and so
+// many at a time, it is asked for. The processor's own guess waits a quarter
+// longer.
+constexpr size_t kAhead = 512;
+constexpr size_t kPiece = 64;
+constexpr size_t kLine = 64 / sizeof(float);  // of a cache
+
 // x + kRound, |x| <= kLargestRounded, has a unit of 1 in its last place: the
 // processor rounds x to the nearest integer, and the sum's bits less those of
 // kRound are that integer. This way any set of instructions converts vectors.
@@ -34,13 +41,21 @@ template <Sign kSign>
   uint64_t* const __restrict sums = block.sums;
   // Without their sign floats are ordered as their bits are, NaN above all.
   int32_t largest = 0;
-  for (size_t i = 0; i < n; ++i) {
+  const auto combine = [&](size_t i) {
     largest = std::max(largest, std::bit_cast<int32_t>(values[i]) & 0x7fffffff);
     const uint64_t term =
         std::bit_cast<uint64_t>(double{values[i]} * block.factor + kRound) -
         std::bit_cast<uint64_t>(kRound);
     sums[i] += kSign == Sign::kAdd ? term : -term;
+  };
+  size_t done = 0;
+  for (; done + kPiece <= n; done += kPiece) {
+    for (size_t i = 0; i < kPiece; i += kLine) {
+      __builtin_prefetch(values + done + kAhead + i);
+    }
+    for (size_t i = done; i < done + kPiece; ++i) combine(i);
   }
+  for (size_t i = done; i < n; ++i) combine(i);
   return std::bit_cast<float>(largest);
 }
 

@@ -76,8 +76,12 @@ size_t Run::UpdateBytes() const {
     const auto shape = Shape();
     return shape.ok() ? shape->byte_size() : 0;
   }
-  const auto layout = UpdateLayout(plan_, row_.round);
-  return layout.ok() ? layout->size() * sizeof(float) : 0;
+  if (!clear_bytes_.has_value() || clear_bytes_->first != row_.round) {
+    const auto layout = UpdateLayout(plan_, row_.round);
+    clear_bytes_.emplace(row_.round,
+                         layout.ok() ? layout->size() * sizeof(float) : 0);
+  }
+  return clear_bytes_->second;
 }
 
 void Run::Say(absl::Time now, std::string text, Batch& batch, bool warning) {

@@ -251,6 +251,9 @@ class Run {
   std::optional<std::pair<v1::RunStatus::State, std::string>> ending_;
   bool changed_ = true;  // for people
   bool dirty_ = true;    // the row
+  // What UpdateBytes found for a round in the clear: the plan's layout has
+  // hundreds of tensors, and each upload asks.
+  mutable std::optional<std::pair<uint32_t, size_t>> clear_bytes_;
 };
 
 // A short name of a run for people: the first 8 hex digits of its id.

@@ -183,8 +183,7 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
                              .steps = report.train_steps(),
                              .incoming_loss = report.incoming_loss()};
   if (status.ok() && !IsEvaluation()) {
-    status = FoldUpdate(plan_, row_.round, {report.update_digest(), terms},
-                        *blobs_, *sum_);
+    status = FoldUpdate(plan_, {report.update_digest(), terms}, *blobs_, *sum_);
   }
   if (IsStorageFailure(status)) {
     batch.failure = Prefix(status, "reading an update");
