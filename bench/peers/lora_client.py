@@ -46,4 +46,4 @@ def train(model, state, client):
     loss.backward()
     torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
     optimizer.step()
-    return {name: value.detach().clone() for name, value in parameters.items()}, float(loss)
+    return {name: value.detach().clone() for name, value in parameters.items()}, float(loss.detach())
