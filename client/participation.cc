@@ -119,8 +119,11 @@ absl::Status Participation::LoadAdapter() {
       DigestFromBytes(assignment_.manifest.adapter_digest()));
   EDGETUNE_ASSIGN_OR_RETURN(const auto blob, workshop_.blobs->Get(digest));
   EDGETUNE_ASSIGN_OR_RETURN(
-      adapter_.values, ParseParameters(blob->bytes(), adapter_.layout.size()));
-  return CheckFinite(adapter_.values, "the incoming adapter");
+      const std::span<const float> values,
+      ViewParameters(blob->bytes(), adapter_.layout.size()));
+  EDGETUNE_RETURN_IF_ERROR(CheckFinite(values, "the incoming adapter"));
+  adapter_.values.assign(values.begin(), values.end());
+  return absl::OkStatus();
 }
 
 absl::Status Participation::LoadData(const v1::TaskPlan& plan) {
