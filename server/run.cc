@@ -312,10 +312,9 @@ std::string Run::RecordMeasure(Batch& batch) {
   v1::Measure measure;
   if (Masks()) measure = masked_measure_;
   measure.set_version(row_.round);
-  for (const auto& [key, session] : sessions_) {
-    if (Masks() || std::get<0>(key) != row_.round ||
-        std::get<1>(key) != row_.attempt ||
-        session.state != ClientState::kReported || session.tokens == 0) {
+  for (const auto& [key, session] : CurrentSessions()) {
+    if (Masks() || session.state != ClientState::kReported ||
+        session.tokens == 0) {
       continue;
     }
     measure.set_nll_sum(measure.nll_sum() + session.nll_sum);

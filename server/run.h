@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -211,6 +213,12 @@ class Run {
   void SendAssignment(const std::string& device, Batch& batch) const;
   v1::SessionKey CurrentKey() const;
   SessionId IdOf(const std::string& device) const;
+  // Those of the open round and attempt: a long run has many more.
+  auto CurrentSessions() const {
+    return std::ranges::subrange(
+        sessions_.lower_bound({row_.round, row_.attempt, ""}),
+        sessions_.lower_bound({row_.round, row_.attempt + 1, ""}));
+  }
   Session* Find(const std::string& device, const v1::SessionKey& key);
   // run_blobs.cc
   static std::string_view CurrentUpload(const Session& session);

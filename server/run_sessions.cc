@@ -226,11 +226,9 @@ void Run::RecordCounted(Batch& batch) {
   if (!UsesControls(plan_) || IsEvaluation()) return;
   std::set<std::string> devices;
   if (masked_ != nullptr) devices = masked_->survivors();
-  for (const auto& [key, session] : sessions_) {
-    const auto& [round, attempt, device] = key;
-    if (!Masks() && round == row_.round && attempt == row_.attempt &&
-        session.state == ClientState::kReported) {
-      devices.insert(device);
+  for (const auto& [key, session] : CurrentSessions()) {
+    if (!Masks() && session.state == ClientState::kReported) {
+      devices.insert(std::get<2>(key));
     }
   }
   for (const std::string& device : devices) {
@@ -322,9 +320,8 @@ v1::RunStatus Run::Status() const {
                                   : std::string(PhaseName(round_->phase())));
   }
   status.set_attempt(row_.attempt);
-  for (const auto& [key, session] : sessions_) {
-    const auto& [round, attempt, device] = key;
-    if (round != row_.round || attempt != row_.attempt) continue;
+  for (const auto& [key, session] : CurrentSessions()) {
+    const std::string& device = std::get<2>(key);
     v1::ClientStatus& client = *status.add_clients();
     client.set_device_id(device);
     const bool awaited = masked_ != nullptr && masked_->Awaits(device);
