@@ -28,7 +28,7 @@ base = "{model}"
 [rounds]
 count = {rounds}
 cohort = {cohort}
-deadline = "7d"
+deadline = "168h"
 [secagg]
 enabled = false
 [simulation]
@@ -223,7 +223,8 @@ def our_images(folder, size):
         [BIN / "edgetune", "model", "init", "pfl_cnn", "--channels", "3", "--height", "32",
          "--width", "32", "--out", model], check=False, capture_output=True, text=True)
     if made.returncode != 0:
-        return None, "not available: " + made.stderr.strip().splitlines()[-1]
+        said = made.stderr.strip().splitlines() or [f"exit {made.returncode}"]
+        return None, f"not available: edgetune model init pfl_cnn: {said[0]}"
     write_images(folder / "images", 50 * size["ours"]["clients"])
     fleet = Fleet(folder, folder / "images", data='schema = "image"', model=model,
                   train='engine = "reference"\noptimizer = "sgd"\nlr = 0.1\nepochs = 1\n'

@@ -56,6 +56,9 @@ class NullModule(Module):
         super().__init__()
         self.update = nn.Parameter(torch.zeros(COORDINATES))
 
+    def loss(self, *_data):
+        raise NotImplementedError("it is never trained")
+
 
 class NullAveraging(FederatedAveraging):
     def train_one_user(self, initial_model_state, model, user_dataset, central_context):
