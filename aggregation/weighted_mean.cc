@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <vector>
 
 #include "aggregation/aggregator.h"
+#include "aggregation/exact_sum.h"
 #include "aggregation/update_check.h"
 #include "base/fixed_point.h"
 #include "base/status.h"
@@ -25,7 +25,7 @@ class WeightedMean final : public Aggregator {
       : options_(options),
         coordinate_scale_(coordinates.scale()),
         weight_scale_(weights.scale()),
-        sums_(options.coordinates, 0) {}
+        sums_(options.coordinates) {}
 
   absl::Status Accumulate(std::span<const float> update,
                           double weight) override;
@@ -36,7 +36,7 @@ class WeightedMean final : public Aggregator {
   const WeightedMeanOptions options_;
   const double coordinate_scale_;
   const double weight_scale_;
-  std::vector<int64_t> sums_;
+  ExactSum sums_;
   int64_t weight_sum_ = 0;
   int64_t updates_ = 0;
 };
@@ -52,10 +52,9 @@ absl::Status WeightedMean::Accumulate(std::span<const float> update,
         fmt::format("weight {} is too small beside the cap {}", weight,
                     options_.weight_cap));
   }
-  EDGETUNE_RETURN_IF_ERROR(CheckUpdate(update, options_));
-  const double factor = share * coordinate_scale_;
-  for (size_t i = 0; i < update.size(); ++i) {
-    sums_[i] += std::llrint(update[i] * factor);
+  if (update.size() != options_.coordinates ||
+      !sums_.Add(update, share * coordinate_scale_, options_.bound)) {
+    return CheckUpdate(update, options_);  // says why
   }
   weight_sum_ += fixed_weight;
   ++updates_;
@@ -66,7 +65,7 @@ absl::Status WeightedMean::Merge(const Aggregator& other) {
   const auto* mean = dynamic_cast<const WeightedMean*>(&other);
   if (mean == nullptr || mean->options_ != options_) return CannotMerge();
   EDGETUNE_RETURN_IF_ERROR(CheckRoom(updates_, mean->updates_, options_));
-  for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += mean->sums_[i];
+  sums_.Merge(mean->sums_);
   weight_sum_ += mean->weight_sum_;
   updates_ += mean->updates_;
   return absl::OkStatus();
@@ -82,7 +81,7 @@ absl::StatusOr<Aggregator::Result> WeightedMean::Finish() const {
   const double divisor = coordinate_scale_ * share;
   for (size_t i = 0; i < sums_.size(); ++i) {
     result.mean[i] =
-        static_cast<float>(static_cast<double>(sums_[i]) / divisor);
+        static_cast<float>(static_cast<double>(sums_.at(i)) / divisor);
   }
   result.weight_sum = share * options_.weight_cap;
   result.updates = updates_;

@@ -24,6 +24,7 @@ bool IsOf(const ParameterLayout::Tensor& tensor, Factors factors) {
 }  // namespace
 
 ParameterLayout LayoutOf(const ParameterLayout& adapter, Factors factors) {
+  if (factors == Factors::kBoth) return adapter;
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
   for (const auto& tensor : adapter.tensors()) {
     if (IsOf(tensor, factors)) tensors.emplace_back(tensor.name, tensor.shape);

@@ -4,8 +4,8 @@
 
 #include <bit>
 #include <cstring>
-#include <set>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/status.h"
 
 namespace edgetune {
@@ -17,12 +17,17 @@ absl::StatusOr<ParameterLayout> ParameterLayout::Make(
     std::vector<std::pair<std::string, std::vector<int64_t>>> tensors) {
   constexpr int64_t kMaxCoordinates = int64_t{1} << 31;
   ParameterLayout layout;
-  std::set<std::string> names;
-  for (auto& [name, shape] : tensors) {
+  // Views of what stays where it is until all names were seen.
+  absl::flat_hash_set<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const auto& [name, shape] : tensors) {
     if (!names.insert(name).second) {
       return absl::InvalidArgumentError(
           fmt::format("layout names tensor {} twice", name));
     }
+  }
+  layout.tensors_.reserve(tensors.size());
+  for (auto& [name, shape] : tensors) {
     int64_t count = 1;
     for (int64_t dim : shape) {
       if (dim <= 0 || dim > kMaxCoordinates / count) {

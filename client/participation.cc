@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/parameters.h"
+#include "base/parameter_views.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "client/checkpoint_file.h"
@@ -113,17 +113,16 @@ absl::Status Participation::FetchAdapter(Transfer& transfer) {
 }
 
 absl::Status Participation::LoadAdapter() {
+  if (!adapter_.values.empty()) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(
       const Digest digest,
       DigestFromBytes(assignment_.manifest.adapter_digest()));
   EDGETUNE_ASSIGN_OR_RETURN(const auto blob, workshop_.blobs->Get(digest));
   EDGETUNE_ASSIGN_OR_RETURN(
-      adapter_.values, ParseParameters(blob->bytes(), adapter_.layout.size()));
-  for (size_t i = 0; i < adapter_.values.size(); ++i) {
-    if (std::isfinite(adapter_.values[i])) continue;
-    return absl::DataLossError(
-        fmt::format("coordinate {} of the incoming adapter is not finite", i));
-  }
+      const std::span<const float> values,
+      ViewParameters(blob->bytes(), adapter_.layout.size()));
+  EDGETUNE_RETURN_IF_ERROR(CheckFinite(values, "the incoming adapter"));
+  adapter_.values.assign(values.begin(), values.end());
   return absl::OkStatus();
 }
 
@@ -164,7 +163,6 @@ absl::Status Participation::Evaluate() {
                     Name()));
     return absl::OkStatus();
   }
-  EDGETUNE_RETURN_IF_ERROR(LoadAdapter());
   if (report_.tokens() > 0) {
     result_.nll_sum = report_.nll_sum();
     result_.tokens = report_.tokens();
@@ -175,6 +173,7 @@ absl::Status Participation::Evaluate() {
   EDGETUNE_RETURN_IF_ERROR(ForgetControl());
   EDGETUNE_RETURN_IF_ERROR(MeasureIncomingLoss());
   EDGETUNE_RETURN_IF_ERROR(EvaluateHeldOut());
+  adapter_.values = ParameterVector();  // whose memory is free again
   if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
     return absl::OkStatus();
   }
@@ -188,6 +187,7 @@ absl::Status Participation::MeasureIncomingLoss() {
       assignment_.manifest.kind() != v1::RoundManifest::TRAIN) {
     return absl::OkStatus();
   }
+  EDGETUNE_RETURN_IF_ERROR(LoadAdapter());
   EDGETUNE_ASSIGN_OR_RETURN(const Evaluation evaluation,
                             workshop_.models->trainer().Evaluate(
                                 adapter_, *workshop_.data->data.train,
@@ -205,6 +205,7 @@ absl::Status Participation::EvaluateHeldOut() {
     LogInfo(fmt::format("{}: nothing held out to evaluate on", Name()));
     return absl::OkStatus();
   }
+  EDGETUNE_RETURN_IF_ERROR(LoadAdapter());
   const absl::Time start = workshop_.clock->Now();
   EDGETUNE_ASSIGN_OR_RETURN(
       const Evaluation evaluation,
@@ -231,8 +232,10 @@ absl::Status Participation::Train() {
     if (!UsesControls(assignment_.plan)) return absl::OkStatus();
     return workshop_.controls->Carry(assignment_.id);
   }
+  EDGETUNE_RETURN_IF_ERROR(LoadAdapter());
   EDGETUNE_RETURN_IF_ERROR(LoadCorrection());
   EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
+  adapter_.values = ParameterVector();  // whose memory is free again
   if (result.stopped) return absl::CancelledError("training was stopped");
   LogInfo(fmt::format(
       "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),
@@ -295,10 +298,8 @@ absl::StatusOr<TrainResult> Participation::RunTrainer() {
 absl::Status Participation::MakeUpdate(const TrainResult& result) {
   const v1::TaskPlan& plan = assignment_.plan;
   EDGETUNE_ASSIGN_OR_RETURN(
-      const std::string update,
+      const std::span<const uint8_t> bytes,
       MakeClearUpdate(result.delta, plan.rounds().clear_bound()));
-  const std::span<const uint8_t> bytes(
-      reinterpret_cast<const uint8_t*>(update.data()), update.size());
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, workshop_.blobs->Put(bytes));
   report_.set_update_digest(DigestBytes(digest));
   report_.set_weight(WeightOf(plan, workshop_.data->data.train->size()));

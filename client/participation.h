@@ -91,6 +91,8 @@ class Participation {
 
  private:
   absl::Status FetchAdapter(Transfer& transfer);
+  // Into memory, for a step that needs it and drops it again: a simulated fleet
+  // has many devices between two steps.
   absl::Status LoadAdapter();
   // Those of plans with control variates (base/control_variates.h) do nothing
   // for others. The server's variate; then c - c_i; then the next c_i, which is

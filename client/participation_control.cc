@@ -1,29 +1,18 @@
 // What a Participation does with control variates (train.objective
 // "scaffold").
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/time/time.h"
 #include "base/control_variates.h"
+#include "base/parameter_views.h"
 #include "base/status.h"
 #include "client/participation.h"
 #include "protos/local_work.h"
 
 namespace edgetune {
 namespace {
-
-absl::Status CheckFinite(std::span<const float> values, const char* what) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (std::isfinite(values[i])) continue;
-    return absl::DataLossError(
-        fmt::format("coordinate {} of {} is not finite", i, what));
-  }
-  return absl::OkStatus();
-}
 
 // Under masking larger coordinates are clamped: what is summed is what the
 // device's own variate must follow from.
@@ -77,7 +66,7 @@ absl::Status Participation::MakeControl(const TrainResult& result) {
   next_control_ =
       NextOwnControl(correction_, SentOf(result.delta, assignment_.masking),
                      ControlWay(assignment_.plan.train()));
-  correction_ = {};
+  correction_ = ParameterVector();
   return CheckFinite(next_control_, "this device's control variate");
 }
 

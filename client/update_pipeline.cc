@@ -5,27 +5,26 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/parameter_views.h"
 #include "privacy/secagg/encoding.h"
 
 namespace edgetune {
 
-absl::StatusOr<std::string> MakeClearUpdate(std::span<const float> delta,
-                                            double bound) {
-  for (size_t i = 0; i < delta.size(); ++i) {
-    if (!std::isfinite(delta[i])) {
-      return absl::AbortedError(
-          fmt::format("coordinate {} of the update is not finite: training "
-                      "diverged; a smaller lr or grad_clip helps",
-                      i));
-    }
-    if (std::abs(delta[i]) > bound) {
-      return absl::AbortedError(
-          fmt::format("coordinate {} of the update exceeds the plan's "
-                      "clear_bound of {}",
-                      i, bound));
-    }
+absl::StatusOr<std::span<const uint8_t>> MakeClearUpdate(
+    std::span<const float> delta, double bound) {
+  if (LargestMagnitude(delta) <= bound) return ParameterBytes(delta);
+  const auto bad = std::ranges::find_if(
+      delta, [bound](float u) { return !(std::abs(u) <= bound); });
+  const auto first = bad - delta.begin();
+  if (!std::isfinite(*bad)) {
+    return absl::AbortedError(
+        fmt::format("coordinate {} of the update is not finite: training "
+                    "diverged; a smaller lr or grad_clip helps",
+                    first));
   }
-  return SerializeParameters(delta);
+  return absl::AbortedError(fmt::format(
+      "coordinate {} of the update exceeds the plan's clear_bound of {}", first,
+      bound));
 }
 
 absl::StatusOr<secagg::RingVector> MakeMaskedInput(const MaskedTerms& terms,

@@ -16,10 +16,11 @@ namespace edgetune {
 // What leaves the device, from the trained delta. Pure, thread-safe.
 
 // In clear mode: the checks that the coordinator will make, then little-endian
-// float32 in layout order; the coordinator sees it. Aborted: a coordinate is
-// not finite or beyond `bound` (the message says which, not what it is).
-absl::StatusOr<std::string> MakeClearUpdate(std::span<const float> delta,
-                                            double bound);
+// float32 in layout order, which lie where the delta does; the coordinator sees
+// them. Aborted: a coordinate is not finite or beyond `bound` (the message says
+// which, not what it is).
+absl::StatusOr<std::span<const uint8_t>> MakeClearUpdate(
+    std::span<const float> delta, double bound);
 
 // What a session has to contribute under masking.
 struct Contribution {

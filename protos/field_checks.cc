@@ -22,6 +22,28 @@ std::string Quoted(std::string_view word) {
                      cut ? "..." : "");
 }
 
+bool HasUnknownFields(const google::protobuf::Message& message) {
+  const auto* reflection = message.GetReflection();
+  if (!reflection->GetUnknownFields(message).empty()) return true;
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection->ListFields(message, &fields);
+  for (const auto* field : fields) {
+    if (field->message_type() == nullptr) continue;
+    const int count =
+        field->is_repeated() ? reflection->FieldSize(message, field) : 0;
+    for (int i = 0; i < count; ++i) {
+      if (HasUnknownFields(reflection->GetRepeatedMessage(message, field, i))) {
+        return true;
+      }
+    }
+    if (!field->is_repeated() &&
+        HasUnknownFields(reflection->GetMessage(message, field))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 void FieldChecks::Refuse(std::string_view field, std::string_view rest) {
@@ -86,6 +108,8 @@ void FieldChecks::Require(bool condition, std::string_view field,
 
 void FieldChecks::NoUnknownFields(const google::protobuf::Message& message,
                                   const std::string& path) {
+  // Where they are is worked out only if there are any.
+  if (!HasUnknownFields(message)) return;
   const auto* reflection = message.GetReflection();
   const auto& unknown = reflection->GetUnknownFields(message);
   if (!unknown.empty()) {

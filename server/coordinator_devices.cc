@@ -109,6 +109,7 @@ void CoordinatorLoop::CloseDevice(const std::string& id, absl::Status reason) {
   closes_.push_back(
       [channel = it->second.channel, reason] { channel->Close(reason); });
   connections_.erase(it->second.connection);
+  untold_.erase(id);
   devices_.erase(it);
 }
 
@@ -117,6 +118,7 @@ void CoordinatorLoop::HandleDisconnected(uint64_t connection, absl::Time now) {
   if (it == connections_.end()) return;
   const std::string id = it->second;
   connections_.erase(it);
+  untold_.erase(id);
   devices_.erase(id);
   if (Run* run = OpenRunOf(id)) run->StreamDown(id, now, batch_);
 }
@@ -188,7 +190,6 @@ void CoordinatorLoop::HandleHello(const std::string& id, const v1::Hello& hello,
                                   absl::Time now) {
   Device& device = devices_[id];
   device.greeted = true;
-  device.told = false;
   device.population = hello.population();
   Run* open = OpenRunOf(id);
   const bool resumes_open =
@@ -208,9 +209,12 @@ void CoordinatorLoop::HandleHello(const std::string& id, const v1::Hello& hello,
     // Also for a client that forgot its session: it begins again.
     open->StreamUp(id, now, batch_);
     device.idle = false;
+    untold_.erase(id);
     return;
   }
   // After an outcome the client says again that it is free.
+  if (hello.has_resume() && !device.idle) return;
+  untold_.insert(id);
   if (hello.has_resume()) return;
   if (!device.idle) device.since = next_id_++;
   device.idle = true;
@@ -257,6 +261,7 @@ void CoordinatorLoop::OfferTo(Run& run, std::set<std::string>& reserved,
   for (const std::string& id :
        run.Offer(idle, BusyOf(run), next_turn_, now, batch_)) {
     devices_[id].idle = false;
+    untold_.erase(id);
     last_run_[id] = run.id();
   }
   ++next_turn_;
@@ -266,6 +271,7 @@ void CoordinatorLoop::OfferTo(Run& run, std::set<std::string>& reserved,
 }
 
 void CoordinatorLoop::TellIdle() {
+  if (untold_.empty()) return;
   std::set<std::string> wanted;
   for (auto& run : runs_) {
     if (run->IsSelecting()) wanted.insert(run->plan().fleet().population());
@@ -274,17 +280,16 @@ void CoordinatorLoop::TellIdle() {
       std::count_if(devices_.begin(), devices_.end(),
                     [](const auto& device) { return device.second.idle; }));
   const uint64_t after_ms = std::max(kComeBackMs, idle * 1000 / kHellosASecond);
-  for (auto& [id, device] : devices_) {
-    if (!device.idle || device.told || wanted.count(device.population)) {
-      continue;
-    }
-    device.told = true;
+  std::erase_if(untold_, [&](const std::string& id) {
+    const std::string& population = devices_[id].population;
+    if (wanted.count(population)) return false;
     v1::ServerMessage message;
     message.mutable_come_back()->set_after_ms(after_ms);
     message.mutable_come_back()->set_reason(fmt::format(
-        "no run wants a device of population \"{}\" now", device.population));
+        "no run wants a device of population \"{}\" now", population));
     batch_.messages.push_back({id, std::move(message)});
-  }
+    return true;
+  });
 }
 
 std::vector<std::string> CoordinatorLoop::IdleOf(

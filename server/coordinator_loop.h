@@ -59,8 +59,7 @@ class CoordinatorLoop final : public Coordinator {
   std::vector<v1::RunStatus> List() override;
   absl::StatusOr<v1::RunStatus> Show(const std::string& run_id) override;
   absl::StatusOr<v1::RunStatus> StopRun(const std::string& run_id) override;
-  absl::StatusOr<v1::RunStatus> Override(
-      const v1::Envelope& envelope) override;
+  absl::StatusOr<v1::RunStatus> Override(const v1::Envelope& envelope) override;
   absl::StatusOr<uint64_t> Watch(
       const std::string& run_id,
       std::function<void(const v1::RunStatus&)> on_change) override;
@@ -78,7 +77,6 @@ class CoordinatorLoop final : public Coordinator {
     std::shared_ptr<DeviceChannel> channel;
     bool greeted = false;  // said hello on this stream
     bool idle = false;     // free, in the pool of `population`
-    bool told = false;     // was sent ComeBack since its hello
     uint64_t since = 0;    // order of check-in
     std::string population;
   };
@@ -138,6 +136,7 @@ class CoordinatorLoop final : public Coordinator {
   std::vector<std::unique_ptr<Run>> runs_;  // in order of submission
   std::map<std::string, Device> devices_;   // connected
   std::map<uint64_t, std::string> connections_;
+  std::set<std::string> untold_;  // idle, not sent ComeBack since their hello
   std::map<std::string, std::string> last_run_;  // device -> run id
   std::set<std::string> denied_;
   std::shared_ptr<const PublishedRoster> roster_;  // null: none was set

@@ -2,28 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <utility>
 
 #include "aggregation/plan_strategy.h"
 #include "aggregation/server_optimizer.h"
 #include "base/control_variates.h"
+#include "base/parameter_views.h"
 #include "base/status.h"
-#include "privacy/crypto/secret.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "server/run_rows.h"
 
 namespace edgetune {
-namespace {
-
-absl::StatusOr<Digest> PutParameters(std::span<const float> values,
-                                     BlobStore& blobs) {
-  return blobs.Put(ByteSpan(SerializeParameters(values)));
-}
-
-}  // namespace
-
 v1::DocumentHeader MakeHeader(absl::Time issued, absl::Time expires) {
   v1::DocumentHeader header;
   header.set_version(1);
@@ -42,7 +32,8 @@ absl::Status ModelStore::PublishInitial(const v1::TaskPlan& plan,
     EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
                               UpdateLayout(plan, 0));
     EDGETUNE_ASSIGN_OR_RETURN(
-        state_.control, PutParameters(ParameterVector(layout.size()), *blobs_));
+        state_.control,
+        blobs_->Put(ParameterBytes(ParameterVector(layout.size()))));
   }
   return Append(std::move(card), now, batch);
 }
@@ -88,12 +79,8 @@ absl::StatusOr<std::optional<Digest>> ModelStore::NextControl(
                         {.way = ControlWay(plan.train()),
                          .share = static_cast<double>(combined.updates) /
                                   static_cast<double>(plan.fleet().devices())});
-  for (size_t i = 0; i < next.size(); ++i) {
-    if (std::isfinite(next[i])) continue;
-    return absl::DataLossError(
-        fmt::format("coordinate {} of the control variate is not finite", i));
-  }
-  return PutParameters(next, *blobs_);
+  EDGETUNE_RETURN_IF_ERROR(CheckFinite(next, "the control variate"));
+  return blobs_->Put(ParameterBytes(next));
 }
 
 absl::Status ModelStore::Publish(const v1::TaskPlan& plan,
@@ -104,7 +91,7 @@ absl::Status ModelStore::Publish(const v1::TaskPlan& plan,
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector adapter,
                             Step(plan, combined, &state));
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
-                            PutParameters(adapter, *blobs_));
+                            blobs_->Put(ParameterBytes(adapter)));
   EDGETUNE_ASSIGN_OR_RETURN(const std::optional<Digest> control,
                             NextControl(plan, combined));
   v1::ModelCard card;

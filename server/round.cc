@@ -36,7 +36,9 @@ Round Round::Resume(const Options& options,
   round.phase_ = Phase::kTraining;
   round.deadline_ = deadline;
   for (const auto& [device, state] : clients) {
-    round.clients_[device] = {state, now + options.reconnect_grace};
+    round.lost_from_ = now + options.reconnect_grace;
+    round.clients_[device] = {state, round.lost_from_};
+    ++round.counts_[state];
   }
   return round;
 }
@@ -98,6 +100,7 @@ void Round::Take(const std::vector<std::string>& idle, absl::Time now,
   Action assign{ActionKind::kAssign};
   assign.devices.assign(idle.begin(), idle.begin() + count);
   for (const std::string& device : assign.devices) clients_[device] = {};
+  counts_[ClientState::kOpen] = clients_.size();
   phase_ = Phase::kTraining;
   deadline_ = now + options_.deadline;
   actions.push_back(std::move(assign));
@@ -136,6 +139,7 @@ void Round::HandleTraining(const Event& event, absl::Time now,
       return;
     case EventKind::kDown:
       client.lost_at = now + options_.reconnect_grace;
+      lost_from_ = std::min(lost_from_, client.lost_at);
       return;
     default:
       return;
@@ -159,11 +163,15 @@ void Round::HandleFinishing(const Event& event, Actions& actions) {
 
 void Round::Close(Client& client, ClientState state, Action action,
                   Actions& actions) {
+  --counts_[client.state];
+  ++counts_[state];
   client.state = state;
   actions.push_back(std::move(action));
 }
 
 void Round::LoseOverdue(absl::Time now, Actions& actions) {
+  if (now < std::min(deadline_, lost_from_)) return;
+  lost_from_ = absl::InfiniteFuture();
   for (auto& [device, client] : clients_) {
     if (client.state != ClientState::kOpen) continue;
     if (now >= deadline_) {
@@ -178,6 +186,8 @@ void Round::LoseOverdue(absl::Time now, Actions& actions) {
              fmt::format("its stream was gone longer than {}",
                          absl::FormatDuration(options_.reconnect_grace))},
             actions);
+    } else {
+      lost_from_ = std::min(lost_from_, client.lost_at);
     }
   }
 }
@@ -215,8 +225,8 @@ bool Round::IsSettling() const {
 }
 
 size_t Round::CountOf(ClientState state) const {
-  return std::count_if(clients_.begin(), clients_.end(),
-                       [&](const auto& c) { return c.second.state == state; });
+  const auto count = counts_.find(state);
+  return count == counts_.end() ? 0 : count->second;
 }
 
 absl::Time Round::NextTimer() const {
@@ -225,6 +235,7 @@ absl::Time Round::NextTimer() const {
   }
   if (phase_ != Phase::kTraining) return absl::InfiniteFuture();
   absl::Time next = deadline_;
+  if (lost_from_ >= next) return next;
   for (const auto& [device, client] : clients_) {
     if (client.state == ClientState::kOpen) {
       next = std::min(next, client.lost_at);

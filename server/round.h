@@ -145,6 +145,9 @@ class Round {
   bool waits_for_busy_ = false;
   absl::Time deadline_ = absl::InfiniteFuture();
   std::map<std::string, Client> clients_;
+  std::map<ClientState, size_t> counts_;  // of clients_
+  // No client's lost_at is earlier; infinite: all have their streams.
+  absl::Time lost_from_ = absl::InfiniteFuture();
 };
 
 std::string_view PhaseName(Round::Phase phase);  // "training"

@@ -76,8 +76,12 @@ size_t Run::UpdateBytes() const {
     const auto shape = Shape();
     return shape.ok() ? shape->byte_size() : 0;
   }
-  const auto layout = UpdateLayout(plan_, row_.round);
-  return layout.ok() ? layout->size() * sizeof(float) : 0;
+  if (!clear_bytes_.has_value() || clear_bytes_->first != row_.round) {
+    const auto layout = UpdateLayout(plan_, row_.round);
+    clear_bytes_.emplace(row_.round,
+                         layout.ok() ? layout->size() * sizeof(float) : 0);
+  }
+  return clear_bytes_->second;
 }
 
 void Run::Say(absl::Time now, std::string text, Batch& batch, bool warning) {
@@ -308,10 +312,9 @@ std::string Run::RecordMeasure(Batch& batch) {
   v1::Measure measure;
   if (Masks()) measure = masked_measure_;
   measure.set_version(row_.round);
-  for (const auto& [key, session] : sessions_) {
-    if (Masks() || std::get<0>(key) != row_.round ||
-        std::get<1>(key) != row_.attempt ||
-        session.state != ClientState::kReported || session.tokens == 0) {
+  for (const auto& [key, session] : CurrentSessions()) {
+    if (Masks() || session.state != ClientState::kReported ||
+        session.tokens == 0) {
       continue;
     }
     measure.set_nll_sum(measure.nll_sum() + session.nll_sum);

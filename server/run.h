@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -211,6 +213,12 @@ class Run {
   void SendAssignment(const std::string& device, Batch& batch) const;
   v1::SessionKey CurrentKey() const;
   SessionId IdOf(const std::string& device) const;
+  // Those of the open round and attempt: a long run has many more.
+  auto CurrentSessions() const {
+    return std::ranges::subrange(
+        sessions_.lower_bound({row_.round, row_.attempt, ""}),
+        sessions_.lower_bound({row_.round, row_.attempt + 1, ""}));
+  }
   Session* Find(const std::string& device, const v1::SessionKey& key);
   // run_blobs.cc
   static std::string_view CurrentUpload(const Session& session);
@@ -251,6 +259,9 @@ class Run {
   std::optional<std::pair<v1::RunStatus::State, std::string>> ending_;
   bool changed_ = true;  // for people
   bool dirty_ = true;    // the row
+  // What UpdateBytes found for a round in the clear: the plan's layout has
+  // hundreds of tensors, and each upload asks.
+  mutable std::optional<std::pair<uint32_t, size_t>> clear_bytes_;
 };
 
 // A short name of a run for people: the first 8 hex digits of its id.

@@ -40,10 +40,7 @@ bool Run::Refers(const Digest& digest) const {
   }
   if (row_.manifest.empty()) return false;
   const std::string bytes = DigestBytes(digest);
-  for (const auto& [key, session] : sessions_) {
-    if (std::get<0>(key) != row_.round || std::get<1>(key) != row_.attempt) {
-      continue;
-    }
+  for (const auto& [key, session] : CurrentSessions()) {
     if (session.update_digest == bytes || CurrentUpload(session) == bytes) {
       return true;
     }
@@ -145,10 +142,8 @@ void Run::CleanUp(Batch& batch) {
   row_.manifest.clear();
   dirty_ = true;
   const size_t update_bytes = UpdateBytes();
-  for (const auto& [key, session] : sessions_) {
-    const auto& [round, attempt, device] = key;
-    if (round != row_.round || attempt != row_.attempt) continue;
-    batch.partials.push_back(PartialName(device));
+  for (const auto& [key, session] : CurrentSessions()) {
+    batch.partials.push_back(PartialName(std::get<2>(key)));
     std::set<std::string> sent(session.announced.begin(),
                                session.announced.end());
     sent.insert(session.update_digest);

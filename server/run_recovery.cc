@@ -138,7 +138,7 @@ absl::Status Run::RebuildSum(absl::Time now, Batch& batch) {
       continue;
     }
     const absl::Status folded = FoldUpdate(
-        plan_, round, {session.update_digest, session.terms}, *blobs_, *sum_);
+        plan_, {session.update_digest, session.terms}, *blobs_, *sum_);
     if (folded.ok()) continue;
     // Only what is truly missing or damaged is given up; after any other
     // failure the next start tries again.

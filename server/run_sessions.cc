@@ -183,8 +183,7 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
                              .steps = report.train_steps(),
                              .incoming_loss = report.incoming_loss()};
   if (status.ok() && !IsEvaluation()) {
-    status = FoldUpdate(plan_, row_.round, {report.update_digest(), terms},
-                        *blobs_, *sum_);
+    status = FoldUpdate(plan_, {report.update_digest(), terms}, *blobs_, *sum_);
   }
   if (IsStorageFailure(status)) {
     batch.failure = Prefix(status, "reading an update");
@@ -227,11 +226,9 @@ void Run::RecordCounted(Batch& batch) {
   if (!UsesControls(plan_) || IsEvaluation()) return;
   std::set<std::string> devices;
   if (masked_ != nullptr) devices = masked_->survivors();
-  for (const auto& [key, session] : sessions_) {
-    const auto& [round, attempt, device] = key;
-    if (!Masks() && round == row_.round && attempt == row_.attempt &&
-        session.state == ClientState::kReported) {
-      devices.insert(device);
+  for (const auto& [key, session] : CurrentSessions()) {
+    if (!Masks() && session.state == ClientState::kReported) {
+      devices.insert(std::get<2>(key));
     }
   }
   for (const std::string& device : devices) {
@@ -323,9 +320,8 @@ v1::RunStatus Run::Status() const {
                                   : std::string(PhaseName(round_->phase())));
   }
   status.set_attempt(row_.attempt);
-  for (const auto& [key, session] : sessions_) {
-    const auto& [round, attempt, device] = key;
-    if (round != row_.round || attempt != row_.attempt) continue;
+  for (const auto& [key, session] : CurrentSessions()) {
+    const std::string& device = std::get<2>(key);
     v1::ClientStatus& client = *status.add_clients();
     client.set_device_id(device);
     const bool awaited = masked_ != nullptr && masked_->Awaits(device);

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "aggregation/plan_strategy.h"
-#include "base/parameters.h"
+#include "base/parameter_views.h"
 #include "base/status.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -100,9 +100,8 @@ absl::StatusOr<std::unique_ptr<UpdateFold>> MakeRoundFold(
       plan, [plan, round] { return MakeRoundAggregator(plan, round); });
 }
 
-absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
-                        const ReportedUpdate& update, const BlobStore& blobs,
-                        UpdateFold& fold) {
+absl::Status FoldUpdate(const v1::TaskPlan& plan, const ReportedUpdate& update,
+                        const BlobStore& blobs, UpdateFold& fold) {
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
                             DigestFromBytes(update.digest));
   auto blob = blobs.Get(digest);
@@ -111,10 +110,11 @@ absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
         "no blob with the reported digest was uploaded");
   }
   EDGETUNE_RETURN_IF_ERROR(blob.status());
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                            UpdateLayout(plan, round));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector values,
-                            ParseParameters((*blob)->bytes(), layout.size()));
+  const std::span<const uint8_t> bytes = (*blob)->bytes();
+  // The fold knows how many there must be.
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const std::span<const float> values,
+      ViewParameters(bytes, bytes.size() / sizeof(float)));
   UpdateTerms terms = update.terms;
   if (plan.rounds().weights() == "equal") terms.weight = 1;
   return fold.Add(values, terms);

@@ -43,9 +43,8 @@ struct ReportedUpdate {
 // Adds the blob of `update` with the plan's weighting to `fold`.
 // InvalidArgument or DataLoss: no such blob, wrong length, NaN or Inf, beyond
 // the bound.
-absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,
-                        const ReportedUpdate& update, const BlobStore& blobs,
-                        UpdateFold& fold);
+absl::Status FoldUpdate(const v1::TaskPlan& plan, const ReportedUpdate& update,
+                        const BlobStore& blobs, UpdateFold& fold);
 
 // Tells two reports of one session apart: equal bytes, equal answer.
 std::string ReportFingerprint(const v1::Report& report);

@@ -54,6 +54,7 @@ MemoryBlobs::Content MemoryBlobs::Share(const Digest& digest, Content made) {
   std::weak_ptr<const BlobBytes>& held = contents_[digest];
   if (Content content = held.lock()) return content;
   held = made;
+  places_[made->bytes().data()] = made;
   return made;
 }
 
@@ -64,6 +65,16 @@ MemoryBlobs::Content MemoryBlobs::Find(const Digest& digest) const {
   Content content = it->second.lock();
   if (content == nullptr) contents_.erase(it);
   return content;
+}
+
+MemoryBlobs::Content MemoryBlobs::FindAt(std::span<const uint8_t> bytes) const {
+  std::lock_guard<std::mutex> lock(mu_);
+  const auto it = places_.find(bytes.data());
+  if (it == places_.end()) return nullptr;
+  Content content = it->second.lock();
+  const bool whole =
+      content != nullptr && content->bytes().size() == bytes.size();
+  return whole ? content : nullptr;
 }
 
 uint64_t MemoryBlobs::size() const {
@@ -89,13 +100,6 @@ Digest MemoryBlobStore::Keep(const Digest& digest,
   return digest;
 }
 
-bool MemoryBlobStore::Adopt(const Digest& digest) {
-  MemoryBlobs::Content content = memory_->Find(digest);
-  if (content == nullptr) return false;
-  Keep(digest, std::move(content));
-  return true;
-}
-
 absl::StatusOr<uint64_t> MemoryBlobStore::Size(const Digest& digest) const {
   std::lock_guard<std::mutex> lock(mu_);
   const auto it = blobs_.find(digest);
@@ -119,9 +123,12 @@ absl::StatusOr<std::string> MemoryBlobStore::PathOf(
 
 absl::StatusOr<Digest> MemoryBlobStore::Put(std::span<const uint8_t> bytes) {
   const Digest digest = Sha256(bytes);
-  if (Adopt(digest)) return digest;
-  return Keep(digest, std::make_shared<HeldBytes>(
-                          std::vector<uint8_t>(bytes.begin(), bytes.end())));
+  MemoryBlobs::Content content = memory_->Find(digest);
+  if (content == nullptr) {
+    content = std::make_shared<HeldBytes>(
+        std::vector<uint8_t>(bytes.begin(), bytes.end()));
+  }
+  return Keep(digest, std::move(content));
 }
 
 absl::StatusOr<Digest> MemoryBlobStore::PutFile(const std::string& path) {
@@ -151,7 +158,7 @@ absl::StatusOr<uint64_t> MemoryBlobStore::PartialSize(
     const std::string& name) const {
   std::lock_guard<std::mutex> lock(mu_);
   const auto it = parts_.find(name);
-  return it == parts_.end() ? 0 : it->second.size();
+  return it == parts_.end() ? 0 : it->second.bytes().size();
 }
 
 absl::Status MemoryBlobStore::AppendPartial(const std::string& name,
@@ -160,7 +167,8 @@ absl::Status MemoryBlobStore::AppendPartial(const std::string& name,
                                             uint64_t announced_size) {
   std::lock_guard<std::mutex> lock(mu_);
   const auto found = parts_.find(name);
-  const uint64_t size = found == parts_.end() ? 0 : found->second.size();
+  const uint64_t size =
+      found == parts_.end() ? 0 : found->second.bytes().size();
   if (offset != size) {
     return absl::FailedPreconditionError(
         fmt::format("upload '{}' goes on at another byte: got {}, wanted {}",
@@ -171,24 +179,29 @@ absl::Status MemoryBlobStore::AppendPartial(const std::string& name,
         fmt::format("upload '{}' would have {} bytes, {} were announced", name,
                     offset + bytes.size(), announced_size));
   }
-  std::vector<uint8_t>& part = parts_[name];
-  part.insert(part.end(), bytes.begin(), bytes.end());
+  Part& part = parts_[name];
+  if (offset == 0 && bytes.size() == announced_size) {
+    part.shared = memory_->FindAt(bytes);
+    if (part.shared != nullptr) return absl::OkStatus();
+  }
+  part.copied.insert(part.copied.end(), bytes.begin(), bytes.end());
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<uint8_t>> MemoryBlobStore::TakePartial(
+absl::StatusOr<MemoryBlobStore::Part> MemoryBlobStore::TakePartial(
     const std::string& name, uint64_t announced_size) {
   std::lock_guard<std::mutex> lock(mu_);
   const auto it = parts_.find(name);
   if (it == parts_.end()) {
     return absl::NotFoundError(fmt::format("there is no upload '{}'", name));
   }
-  if (it->second.size() < announced_size) {
+  const uint64_t size = it->second.bytes().size();
+  if (size < announced_size) {
     return absl::FailedPreconditionError(
-        fmt::format("upload '{}' is not complete: {} of {} bytes", name,
-                    it->second.size(), announced_size));
+        fmt::format("upload '{}' is not complete: {} of {} bytes", name, size,
+                    announced_size));
   }
-  std::vector<uint8_t> part = std::move(it->second);
+  Part part = std::move(it->second);
   parts_.erase(it);
   return part;
 }
@@ -205,20 +218,23 @@ absl::Status MemoryBlobStore::FinishPartial(const std::string& name,
   // Bytes that equal those of a blob with the digest have it too; comparing
   // takes a tenth of the time of hashing.
   const MemoryBlobs::Content held = memory_->Find(digest);
-  if (held != nullptr && std::ranges::equal(held->bytes(), *part)) {
+  if (held != nullptr && (held == part->shared ||
+                          std::ranges::equal(held->bytes(), part->bytes()))) {
     Keep(digest, held);
     return absl::OkStatus();
   }
-  const Digest found = Sha256(*part);
-  if (part->size() != announced_size || found != digest) {
+  const Digest found = Sha256(part->bytes());
+  if (part->bytes().size() != announced_size || found != digest) {
     return Annotate(
         absl::DataLossError(fmt::format(
             "upload '{}' arrived damaged: got {} bytes with SHA-256 {}, "
             "wanted {} with {}",
-            name, part->size(), ToHex(found), announced_size, ToHex(digest))),
+            name, part->bytes().size(), ToHex(found), announced_size,
+            ToHex(digest))),
         ErrorKind::kDigestMismatch, "send it again from the start");
   }
-  Keep(digest, std::make_shared<HeldBytes>(*std::move(part)));
+  // A shared content is under its own digest, which was found above.
+  Keep(digest, std::make_shared<HeldBytes>(std::move(part->copied)));
   return absl::OkStatus();
 }
 

@@ -23,25 +23,28 @@ class MemoryBlobs {
   Content Share(const Digest& digest, Content made);
   // Null: nobody holds it.
   Content Find(const Digest& digest) const;
+  // The content that is these very bytes, not a copy of them; null: none.
+  Content FindAt(std::span<const uint8_t> bytes) const;
   // Of all contents, in bytes.
   uint64_t size() const;
 
  private:
   mutable std::mutex mu_;
   mutable std::map<Digest, std::weak_ptr<const BlobBytes>> contents_;
+  // By where they begin. What went may stand here until its place is used
+  // again.
+  std::map<const uint8_t*, std::weak_ptr<const BlobBytes>> places_;
 };
 
 // A BlobStore that a process keeps in memory and loses with itself: one party's
 // view of MemoryBlobs. PutFile maps the file, which must not change as long as
-// it is held; a partial arrival is the sender's bytes once more until it is
-// finished. Thread-safe. PathOf: FailedPrecondition.
+// it is held. A partial arrival is the sender's bytes once more until it is
+// finished, unless it comes in one piece and is a content of this memory: then
+// it is shared and need not be looked at again. Thread-safe. PathOf:
+// FailedPrecondition.
 class MemoryBlobStore final : public BlobStore {
  public:
   explicit MemoryBlobStore(MemoryBlobs* memory) : memory_(memory) {}
-
-  // Has the blob from now on, if another store of this memory has it: what a
-  // transfer between two parties comes to. Whether that is so.
-  bool Adopt(const Digest& digest);
 
   absl::StatusOr<uint64_t> Size(const Digest& digest) const override;
   absl::StatusOr<std::unique_ptr<BlobBytes>> Get(
@@ -61,14 +64,23 @@ class MemoryBlobStore final : public BlobStore {
   absl::StatusOr<std::vector<std::string>> ListPartials() const override;
 
  private:
+  // Either what came so far, or a content that came whole.
+  struct Part {
+    std::vector<uint8_t> copied;
+    MemoryBlobs::Content shared;
+    std::span<const uint8_t> bytes() const {
+      return shared == nullptr ? std::span(copied) : shared->bytes();
+    }
+  };
+
   Digest Keep(const Digest& digest, MemoryBlobs::Content content);
-  absl::StatusOr<std::vector<uint8_t>> TakePartial(const std::string& name,
-                                                   uint64_t announced_size);
+  absl::StatusOr<Part> TakePartial(const std::string& name,
+                                   uint64_t announced_size);
 
   MemoryBlobs* const memory_;
   mutable std::mutex mu_;
-  std::map<Digest, MemoryBlobs::Content> blobs_;       // guarded by mu_
-  std::map<std::string, std::vector<uint8_t>> parts_;  // guarded by mu_
+  std::map<Digest, MemoryBlobs::Content> blobs_;  // guarded by mu_
+  std::map<std::string, Part> parts_;             // guarded by mu_
 };
 
 }  // namespace edgetune

@@ -1,5 +1,6 @@
 #include "client/update_pipeline.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -11,8 +12,8 @@ namespace {
 TEST(UpdatePipelineTest, ClearUpdateIsLittleEndianFloat32) {
   // Bytes of 1.0 and -2.5 from Python's struct.pack('<2f', 1, -2.5).
   const std::vector<float> delta = {1.0f, -2.5f};
-  EXPECT_EQ(*MakeClearUpdate(delta, 64),
-            std::string("\x00\x00\x80\x3f\x00\x00\x20\xc0", 8));
+  EXPECT_THAT(*MakeClearUpdate(delta, 64),
+              testing::ElementsAre(0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0));
 }
 
 TEST(UpdatePipelineTest, CoordinateAtTheBoundPasses) {
