@@ -77,8 +77,10 @@ int64_t TrainedCoordinates(const v1::TaskPlan& plan) {
   size_t most = 0;
   for (uint32_t round = 0; round < std::min(plan.rounds().count(), 2u);
        ++round) {
-    const auto layout = UpdateLayout(plan, round);
-    if (layout.ok()) most = std::max(most, layout->size());
+    const auto adapter = AdapterLayout(plan);
+    if (!adapter.ok()) continue;
+    most =
+        std::max(most, LayoutOf(*adapter, TrainedFactors(plan, round)).size());
   }
   return static_cast<int64_t>(most);
 }

@@ -119,12 +119,9 @@ absl::Status Participation::LoadAdapter() {
   EDGETUNE_ASSIGN_OR_RETURN(const auto blob, workshop_.blobs->Get(digest));
   EDGETUNE_ASSIGN_OR_RETURN(
       adapter_.values, ParseParameters(blob->bytes(), adapter_.layout.size()));
-  for (size_t i = 0; i < adapter_.values.size(); ++i) {
-    if (std::isfinite(adapter_.values[i])) continue;
-    return absl::DataLossError(
-        fmt::format("coordinate {} of the incoming adapter is not finite", i));
-  }
-  return absl::OkStatus();
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckFinite(adapter_.values, "the incoming adapter"));
+  return LoadOwnFactor();
 }
 
 absl::Status Participation::LoadData(const v1::TaskPlan& plan) {
@@ -175,6 +172,7 @@ absl::Status Participation::Evaluate() {
   EDGETUNE_RETURN_IF_ERROR(ForgetControl());
   EDGETUNE_RETURN_IF_ERROR(MeasureIncomingLoss());
   EDGETUNE_RETURN_IF_ERROR(EvaluateHeldOut());
+  WriteOwnAdapter();
   if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
     return absl::OkStatus();
   }
@@ -228,16 +226,17 @@ absl::Status Participation::EvaluateHeldOut() {
 
 absl::Status Participation::Train() {
   if (HasUnspent()) {
-    if (!UsesControls(assignment_.plan)) return absl::OkStatus();
-    return workshop_.controls->Carry(assignment_.id);
+    if (!KeepsOwnVector(assignment_.plan)) return absl::OkStatus();
+    return workshop_.own_vectors->Carry(assignment_.id);
   }
   EDGETUNE_RETURN_IF_ERROR(LoadCorrection());
-  EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
+  EDGETUNE_ASSIGN_OR_RETURN(TrainResult result, RunTrainer());
   if (result.stopped) return absl::CancelledError("training was stopped");
   LogInfo(fmt::format(
       "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),
       result.steps - result.resumed, workshop_.models->trainer().precision(),
       result.first_loss, result.last_loss, FormatSeconds(result.seconds)));
+  EDGETUNE_RETURN_IF_ERROR(KeepBack(result));
   EDGETUNE_RETURN_IF_ERROR(MakeControl(result));
   EDGETUNE_RETURN_IF_ERROR(TakeResult(result));
   trained_ = true;
@@ -245,7 +244,7 @@ absl::Status Participation::Train() {
 }
 
 absl::Status Participation::Keep() {
-  EDGETUNE_RETURN_IF_ERROR(KeepControl());
+  EDGETUNE_RETURN_IF_ERROR(KeepOwnVector());
   if (std::exchange(unsaved_, false)) {
     // Once trained, a crash repeats this report instead of training again.
     EDGETUNE_RETURN_IF_ERROR(workshop_.sessions->SaveReport(

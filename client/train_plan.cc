@@ -46,8 +46,20 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
   config.seed = ClientSeed(train.seed(), round, data.name);
   config.round = round;
   config.rounds = plan.rounds().count();
-  config.factors = UpdateFactors(plan, round);
+  config.factors = TrainedFactors(plan, round);
   return config;
+}
+
+ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
+                         ParameterVector delta, Adapter& adapter) {
+  if (!KeepsOwnFactor(plan)) return delta;
+  // All is trained: delta is laid out as the adapter.
+  const auto own = RangesOf(adapter.layout, Factors::kB);
+  ParameterVector values = Gather(adapter.values, own);
+  const ParameterVector change = Gather(delta, own);
+  for (size_t i = 0; i < values.size(); ++i) values[i] += change[i];
+  Scatter(values, own, adapter.values);
+  return Gather(delta, RangesOf(adapter.layout, UpdateFactors(plan, round)));
 }
 
 absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples) {

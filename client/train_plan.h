@@ -43,6 +43,11 @@ struct TrainingData {
 // CheckExamples.
 TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
                           const TrainingData& data);
+// What of a segment's delta (TrainResult) a device sends: all of it, but where
+// factors stay on the device (KeepsOwnFactor) those of UpdateFactors. The rest
+// is added to `adapter`, the one that the segment began with.
+ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
+                         ParameterVector delta, Adapter& adapter);
 // FailedPrecondition: the plan's epochs over so many training examples are more
 // steps than a round may have.
 absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples);

@@ -9,6 +9,15 @@
 
 namespace edgetune {
 
+absl::Status CheckFinite(std::span<const float> values, std::string_view what) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    return absl::DataLossError(
+        fmt::format("coordinate {} of {} is not finite", i, what));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> MakeClearUpdate(std::span<const float> delta,
                                             double bound) {
   for (size_t i = 0; i < delta.size(); ++i) {

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/parameters.h"
 #include "client/masked_assignment.h"
@@ -13,7 +15,11 @@
 
 namespace edgetune {
 
-// What leaves the device, from the trained delta. Pure, thread-safe.
+// What leaves the device, from the trained delta; what comes in. Pure,
+// thread-safe.
+
+// DataLoss: a coordinate of `what` is not finite; says which.
+absl::Status CheckFinite(std::span<const float> values, std::string_view what);
 
 // In clear mode: the checks that the coordinator will make, then little-endian
 // float32 in layout order; the coordinator sees it. Aborted: a coordinate is
@@ -32,9 +38,10 @@ struct Contribution {
 // Under masking: clamp -> weight -> fixed point with stochastic rounding; the
 // session then adds the masks. Every call rounds anew. Aborted: a coordinate
 // is not finite. Internal: no randomness.
-absl::StatusOr<secagg::RingVector> MakeMaskedInput(
-    const MaskedTerms& terms, double weight_cap, const Contribution& from,
-    RandomSource& random);
+absl::StatusOr<secagg::RingVector> MakeMaskedInput(const MaskedTerms& terms,
+                                                   double weight_cap,
+                                                   const Contribution& from,
+                                                   RandomSource& random);
 
 }  // namespace edgetune
 

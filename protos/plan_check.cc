@@ -160,7 +160,7 @@ void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
   check.Whole("lora.rank", lora.rank(), 1, 1024);
   check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
-  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora"},
+  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora", "fedsa"},
              {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
   if (check.status().ok()) CheckLayout(lora, check);

@@ -86,6 +86,18 @@ void AddControlNotes(const v1::TaskPlan& plan,
       FormatBytes(uint64_t{layout->size()} * sizeof(float))));
 }
 
+void AddOwnFactorNotes(const v1::TaskPlan& plan,
+                       std::vector<std::string>& notes) {
+  if (!KeepsOwnFactor(plan)) return;
+  notes.push_back(
+      "fedsa: each device keeps its own B; the adapter that is published has "
+      "the trained A and the initial B (zeros: by itself it changes nothing)");
+  notes.push_back(
+      "a device that takes part in the closing evaluation writes A and its own "
+      "B as an adapter into its state; perplexities are those of A with each "
+      "device's own B");
+}
+
 }  // namespace
 
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
@@ -106,7 +118,16 @@ Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round) {
   const std::string& rule = plan.lora().rule();
   if (rule == "ffa") return Factors::kB;
   if (rule == "rolora") return round % 2 == 0 ? Factors::kB : Factors::kA;
+  if (rule == "fedsa") return Factors::kA;
   return Factors::kBoth;
+}
+
+Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round) {
+  return KeepsOwnFactor(plan) ? Factors::kBoth : UpdateFactors(plan, round);
+}
+
+bool KeepsOwnFactor(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "fedsa";
 }
 
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
@@ -128,6 +149,7 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   AddMaskingNotes(plan, notes);
   AddAggregatorNotes(plan, notes);
   AddControlNotes(plan, notes);
+  AddOwnFactorNotes(plan, notes);
   return notes;
 }
 

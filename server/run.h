@@ -197,7 +197,7 @@ class Run {
   absl::Status PublishReceipt(Batch& batch);
 
   // run_sessions.cc: clients
-  // Whose updates are in the adapter, where devices have control variates.
+  // Whose updates are in the adapter, where devices keep vectors of their own.
   void RecordCounted(Batch& batch);
   void CloseSession(const Round::Action& action, Round::ClientState state,
                     absl::Time now, Batch& batch);

@@ -224,7 +224,7 @@ void Run::CloseSession(const Round::Action& action, ClientState state,
 
 // Under masking a device may have left after its update was in the sum.
 void Run::RecordCounted(Batch& batch) {
-  if (!UsesControls(plan_) || IsEvaluation()) return;
+  if (!KeepsOwnVector(plan_) || IsEvaluation()) return;
   std::set<std::string> devices;
   if (masked_ != nullptr) devices = masked_->survivors();
   for (const auto& [key, session] : sessions_) {

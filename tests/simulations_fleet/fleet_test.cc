@@ -59,7 +59,7 @@ void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
 
 class RuleTest : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
-                         ::testing::Values("fedit", "ffa", "rolora"));
+                         ::testing::Values("fedit", "ffa", "rolora", "fedsa"));
 
 TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
   SmallFleet fleet(4);
@@ -72,6 +72,15 @@ TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
 TEST(FleetTest, ControlVariatesAreTheDeployedFleetsToo) {
   SmallFleet fleet(4);
   UseScaffold(fleet.run.plan, 4);
+  fleet.devices.vanishes[3] = 0.5;
+  ExpectTheDeployedFleetsAdapter(fleet);
+  EXPECT_EQ(fleet.engine.trainings, 16);
+}
+
+// As above: in no device's own B does the attempt show that was given up.
+TEST(FleetTest, FactorsThatStayOnDevicesAreTheDeployedFleetsToo) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_lora()->set_rule("fedsa");
   fleet.devices.vanishes[3] = 0.5;
   ExpectTheDeployedFleetsAdapter(fleet);
   EXPECT_EQ(fleet.engine.trainings, 16);

@@ -801,7 +801,7 @@ class CommandLineTest(unittest.TestCase):
     def test_PlanSaysWhatARuleSends(self):
         # A is 8 x 64 on each of q, k, v, o; B is 8 x (64, 32, 32, 64).
         a, b = 4 * 2 * 8 * 4 * 64, 4 * 2 * 8 * (64 + 32 + 32 + 64)
-        for rule, sent in [("ffa", [b]), ("rolora", [b, a])]:
+        for rule, sent in [("ffa", [b]), ("rolora", [b, a]), ("fedsa", [a])]:
             result = self.edgetune("plan", "check", self.run_file(), "--set",
                                    f"lora.rule={rule}", "--set", "secagg.enabled=false",
                                    "--format", "json")
@@ -835,8 +835,8 @@ class CommandLineTest(unittest.TestCase):
             self.assertNotIn("\n", cell["reason"])
         lines = self.edgetune("plan", "matrix").stdout.splitlines()
         self.assertEqual(lines[0].split(), ["aggregator", "updates", "fedit", "ffa", "rolora",
-                                            "flora", "fedex"])
-        self.assertEqual(lines[1].split()[:5], ["mean", "clear", "yes", "yes", "yes"])
+                                            "fedsa", "flora", "fedex"])
+        self.assertEqual(lines[1].split()[:6], ["mean", "clear"] + 4 * ["yes"])
         refused = next(line.split() for line in lines if line.split()[:2] == ["krum", "masked"])
         number = refused[3]
         self.assertEqual(refused[2], "no")

@@ -150,7 +150,7 @@ TEST_F(PlanBuilderTest, LayoutCountsAreThoseOfTheModel) {
 
 // Under ffa A stays as it is built: zeros anywhere would never learn.
 TEST_F(PlanBuilderTest, InitialAIsRandomAndBIsZeroUnderEveryRule) {
-  for (const char* rule : {"fedit", "ffa", "rolora"}) {
+  for (const char* rule : {"fedit", "ffa", "rolora", "fedsa"}) {
     PlanRequest request = Request();
     request.run.lora.rule = rule;
     auto built = BuildPlan(request);

@@ -146,7 +146,8 @@ class LocalRun {
     if (result.profile) {
       AddProfile(*result.profile, profile_ ? *profile_ : profile_.emplace());
     }
-    return Step(round, result.delta,
+    return Step(round,
+                TakeSent(plan(), round, std::move(result.delta), adapter_),
                 {.weight = WeightOf(plan(), data().train->size()),
                  .steps = result.steps,
                  .incoming_loss = incoming_loss});
