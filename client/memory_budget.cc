@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/process_memory.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "client/train_plan.h"
 #include "protos/local_work.h"
@@ -73,12 +74,13 @@ std::vector<ExampleSize> WorstStep(const v1::TaskPlan& plan,
 }
 
 // In the round that trains most of them.
-int64_t TrainedCoordinates(const v1::TaskPlan& plan) {
+int64_t TrainedCoordinates(const v1::TaskPlan& plan, int64_t rank) {
   size_t most = 0;
   for (uint32_t round = 0; round < std::min(plan.rounds().count(), 2u);
        ++round) {
-    const auto adapter = AdapterLayout(plan);
+    auto adapter = AdapterLayout(plan);
     if (!adapter.ok()) continue;
+    if (rank < plan.lora().rank()) adapter = LayoutOfRank(*adapter, rank);
     most =
         std::max(most, LayoutOf(*adapter, TrainedFactors(plan, round)).size());
   }
@@ -107,7 +109,8 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
     work.threads = std::max(1u, std::thread::hardware_concurrency());
   }
   work.lora = AdapterSpecOf(plan);
-  work.trained = TrainedCoordinates(plan);
+  if (training.rank != 0) work.lora.rank = training.rank;
+  work.trained = TrainedCoordinates(plan, work.lora.rank);
   work.moments = static_cast<int64_t>(MomentsOf(TrainConfigOf(plan, 0, {})));
   work.corrected = UsesControls(plan);
   const TextDataSet& examples = *training.data.train;

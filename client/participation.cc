@@ -45,6 +45,7 @@ absl::Status Participation::Fetch() {
   const v1::TaskPlan& plan = assignment_.plan;
   EDGETUNE_ASSIGN_OR_RETURN(const std::string engine,
                             EngineOf(plan, workshop_.file->train.engine));
+  EDGETUNE_ASSIGN_OR_RETURN(rank_, RankOf(plan, workshop_.file->train.rank));
   EDGETUNE_RETURN_IF_ERROR(workshop_.models->UseEngine(engine));
   Transfer transfer(workshop_.transport, workshop_.blobs, workshop_.pause);
   EDGETUNE_ASSIGN_OR_RETURN(const uint64_t base,
@@ -88,7 +89,8 @@ absl::Status Participation::FitMemory() {
                    .engine = engine,
                    .bf16 = models.engine().UsesBf16(
                        EngineOptionsOf(plan, models.threads()).precision),
-                   .threads = models.threads()},
+                   .threads = models.threads(),
+                   .rank = rank_},
                   budget));
   cache.choice = fitted.choice;
   cache.fitted = assignment_.id.run_id;
@@ -121,6 +123,7 @@ absl::Status Participation::LoadAdapter() {
       adapter_.values, ParseParameters(blob->bytes(), adapter_.layout.size()));
   EDGETUNE_RETURN_IF_ERROR(
       CheckFinite(adapter_.values, "the incoming adapter"));
+  if (rank_ < adapter_.spec.rank) adapter_ = WithRank(adapter_, rank_);
   return LoadOwnFactor();
 }
 
@@ -236,7 +239,9 @@ absl::Status Participation::Train() {
       "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),
       result.steps - result.resumed, workshop_.models->trainer().precision(),
       result.first_loss, result.last_loss, FormatSeconds(result.seconds)));
-  EDGETUNE_RETURN_IF_ERROR(KeepBack(result));
+  result.delta = TakeSent(assignment_.plan, assignment_.id.round,
+                          std::move(result.delta), adapter_);
+  EDGETUNE_RETURN_IF_ERROR(TakeOwnFactor());
   EDGETUNE_RETURN_IF_ERROR(MakeControl(result));
   EDGETUNE_RETURN_IF_ERROR(TakeResult(result));
   trained_ = true;
@@ -301,6 +306,7 @@ absl::Status Participation::MakeUpdate(const TrainResult& result) {
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, workshop_.blobs->Put(bytes));
   report_.set_update_digest(DigestBytes(digest));
   report_.set_weight(WeightOf(plan, workshop_.data->data.train->size()));
+  if (rank_ < plan.lora().rank()) report_.set_rank(rank_);
   if (plan.train().epochs() > 0) {
     report_.set_train_steps(static_cast<uint32_t>(result.steps));
   }

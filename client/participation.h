@@ -102,9 +102,9 @@ class Participation {
   absl::Status ForgetControl();
   // Those of plans whose devices have factors of their own (KeepsOwnFactor) do
   // nothing for others. The device's own in place of the published ones, once
-  // it has some; splits what was trained; writes the whole as an adapter.
+  // it has some; what training made of it; the whole as an adapter, written.
   absl::Status LoadOwnFactor();
-  absl::Status KeepBack(TrainResult& result);
+  absl::Status TakeOwnFactor();
   void WriteOwnAdapter();
   // A next vector of its own, of either kind, becomes durable.
   absl::Status KeepOwnVector();
@@ -127,7 +127,8 @@ class Participation {
 
   const Workshop workshop_;
   const VerifiedAssignment assignment_;
-  Adapter adapter_;
+  int64_t rank_ = 0;            // that this device trains
+  Adapter adapter_;             // what it trains of the incoming one
   ParameterVector correction_;  // c - c_i, while it trains
   ParameterVector next_own_;    // c_i or B, until Keep
   bool unsaved_ = false;        // report_ says more than is durable

@@ -42,10 +42,8 @@ absl::Status Participation::LoadOwnFactor() {
   return absl::OkStatus();
 }
 
-absl::Status Participation::KeepBack(TrainResult& result) {
+absl::Status Participation::TakeOwnFactor() {
   if (!KeepsOwnFactor(assignment_.plan)) return absl::OkStatus();
-  result.delta = TakeSent(assignment_.plan, assignment_.id.round,
-                          std::move(result.delta), adapter_);
   next_own_ = Gather(adapter_.values, RangesOf(adapter_.layout, Factors::kB));
   return CheckFinite(next_own_, "this device's own B");
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/random.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -50,8 +51,33 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
   return config;
 }
 
+absl::StatusOr<int64_t> RankOf(const v1::TaskPlan& plan, int64_t largest) {
+  const int64_t rank = plan.lora().rank();
+  if (largest == 0 || rank <= largest) return rank;
+  if (TrainsSlices(plan)) return largest;
+  return absl::FailedPreconditionError(
+      fmt::format("the plan's adapter has rank {}, this device trains at most "
+                  "{}; under lora.rule hetlora it would train a part",
+                  rank, largest));
+}
+
+Adapter WithRank(const Adapter& adapter, int64_t rank) {
+  Adapter part{adapter.spec, LayoutOfRank(adapter.layout, rank),
+               FirstSlices(adapter.values, adapter.layout, rank)};
+  part.spec.alpha *=
+      static_cast<double>(rank) / static_cast<double>(adapter.spec.rank);
+  part.spec.rank = rank;
+  return part;
+}
+
 ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
                          ParameterVector delta, Adapter& adapter) {
+  if (adapter.spec.rank < plan.lora().rank()) {
+    const auto whole = AdapterLayout(plan);
+    EDGETUNE_CHECK(whole.ok());  // of a checked plan
+    return PadSlices(delta, LayoutOf(*whole, UpdateFactors(plan, round)),
+                     adapter.spec.rank);
+  }
   if (!KeepsOwnFactor(plan)) return delta;
   // All is trained: delta is laid out as the adapter.
   const auto own = RangesOf(adapter.layout, Factors::kB);

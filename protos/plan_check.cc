@@ -12,6 +12,7 @@
 #include "protos/field_checks.h"
 #include "protos/local_work.h"
 #include "protos/plan_check_rounds.h"
+#include "protos/plan_check_rules.h"
 
 namespace edgetune {
 namespace {
@@ -160,7 +161,8 @@ void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
   check.Whole("lora.rank", lora.rank(), 1, 1024);
   check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
-  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora", "fedsa"},
+  check.Word("lora.rule", lora.rule(),
+             {"fedit", "ffa", "rolora", "fedsa", "hetlora"},
              {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
   if (check.status().ok()) CheckLayout(lora, check);
@@ -254,6 +256,7 @@ absl::Status CheckPlan(const v1::TaskPlan& plan) {
   CheckRounds(plan.rounds(), check);
   CheckAggregator(plan, check);
   CheckLocalWork(plan, check);
+  CheckLoraRule(plan, check);
   check.Label("fleet.population", plan.fleet().population(), 64);
   CheckSecAgg(plan, check);
   check.Word("privacy.mode", plan.privacy().mode(), {"off"},

@@ -44,8 +44,13 @@ Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round);
 // adapter's B, and what the coordinator publishes of it, stays as it was at
 // first.
 bool KeepsOwnFactor(const v1::TaskPlan& plan);
-// Layout of these factors, in the adapter's order. InvalidArgument: `round` is
-// no training round.
+// Whether a device may train the first of the adapter's rank slices alone
+// ("hetlora"; base/rank_slices.h), as its own largest rank has it (Cho et al.,
+// 2024, "Heterogeneous LoRA for Federated Fine-tuning of On-Device Foundation
+// Models").
+bool TrainsSlices(const v1::TaskPlan& plan);
+// Layout of the factors that it sends, in the adapter's order. InvalidArgument:
+// `round` is no training round.
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round);
 // Where its coordinates stand in the adapter. InvalidArgument as above.

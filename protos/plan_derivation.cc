@@ -126,6 +126,10 @@ Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round) {
   return KeepsOwnFactor(plan) ? Factors::kBoth : UpdateFactors(plan, round);
 }
 
+bool TrainsSlices(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "hetlora";
+}
+
 bool KeepsOwnFactor(const v1::TaskPlan& plan) {
   return plan.lora().rule() == "fedsa";
 }
@@ -150,6 +154,12 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   AddAggregatorNotes(plan, notes);
   AddControlNotes(plan, notes);
   AddOwnFactorNotes(plan, notes);
+  if (TrainsSlices(plan)) {
+    notes.push_back(
+        "hetlora: a device whose largest rank is smaller trains, sends and is "
+        "scored on the first rank slices; each slice is the mean of those that "
+        "trained it");
+  }
   return notes;
 }
 

@@ -181,7 +181,8 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
                             : CheckReport(plan_, Kind(), report);
   const UpdateTerms terms = {.weight = report.weight(),
                              .steps = report.train_steps(),
-                             .incoming_loss = report.incoming_loss()};
+                             .incoming_loss = report.incoming_loss(),
+                             .rank = report.rank()};
   if (status.ok() && !IsEvaluation()) {
     status = FoldUpdate(plan_, row_.round, {report.update_digest(), terms},
                         *blobs_, *sum_);

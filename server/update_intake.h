@@ -22,7 +22,8 @@ namespace edgetune {
 // 32 bytes or empty, nll_sum finite and not negative, tokens at most what
 // eval_examples of max_length hold; train_steps what so many examples need
 // where the plan says epochs, incoming_loss in its range where
-// rounds.fairness_q asks for it, and both 0 otherwise.
+// rounds.fairness_q asks for it, rank at most the plan's where devices may
+// train slices, and these three 0 otherwise.
 absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
                          const v1::Report& report);
 

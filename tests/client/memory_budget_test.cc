@@ -130,6 +130,15 @@ TEST_F(MemoryBudgetTest, TrainedIsTheRoundWithMost) {
             static_cast<int64_t>(AdapterLayout(plan_)->size()));
 }
 
+TEST_F(MemoryBudgetTest, ASmallerRankHasFewerOfThem) {
+  LocalTraining training = Training("fused");
+  training.rank = 1;
+  const MemoryWork work = MemoryWorkOf(training);
+  EXPECT_EQ(work.lora.rank, 1);
+  EXPECT_EQ(work.trained,
+            static_cast<int64_t>(AdapterLayout(plan_)->size() / 2));
+}
+
 TEST_F(MemoryBudgetTest, OnlyTheFusedEngineTakesABudget) {
   EXPECT_TRUE(FitToMemory(Training("fused"), 10'000'000'000).ok());
   const auto none = FitToMemory(Training("reference"), 0);

@@ -50,6 +50,8 @@ void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
   for (const std::string& name : fleet.names) {
     testing::Device& device = world.AddDevice(name, 1, &engine);
     device.file.data = fleet.data.at(name);
+    device.file.train.rank =
+        fleet.devices.LargestRank(world.devices.size() - 1);
     device.Start();
   }
   world.Submit();
@@ -59,7 +61,8 @@ void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
 
 class RuleTest : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
-                         ::testing::Values("fedit", "ffa", "rolora", "fedsa"));
+                         ::testing::Values("fedit", "ffa", "rolora", "fedsa",
+                                           "hetlora"));
 
 TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
   SmallFleet fleet(4);
@@ -84,6 +87,16 @@ TEST(FleetTest, FactorsThatStayOnDevicesAreTheDeployedFleetsToo) {
   fleet.devices.vanishes[3] = 0.5;
   ExpectTheDeployedFleetsAdapter(fleet);
   EXPECT_EQ(fleet.engine.trainings, 16);
+}
+
+TEST(FleetTest, DevicesOfUnequalRanksAreTheDeployedOnesToo) {
+  SmallFleet fleet(4), equal(4);
+  fleet.run.plan.mutable_lora()->set_rule("hetlora");
+  equal.run.plan.mutable_lora()->set_rule("hetlora");
+  fleet.devices.ranks = {{1, 1}, {2, 1}, {3, 2}};
+  ExpectTheDeployedFleetsAdapter(fleet);
+  ExpectFinished(equal.Run());
+  EXPECT_NE(fleet.adapter(), equal.adapter());
 }
 
 TEST(FleetTest, NeitherWorkersNorAnotherRunChangeAnything) {

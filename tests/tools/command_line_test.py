@@ -824,19 +824,23 @@ class CommandLineTest(unittest.TestCase):
 
     def test_MatrixSaysWhatGoesTogetherAndWhyNot(self):
         cells = self.json_of("plan", "matrix")["combinations"]
-        self.assertEqual(len(cells), 8 * 2 * 5 * 5)
+        self.assertEqual(len(cells), 8 * 2 * 7 * 5)
         for cell in cells:
             planned = cell["lora_rule"] in ("flora", "fedex")
             unmaskable = cell["masked"] and cell["aggregator"] != "mean"
-            self.assertEqual(cell["accepted"], not planned and not unmaskable, cell)
+            own_mean = cell["lora_rule"] == "hetlora"
+            if own_mean and (cell["masked"] or cell["aggregator"] != "mean"):
+                self.assertFalse(cell["accepted"], cell)
+            else:
+                self.assertEqual(cell["accepted"], not planned and not unmaskable, cell)
             self.assertEqual(cell["accepted"], cell["reason"] == "", cell)
             if unmaskable and not planned:
                 self.assertIn("masking leaves only sums", cell["reason"])
             self.assertNotIn("\n", cell["reason"])
         lines = self.edgetune("plan", "matrix").stdout.splitlines()
         self.assertEqual(lines[0].split(), ["aggregator", "updates", "fedit", "ffa", "rolora",
-                                            "fedsa", "flora", "fedex"])
-        self.assertEqual(lines[1].split()[:6], ["mean", "clear"] + 4 * ["yes"])
+                                            "fedsa", "hetlora", "flora", "fedex"])
+        self.assertEqual(lines[1].split()[:7], ["mean", "clear"] + 5 * ["yes"])
         refused = next(line.split() for line in lines if line.split()[:2] == ["krum", "masked"])
         number = refused[3]
         self.assertEqual(refused[2], "no")

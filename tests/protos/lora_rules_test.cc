@@ -1,0 +1,80 @@
+// What a LoRA rule wants of the rest of a plan.
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "protos/plan_check.h"
+#include "tests/testing/plans.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::TaskPlan PlanOf(const std::string& rule, v1::TaskPlan plan = ValidPlan()) {
+  plan.mutable_lora()->set_rule(rule);
+  return plan;
+}
+
+using Change = std::function<void(v1::TaskPlan&)>;
+void ExpectRefused(const v1::TaskPlan& plan,
+                   const std::vector<std::pair<std::string, Change>>& changes) {
+  ASSERT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
+  for (const auto& [says, change] : changes) {
+    v1::TaskPlan changed = plan;
+    change(changed);
+    EXPECT_THAT(std::string(CheckPlan(changed).message()), HasSubstr(says));
+  }
+}
+
+void UseEpochs(v1::TaskPlan& plan) {
+  plan.mutable_train()->clear_steps();
+  plan.mutable_train()->set_epochs(1);
+  plan.mutable_train()->set_optimizer("sgd");
+  plan.mutable_train()->set_schedule("constant");
+  plan.mutable_train()->set_warmup(0);
+}
+
+TEST(LoraRulesTest, SlicesHaveMeansOfTheirOwnInTheClear) {
+  const std::string got = "lora.rule is hetlora, wanted ";
+  ExpectRefused(PlanOf("hetlora"),
+                {{got + "rounds.aggregator = mean",
+                  [](auto& p) {
+                    p.mutable_rounds()->set_aggregator("norm_bound");
+                    p.mutable_rounds()->set_norm_bound(1);
+                  }},
+                 {got + "rounds.normalise = none",
+                  [](auto& p) {
+                    UseEpochs(p);
+                    p.mutable_rounds()->set_normalise("steps");
+                  }},
+                 {got + "rounds.fairness_q = 0",
+                  [](auto& p) {
+                    p.mutable_train()->set_optimizer("sgd");
+                    p.mutable_rounds()->set_fairness_q(1);
+                  }},
+                 {"lora.rule = \"fedit\" or \"ffa\"",
+                  [](auto& p) { UseScaffold(p, 8); }}});
+  EXPECT_THAT(
+      std::string(CheckPlan(PlanOf("hetlora", MaskedPlan())).message()),
+      HasSubstr(got + "secagg.enabled = false beside it: each rank slice"));
+}
+
+TEST(LoraRulesTest, FactorsThatStayOnDevicesCanBeMasked) {
+  EXPECT_TRUE(CheckPlan(PlanOf("fedsa", MaskedPlan())).ok());
+  EXPECT_TRUE(CheckPlan(PlanOf("fedsa")).ok());
+}
+
+TEST(LoraRulesTest, WhatARuleMeansForPeopleIsANote) {
+  EXPECT_THAT(PlanNotes(PlanOf("fedsa")),
+              ::testing::Contains(HasSubstr("each device keeps its own B")));
+  EXPECT_THAT(PlanNotes(PlanOf("hetlora")),
+              ::testing::Contains(HasSubstr("the first rank slices")));
+}
+
+}  // namespace
+}  // namespace edgetune
