@@ -8,6 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "aggregation/plan_strategy.h"
+#include "aggregation/product_fold.h"
+#include "aggregation/slice_check.h"
 #include "base/rank_slices.h"
 #include "base/status.h"
 #include "protos/plan_check.h"
@@ -240,20 +243,8 @@ class SliceFold final : public UpdateFold {
 
 absl::Status SliceFold::Add(std::span<const float> update,
                             const UpdateTerms& terms) {
-  if (terms.rank < 0 || terms.rank > rank_) {
-    return absl::InvalidArgumentError(
-        fmt::format("an update of rank {}, wanted 1 to {}", terms.rank, rank_));
-  }
-  const uint32_t rank =
-      terms.rank == 0 ? rank_ : static_cast<uint32_t>(terms.rank);
-  const size_t known = std::min(update.size(), slices_.size());
-  for (size_t i = 0; i < known; ++i) {
-    if (slices_[i] < rank || update[i] == 0) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("coordinate {} of an update of rank {} is not zero, but is "
-                    "of slice {}",
-                    i, rank, slices_[i] + 1));
-  }
+  EDGETUNE_ASSIGN_OR_RETURN(const uint32_t rank,
+                            CheckSlices(update, slices_, terms.rank, rank_));
   EDGETUNE_RETURN_IF_ERROR(sum_->Accumulate(update, terms.weight));
   weights_[rank].Add(terms.weight);
   return absl::OkStatus();
@@ -329,8 +320,15 @@ std::unique_ptr<UpdateFold> MakeSliceFold(std::unique_ptr<Aggregator> sum,
 }
 
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeUpdateFold(
-    const v1::TaskPlan& plan, AggregatorMaker make) {
+    const v1::TaskPlan& plan, AggregatorMaker make, ParameterVector incoming) {
   const v1::RoundsSpec& rounds = plan.rounds();
+  if (AveragesProducts(plan)) {
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                              AdapterLayout(plan));
+    EDGETUNE_ASSIGN_OR_RETURN(const CombineOptions options,
+                              CombineOptionsOf(plan, 0));
+    return MakeProductFold(options.limits, layout, std::move(incoming));
+  }
   if (rounds.fairness_q() > 0) {
     return MakeFairFold(std::move(make),
                         {.q = rounds.fairness_q(), .lr = plan.train().lr()});

@@ -93,9 +93,11 @@ std::unique_ptr<UpdateFold> MakeSliceFold(std::unique_ptr<Aggregator> sum,
                                           const ParameterLayout& layout);
 
 // The fold of lora.rule, rounds.normalise and rounds.fairness_q of a checked
-// plan.
+// plan. `incoming`: the adapter that the updates start from, where the plan's
+// rule averages products (AveragesProducts).
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeUpdateFold(
-    const v1::TaskPlan& plan, AggregatorMaker make);
+    const v1::TaskPlan& plan, AggregatorMaker make,
+    ParameterVector incoming = {});
 
 }  // namespace edgetune
 

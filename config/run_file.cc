@@ -29,7 +29,7 @@ void DeclareTraining(RunFile& run, Settings& settings) {
                  {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
                   "up_proj", "down_proj"});
   settings.Word("lora.rule", &run.lora.rule,
-                {"fedit", "ffa", "rolora", "fedsa", "hetlora"},
+                {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora"},
                 {"flora", "fedex"});
   settings.Word("data.schema", &run.data.schema,
                 {"auto", "messages", "sharegpt", "prompt", "alpaca", "text"});

@@ -162,7 +162,7 @@ void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
   check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
   check.Word("lora.rule", lora.rule(),
-             {"fedit", "ffa", "rolora", "fedsa", "hetlora"},
+             {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora"},
              {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
   if (check.status().ok()) CheckLayout(lora, check);

@@ -45,10 +45,14 @@ Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round);
 // first.
 bool KeepsOwnFactor(const v1::TaskPlan& plan);
 // Whether a device may train the first of the adapter's rank slices alone
-// ("hetlora"; base/rank_slices.h), as its own largest rank has it (Cho et al.,
+// (base/rank_slices.h), as its own largest rank has it: "hetlora" (Cho et al.,
 // 2024, "Heterogeneous LoRA for Federated Fine-tuning of On-Device Foundation
-// Models").
+// Models") and "flexlora".
 bool TrainsSlices(const v1::TaskPlan& plan);
+// Whether the coordinator averages the products B A and cuts the mean to the
+// rank ("flexlora": Bai et al., 2024, "Federated Fine-tuning of Large Language
+// Models under Heterogeneous Tasks and Client Resources").
+bool AveragesProducts(const v1::TaskPlan& plan);
 // Layout of the factors that it sends, in the adapter's order. InvalidArgument:
 // `round` is no training round.
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,

@@ -86,6 +86,26 @@ void AddControlNotes(const v1::TaskPlan& plan,
       FormatBytes(uint64_t{layout->size()} * sizeof(float))));
 }
 
+void AddSliceNotes(const v1::TaskPlan& plan, std::vector<std::string>& notes) {
+  if (!TrainsSlices(plan)) return;
+  notes.push_back(fmt::format(
+      "{}: a device whose largest rank is smaller trains, sends and is scored "
+      "on the first rank slices; {}",
+      plan.lora().rule(),
+      AveragesProducts(plan)
+          ? "the next adapter is the one of its rank nearest to the mean of "
+            "all "
+            "B A"
+          : "each slice is the mean of those that trained it"));
+  const auto layout = UpdateLayout(plan, 0);
+  if (!AveragesProducts(plan) || !layout.ok()) return;
+  notes.push_back(fmt::format(
+      "flexlora holds every update of a round: up to {} in the coordinator's "
+      "memory",
+      FormatBytes(uint64_t{CohortAsked(plan.rounds())} * layout->size() *
+                  sizeof(float))));
+}
+
 void AddOwnFactorNotes(const v1::TaskPlan& plan,
                        std::vector<std::string>& notes) {
   if (!KeepsOwnFactor(plan)) return;
@@ -127,7 +147,11 @@ Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round) {
 }
 
 bool TrainsSlices(const v1::TaskPlan& plan) {
-  return plan.lora().rule() == "hetlora";
+  return plan.lora().rule() == "hetlora" || AveragesProducts(plan);
+}
+
+bool AveragesProducts(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "flexlora";
 }
 
 bool KeepsOwnFactor(const v1::TaskPlan& plan) {
@@ -154,12 +178,7 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   AddAggregatorNotes(plan, notes);
   AddControlNotes(plan, notes);
   AddOwnFactorNotes(plan, notes);
-  if (TrainsSlices(plan)) {
-    notes.push_back(
-        "hetlora: a device whose largest rank is smaller trains, sends and is "
-        "scored on the first rank slices; each slice is the mean of those that "
-        "trained it");
-  }
+  AddSliceNotes(plan, notes);
   return notes;
 }
 

@@ -151,6 +151,8 @@ class Run {
   void Perform(const Round::Action& action, absl::Time now, Batch& batch);
   void Assign(const std::vector<std::string>& devices, absl::Time now,
               Batch& batch);
+  // Of the round's updates.
+  absl::StatusOr<std::unique_ptr<UpdateFold>> MakeFold() const;
   absl::Status SignManifest(absl::Time now);
   void Finish(absl::Time now, Batch& batch);
   void FailStep(const absl::Status& status, absl::Time now, Batch& batch);

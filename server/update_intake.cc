@@ -103,10 +103,11 @@ absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
 }
 
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeRoundFold(
-    const v1::TaskPlan& plan, uint32_t round) {
+    const v1::TaskPlan& plan, uint32_t round, ParameterVector incoming) {
   // A copy of the plan: a fold may make aggregators as long as it lives.
   return MakeUpdateFold(
-      plan, [plan, round] { return MakeRoundAggregator(plan, round); });
+      plan, [plan, round] { return MakeRoundAggregator(plan, round); },
+      std::move(incoming));
 }
 
 absl::Status FoldUpdate(const v1::TaskPlan& plan, uint32_t round,

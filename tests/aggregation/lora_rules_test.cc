@@ -1,63 +1,28 @@
 // Against NumPy: vectors/make_lora_vectors.py, dense and in float64.
 
 #include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
+#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "aggregation/update_fold.h"
-#include "base/rank_slices.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/aggregation/lora_cases.h"
 
 namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
 
-std::vector<nlohmann::json> CasesOf(const std::string& rule) {
-  std::ifstream in(EDGETUNE_SOURCE_DIR
-                   "/tests/aggregation/vectors/lora_rules.json");
-  std::vector<nlohmann::json> cases;
-  for (const nlohmann::json& one : nlohmann::json::parse(in)["cases"]) {
-    if (one["rule"] == rule) cases.push_back(one);
-  }
-  return cases;
-}
-
-ParameterLayout LayoutOfCase(const nlohmann::json& one) {
-  const int64_t rank = one["rank"];
-  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
-  for (size_t m = 0; m < one["shapes"].size(); ++m) {
-    const std::string module = "m" + std::to_string(m);
-    tensors.push_back({module + ".lora_A", {rank, one["shapes"][m][1]}});
-    tensors.push_back({module + ".lora_B", {one["shapes"][m][0], rank}});
-  }
-  return *ParameterLayout::Make(std::move(tensors));
-}
+using testing::LayoutOfCase;
+using testing::LimitsOf;
+using testing::LoraCases;
+using testing::SentOf;
+using testing::SentUpdate;
 
 std::unique_ptr<Aggregator> MeanOf(const ParameterLayout& layout) {
-  return *MakeWeightedMean({.coordinates = layout.size(),
-                            .bound = 64,
-                            .weight_cap = 1024,
-                            .max_updates = 16});
-}
-
-struct Sent {
-  ParameterVector update;
-  UpdateTerms terms;
-};
-std::vector<Sent> SentOf(const nlohmann::json& one) {
-  std::vector<Sent> sent;
-  for (size_t k = 0; k < one["updates"].size(); ++k) {
-    const int64_t rank = one["ranks"][k];
-    sent.push_back({one["updates"][k].get<ParameterVector>(),
-                    {.weight = one["weights"][k],
-                     .rank = rank == one["rank"] ? 0 : rank}});
-  }
-  return sent;
+  return *MakeWeightedMean(LimitsOf(layout));
 }
 
 void ExpectNear(const ParameterVector& got, const std::vector<double>& wanted,
@@ -69,11 +34,11 @@ void ExpectNear(const ParameterVector& got, const std::vector<double>& wanted,
 }
 
 TEST(SliceFoldTest, IsTheMeanOfEachSliceOverThoseThatTrainedIt) {
-  for (const nlohmann::json& one : CasesOf("hetlora")) {
+  for (const nlohmann::json& one : LoraCases("hetlora")) {
     const ParameterLayout layout = LayoutOfCase(one);
     const auto fold = MakeSliceFold(MeanOf(layout), layout);
     double weights = 0;
-    for (const Sent& sent : SentOf(one)) {
+    for (const SentUpdate& sent : SentOf(one)) {
       const absl::Status added = fold->Add(sent.update, sent.terms);
       ASSERT_TRUE(added.ok()) << added;
       weights += sent.terms.weight;
@@ -89,11 +54,11 @@ TEST(SliceFoldTest, IsTheMeanOfEachSliceOverThoseThatTrainedIt) {
 }
 
 TEST(SliceFoldTest, WhereAllTrainAllItIsTheWeightedMeanToTheBit) {
-  for (const nlohmann::json& one : CasesOf("hetlora")) {
+  for (const nlohmann::json& one : LoraCases("hetlora")) {
     const ParameterLayout layout = LayoutOfCase(one);
     const auto fold = MakeSliceFold(MeanOf(layout), layout);
     const auto mean = MeanOf(layout);
-    for (const Sent& sent : SentOf(one)) {
+    for (const SentUpdate& sent : SentOf(one)) {
       ASSERT_TRUE(fold->Add(sent.update, {.weight = sent.terms.weight}).ok());
       ASSERT_TRUE(mean->Accumulate(sent.update, sent.terms.weight).ok());
     }
@@ -102,11 +67,12 @@ TEST(SliceFoldTest, WhereAllTrainAllItIsTheWeightedMeanToTheBit) {
 }
 
 TEST(SliceFoldTest, NeitherOrderNorShardsChangeABit) {
-  const nlohmann::json one = CasesOf("hetlora").front();
+  const nlohmann::json one = LoraCases("hetlora").front();
   const ParameterLayout layout = LayoutOfCase(one);
-  std::vector<Sent> sent = SentOf(one);
+  std::vector<SentUpdate> sent = SentOf(one);
   const auto forward = MakeSliceFold(MeanOf(layout), layout);
-  for (const Sent& s : sent) ASSERT_TRUE(forward->Add(s.update, s.terms).ok());
+  for (const SentUpdate& s : sent)
+    ASSERT_TRUE(forward->Add(s.update, s.terms).ok());
   std::reverse(sent.begin(), sent.end());
   const auto left = MakeSliceFold(MeanOf(layout), layout);
   const auto right = MakeSliceFold(MeanOf(layout), layout);
@@ -121,10 +87,10 @@ TEST(SliceFoldTest, NeitherOrderNorShardsChangeABit) {
 }
 
 TEST(SliceFoldTest, RefusesWhatIsNotOfItsRank) {
-  const nlohmann::json one = CasesOf("hetlora").front();
+  const nlohmann::json one = LoraCases("hetlora").front();
   const ParameterLayout layout = LayoutOfCase(one);
   const auto fold = MakeSliceFold(MeanOf(layout), layout);
-  const Sent whole = SentOf(one).front();
+  const SentUpdate whole = SentOf(one).front();
   const auto message = [&](int64_t rank) {
     return std::string(
         fold->Add(whole.update, {.weight = 1, .rank = rank}).message());

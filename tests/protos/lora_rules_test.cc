@@ -64,6 +64,36 @@ TEST(LoraRulesTest, SlicesHaveMeansOfTheirOwnInTheClear) {
       HasSubstr(got + "secagg.enabled = false beside it: each rank slice"));
 }
 
+TEST(LoraRulesTest, ProductsAreAveragedInTheClearAndTakenAsTheyAre) {
+  const std::string got = "lora.rule is flexlora, wanted ";
+  v1::TaskPlan plan = PlanOf("flexlora");
+  plan.mutable_rounds()->set_server_optimizer("sgd");
+  plan.mutable_rounds()->set_server_lr(1);
+  ExpectRefused(
+      plan,
+      {{got + "rounds.aggregator = mean",
+        [](auto& p) { p.mutable_rounds()->set_aggregator("median"); }},
+       {got + "rounds.fairness_q = 0",
+        [](auto& p) {
+          p.mutable_train()->set_optimizer("sgd");
+          p.mutable_rounds()->set_fairness_q(1);
+        }},
+       {got + "rounds.server_optimizer = sgd",
+        [](auto& p) { p.mutable_rounds()->set_server_lr(0.5); }},
+       {got + "rounds.server_optimizer = sgd",
+        [](auto& p) { p.mutable_rounds()->set_server_optimizer("momentum"); }},
+       {"513 clients asked, wanted at most 512 under flexlora", [](auto& p) {
+          p.mutable_rounds()->set_cohort(513);
+          p.mutable_rounds()->set_over_select(1);
+        }}});
+  v1::TaskPlan masked = PlanOf("flexlora", MaskedPlan());
+  masked.mutable_rounds()->set_server_optimizer("sgd");
+  masked.mutable_rounds()->set_server_lr(1);
+  EXPECT_THAT(std::string(CheckPlan(masked).message()),
+              HasSubstr(got + "secagg.enabled = false beside it: the mean of "
+                              "the products"));
+}
+
 TEST(LoraRulesTest, FactorsThatStayOnDevicesCanBeMasked) {
   EXPECT_TRUE(CheckPlan(PlanOf("fedsa", MaskedPlan())).ok());
   EXPECT_TRUE(CheckPlan(PlanOf("fedsa")).ok());
@@ -74,6 +104,8 @@ TEST(LoraRulesTest, WhatARuleMeansForPeopleIsANote) {
               ::testing::Contains(HasSubstr("each device keeps its own B")));
   EXPECT_THAT(PlanNotes(PlanOf("hetlora")),
               ::testing::Contains(HasSubstr("the first rank slices")));
+  EXPECT_THAT(PlanNotes(PlanOf("flexlora")),
+              ::testing::Contains(HasSubstr("holds every update")));
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
 class RuleTest : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
                          ::testing::Values("fedit", "ffa", "rolora", "fedsa",
-                                           "hetlora"));
+                                           "hetlora", "flexlora"));
 
 TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
   SmallFleet fleet(4);

@@ -824,12 +824,13 @@ class CommandLineTest(unittest.TestCase):
 
     def test_MatrixSaysWhatGoesTogetherAndWhyNot(self):
         cells = self.json_of("plan", "matrix")["combinations"]
-        self.assertEqual(len(cells), 8 * 2 * 7 * 5)
+        self.assertEqual(len(cells), 8 * 2 * 8 * 5)
         for cell in cells:
             planned = cell["lora_rule"] in ("flora", "fedex")
             unmaskable = cell["masked"] and cell["aggregator"] != "mean"
-            own_mean = cell["lora_rule"] == "hetlora"
-            if own_mean and (cell["masked"] or cell["aggregator"] != "mean"):
+            own_mean = cell["lora_rule"] in ("hetlora", "flexlora")
+            new_factors = cell["lora_rule"] == "flexlora" and cell["server_optimizer"] != "sgd"
+            if own_mean and (cell["masked"] or cell["aggregator"] != "mean") or new_factors:
                 self.assertFalse(cell["accepted"], cell)
             else:
                 self.assertEqual(cell["accepted"], not planned and not unmaskable, cell)
@@ -839,7 +840,8 @@ class CommandLineTest(unittest.TestCase):
             self.assertNotIn("\n", cell["reason"])
         lines = self.edgetune("plan", "matrix").stdout.splitlines()
         self.assertEqual(lines[0].split(), ["aggregator", "updates", "fedit", "ffa", "rolora",
-                                            "fedsa", "hetlora", "flora", "fedex"])
+                                            "fedsa", "hetlora", "flexlora", "flora",
+                                            "fedex"])
         self.assertEqual(lines[1].split()[:7], ["mean", "clear"] + 5 * ["yes"])
         refused = next(line.split() for line in lines if line.split()[:2] == ["krum", "masked"])
         number = refused[3]

@@ -134,8 +134,8 @@ struct Verdict {
 };
 
 // Those to come as well: the table shows what is said of them.
-const char* const kLoraRules[] = {"fedit",   "ffa",   "rolora", "fedsa",
-                                  "hetlora", "flora", "fedex"};
+const char* const kLoraRules[] = {"fedit",   "ffa",      "rolora", "fedsa",
+                                  "hetlora", "flexlora", "flora",  "fedex"};
 
 void AddTensor(v1::LoraSpec* lora, const std::string& name, int64_t rows,
                int64_t columns) {

@@ -186,7 +186,8 @@ class LocalRun {
     if (rounds.weights() == "equal") terms.weight = 1;
     EDGETUNE_ASSIGN_OR_RETURN(
         const std::unique_ptr<UpdateFold> fold,
-        MakeUpdateFold(plan(), [&] { return MakeAggregator(options); }));
+        MakeUpdateFold(
+            plan(), [&] { return MakeAggregator(options); }, adapter_.values));
     EDGETUNE_RETURN_IF_ERROR(fold->Add(delta, terms));
     EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, fold->Finish());
     if (UsesControls(plan())) {
