@@ -81,8 +81,11 @@ int64_t TrainedCoordinates(const v1::TaskPlan& plan, int64_t rank) {
     auto adapter = AdapterLayout(plan);
     if (!adapter.ok()) continue;
     if (rank < plan.lora().rank()) adapter = LayoutOfRank(*adapter, rank);
-    most =
-        std::max(most, LayoutOf(*adapter, TrainedFactors(plan, round)).size());
+    size_t trained = LayoutOf(*adapter, TrainedFactors(plan, round)).size();
+    // The engine holds B R and its gradient beside R: counted as trained, which
+    // is more than they take.
+    if (TrainsCores(plan)) trained += LayoutOf(*adapter, Factors::kB).size();
+    most = std::max(most, trained);
   }
   return static_cast<int64_t>(most);
 }

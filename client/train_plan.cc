@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/rank_slices.h"
 #include "base/status.h"
+#include "models/io/adapter/core_adapter.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "training/parse.h"
@@ -153,8 +154,9 @@ absl::StatusOr<std::string> EngineOf(const v1::TaskPlan& plan,
 }
 
 absl::Status CheckLayout(const v1::TaskPlan& plan, const ModelConfig& model) {
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout wanted,
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterLayout wanted,
                             AdapterLayoutOf(model, AdapterSpecOf(plan)));
+  if (TrainsCores(plan)) wanted = WithCores(wanted);
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout got, AdapterLayout(plan));
   if (got == wanted) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format(

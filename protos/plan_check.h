@@ -53,6 +53,11 @@ bool TrainsSlices(const v1::TaskPlan& plan);
 // rank ("flexlora": Bai et al., 2024, "Federated Fine-tuning of Large Language
 // Models under Heterogeneous Tasks and Client Resources").
 bool AveragesProducts(const v1::TaskPlan& plan);
+// Whether modules have a core R between A and B, which stay as they were at
+// first, and R alone is trained and sent ("fedsb": Singhal et al., 2025,
+// "Fed-SB: A Silver Bullet for Extreme Communication Efficiency and Performance
+// in (Private) Federated LoRA Fine-Tuning").
+bool TrainsCores(const v1::TaskPlan& plan);
 // Layout of the factors that it sends, in the adapter's order. InvalidArgument:
 // `round` is no training round.
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,

@@ -139,6 +139,7 @@ Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round) {
   if (rule == "ffa") return Factors::kB;
   if (rule == "rolora") return round % 2 == 0 ? Factors::kB : Factors::kA;
   if (rule == "fedsa") return Factors::kA;
+  if (rule == "fedsb") return Factors::kCore;
   return Factors::kBoth;
 }
 
@@ -148,6 +149,10 @@ Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round) {
 
 bool TrainsSlices(const v1::TaskPlan& plan) {
   return plan.lora().rule() == "hetlora" || AveragesProducts(plan);
+}
+
+bool TrainsCores(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "fedsb";
 }
 
 bool AveragesProducts(const v1::TaskPlan& plan) {
@@ -179,6 +184,12 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   AddControlNotes(plan, notes);
   AddOwnFactorNotes(plan, notes);
   AddSliceNotes(plan, notes);
+  if (TrainsCores(plan)) {
+    notes.push_back(
+        "fedsb: A and B are random and fixed, a square of rank by rank is "
+        "trained for each module; the published adapter has it multiplied into "
+        "B");
+  }
   return notes;
 }
 

@@ -94,6 +94,48 @@ TEST(LoraRulesTest, ProductsAreAveragedInTheClearAndTakenAsTheyAre) {
                               "the products"));
 }
 
+// Rank 2, so each core is 2 x 2.
+v1::TaskPlan CorePlan(v1::TaskPlan plan = ValidPlan()) {
+  const v1::LoraSpec before = plan.lora();
+  v1::LoraSpec& lora = *plan.mutable_lora();
+  lora.set_rule("fedsb");
+  lora.clear_layout();
+  for (const v1::LayoutTensor& tensor : before.layout()) {
+    *lora.add_layout() = tensor;
+    if (!tensor.name().ends_with("lora_B")) continue;
+    v1::LayoutTensor* core = lora.add_layout();
+    core->set_name(tensor.name().substr(0, tensor.name().size() - 1) + "R");
+    core->add_shape(2);
+    core->add_shape(2);
+  }
+  return plan;
+}
+
+TEST(LoraRulesTest, CoresStandAfterTheirFactorsInTheLayout) {
+  ExpectRefused(
+      CorePlan(),
+      {{"lora.layout is 12 tensors, wanted 4 for each layer",
+        [](auto& p) { p.mutable_lora()->set_rule("fedit"); }},
+       {"lora.layout is 11 tensors",
+        [](auto& p) { p.mutable_lora()->mutable_layout()->RemoveLast(); }},
+       {"q_proj.lora_R",
+        [](auto& p) {
+          p.mutable_lora()->mutable_layout()->SwapElements(1, 2);
+        }},
+       {"[2, 3] of layers.0.self_attn.q_proj.lora_R, wanted [rank, rank]",
+        [](auto& p) { p.mutable_lora()->mutable_layout(2)->set_shape(1, 3); }},
+       {"lora.rule = \"fedit\" or \"ffa\"",
+        [](auto& p) { UseScaffold(p, 8); }}});
+  EXPECT_THAT(std::string(CheckPlan(PlanOf("fedsb")).message()),
+              HasSubstr("lora.layout is 8 tensors, wanted 6 for each layer"));
+  EXPECT_TRUE(CheckPlan(CorePlan(MaskedPlan())).ok());
+  // Four modules of 2 x 2, of an adapter of 56 + 16.
+  EXPECT_EQ(UpdateLayout(CorePlan(), 1)->size(), 16u);
+  EXPECT_EQ(AdapterLayout(CorePlan())->size(), 72u);
+  EXPECT_THAT(PlanNotes(CorePlan()),
+              ::testing::Contains(HasSubstr("a square of rank by rank")));
+}
+
 TEST(LoraRulesTest, FactorsThatStayOnDevicesCanBeMasked) {
   EXPECT_TRUE(CheckPlan(PlanOf("fedsa", MaskedPlan())).ok());
   EXPECT_TRUE(CheckPlan(PlanOf("fedsa")).ok());

@@ -44,6 +44,7 @@ void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
   ExpectFinished(fleet.Run());
   World world(4);
   world.run.plan = fleet.run.plan;
+  world.run.adapter_blob = fleet.run.adapter_blob;
   *world.run.plan.mutable_header() =
       testing::MakeTestRun(world.scratch.path(), 4).plan.header();
   testing::FakeEngine engine;
@@ -87,6 +88,12 @@ TEST(FleetTest, FactorsThatStayOnDevicesAreTheDeployedFleetsToo) {
   fleet.devices.vanishes[3] = 0.5;
   ExpectTheDeployedFleetsAdapter(fleet);
   EXPECT_EQ(fleet.engine.trainings, 16);
+}
+
+TEST(FleetTest, CoresBetweenFixedFactorsAreTheDeployedOnesToo) {
+  SmallFleet fleet(4);
+  UseFedSb(fleet.run);
+  ExpectTheDeployedFleetsAdapter(fleet);
 }
 
 TEST(FleetTest, DevicesOfUnequalRanksAreTheDeployedOnesToo) {

@@ -801,7 +801,8 @@ class CommandLineTest(unittest.TestCase):
     def test_PlanSaysWhatARuleSends(self):
         # A is 8 x 64 on each of q, k, v, o; B is 8 x (64, 32, 32, 64).
         a, b = 4 * 2 * 8 * 4 * 64, 4 * 2 * 8 * (64 + 32 + 32 + 64)
-        for rule, sent in [("ffa", [b]), ("rolora", [b, a]), ("fedsa", [a])]:
+        for rule, sent in [("ffa", [b]), ("rolora", [b, a]), ("fedsa", [a]),
+                           ("fedsb", [4 * 2 * 4 * 8 * 8])]:
             result = self.edgetune("plan", "check", self.run_file(), "--set",
                                    f"lora.rule={rule}", "--set", "secagg.enabled=false",
                                    "--format", "json")
@@ -824,7 +825,7 @@ class CommandLineTest(unittest.TestCase):
 
     def test_MatrixSaysWhatGoesTogetherAndWhyNot(self):
         cells = self.json_of("plan", "matrix")["combinations"]
-        self.assertEqual(len(cells), 8 * 2 * 8 * 5)
+        self.assertEqual(len(cells), 8 * 2 * 9 * 5)
         for cell in cells:
             planned = cell["lora_rule"] in ("flora", "fedex")
             unmaskable = cell["masked"] and cell["aggregator"] != "mean"
@@ -840,8 +841,8 @@ class CommandLineTest(unittest.TestCase):
             self.assertNotIn("\n", cell["reason"])
         lines = self.edgetune("plan", "matrix").stdout.splitlines()
         self.assertEqual(lines[0].split(), ["aggregator", "updates", "fedit", "ffa", "rolora",
-                                            "fedsa", "hetlora", "flexlora", "flora",
-                                            "fedex"])
+                                            "fedsa", "hetlora", "flexlora", "fedsb",
+                                            "flora", "fedex"])
         self.assertEqual(lines[1].split()[:7], ["mean", "clear"] + 5 * ["yes"])
         refused = next(line.split() for line in lines if line.split()[:2] == ["krum", "masked"])
         number = refused[3]

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
+#include "models/io/adapter/core_adapter.h"
 #include "privacy/crypto/hash.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -212,8 +213,9 @@ class LocalRun {
         {"base_sha256", BaseSha256(plan().model())},
         {"adapter_sha256", sha256},
         {"examples", fmt::format("{}", data().train->size())}};
-    EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(
-        options_.out, adapter_, plan().model().name(), provenance));
+    EDGETUNE_RETURN_IF_ERROR(
+        WritePeftAdapter(options_.out, PlainAdapter(adapter_),
+                         plan().model().name(), provenance));
     const MemoryChoice& choice = fitted_.memory.choice;
     std::string text = fmt::format("adapter {}\n", options_.out);
     for (size_t i = 0; i < perplexity_.size(); ++i) {
