@@ -54,9 +54,8 @@ void CheckLoraRule(const v1::TaskPlan& plan, FieldChecks& check) {
   if (AveragesProducts(plan)) return CheckProducts(plan, check);
   if (!TrainsSlices(plan)) return;
   check.Require(!plan.secagg().enabled(), "lora.rule", plan.lora().rule(),
-                "secagg.enabled = false beside it: each rank slice is divided "
-                "by the weights of the devices that trained it, and a masked "
-                "round of this version has one sum of weights");
+                "secagg.enabled = false beside it: what one device alone "
+                "trained of a rank slice would stand in the sum as it is");
   CheckOwnMean(plan,
                "each rank slice has a weighted mean of its own, over the "
                "devices that trained it",

@@ -18,7 +18,8 @@ inline std::vector<nlohmann::json> LoraCases(const std::string& rule) {
   std::ifstream in(EDGETUNE_SOURCE_DIR
                    "/tests/aggregation/vectors/lora_rules.json");
   std::vector<nlohmann::json> cases;
-  for (const nlohmann::json& one : nlohmann::json::parse(in)["cases"]) {
+  const nlohmann::json all = nlohmann::json::parse(in);
+  for (const nlohmann::json& one : all["cases"]) {
     if (one["rule"] == rule) cases.push_back(one);
   }
   return cases;

@@ -34,6 +34,7 @@ void ExpectNear(const ParameterVector& got, const std::vector<double>& wanted,
 }
 
 TEST(SliceFoldTest, IsTheMeanOfEachSliceOverThoseThatTrainedIt) {
+  ASSERT_EQ(LoraCases("hetlora").size(), 4u);
   for (const nlohmann::json& one : LoraCases("hetlora")) {
     const ParameterLayout layout = LayoutOfCase(one);
     const auto fold = MakeSliceFold(MeanOf(layout), layout);

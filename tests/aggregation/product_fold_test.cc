@@ -152,7 +152,9 @@ TEST(ProductFoldTest, AnAdapterThatComputesNothingStaysSo) {
   for (const auto& tensor : layout.tensors()) {
     for (size_t i = tensor.offset; i < tensor.offset + tensor.count; ++i) {
       EXPECT_TRUE(std::isfinite(result->mean[i]));
-      if (tensor.name.ends_with("lora_B")) EXPECT_EQ(result->mean[i], 0);
+      if (tensor.name.ends_with("lora_B")) {
+        EXPECT_EQ(result->mean[i], 0);
+      }
     }
   }
 }

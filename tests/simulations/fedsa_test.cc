@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "base/factors.h"
 #include "client/train_plan.h"
 #include "models/io/adapter/adapter_file.h"
@@ -91,7 +90,9 @@ class FedSaTest : public ::testing::Test {
                 PartOf(adapters.back(), Factors::kA));
       EXPECT_EQ(PartOf(evaluated, Factors::kB), own[i]) << i;
       EXPECT_NE(own[i], initial_b);
-      if (i > 0) EXPECT_NE(own[i], own[0]);
+      if (i > 0) {
+        EXPECT_NE(own[i], own[0]);
+      }
     }
     own_ = own;
   }
@@ -199,28 +200,16 @@ TEST_F(FedSaTest, AnAbandonedAttemptMovesNoB) {
 TEST_F(FedSaTest, ADeviceThatLostItsStateBeginsAgain) {
   for (int i = 0; i < 3; ++i) Add(i).Start();
   Device& device = Add(3);
-  std::atomic<bool> reached{false};
-  device.lets_pass = [&](const v1::ClientMessage& message) {
-    return !message.has_accepted() ||
-           message.accepted().session().round() != 1 || (reached = true);
-  };
-  std::atomic<bool> held{true};
-  engines_[0].fake.on_step = [&](int64_t) {
-    while (held && engines_[0].fake.trainings > 1) {
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-  };
-  device.Start();
+  device.Start(/*once=*/true);
   world_.Submit();
-  world_.WaitUntil([&](const auto&) { return reached.load(); });
-  EXPECT_TRUE(device.Stop().ok());
+  EXPECT_TRUE(device.Wait().ok());
+  // The second round waits for it.
   EXPECT_TRUE(device.OpenState()
                   ->Run([](Transaction& transaction) {
                     return transaction.Execute("DELETE FROM controls");
                   })
                   .ok());
   device.Start();
-  held = false;
   ASSERT_EQ(world_.WaitEnded().state(), v1::RunStatus::FINISHED);
   const auto incoming = engines_[3].incoming();
   EXPECT_EQ(PartOf(incoming.at(1), Factors::kB),
