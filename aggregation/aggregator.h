@@ -23,6 +23,8 @@ class Aggregator {
     ParameterVector mean;   // what the rule makes of the updates
     double weight_sum = 0;  // of all that were accumulated,
     int64_t updates = 0;    // and how many; a rule may look past some
+    // Of their energy, where the result is cut to a rank (product_fold.h).
+    double kept = 1;
   };
 
   virtual ~Aggregator() = default;

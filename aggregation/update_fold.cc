@@ -8,7 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "aggregation/plan_strategy.h"
+#include "aggregation/product_fold.h"
+#include "aggregation/slice_check.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
+#include "protos/plan_check.h"
 
 namespace edgetune {
 namespace {
@@ -212,6 +217,72 @@ absl::StatusOr<Aggregator::Result> FairFold::Finish() const {
   return out;
 }
 
+// The mean over all is one of zero-padded updates: a slice's own has another
+// divisor.
+class SliceFold final : public UpdateFold {
+ public:
+  SliceFold(std::unique_ptr<Aggregator> sum, const ParameterLayout& layout)
+      : sum_(std::move(sum)), slices_(SlicesOf(layout)) {
+    for (const uint32_t slice : slices_) rank_ = std::max(rank_, slice + 1);
+  }
+
+  absl::Status Add(std::span<const float> update,
+                   const UpdateTerms& terms) override;
+  absl::Status Merge(const UpdateFold& other) override;
+  absl::StatusOr<Aggregator::Result> Finish() const override;
+
+ private:
+  // Sum of the weights of those with more than `slice` slices.
+  double WeightBeyond(uint32_t slice) const;
+
+  const std::unique_ptr<Aggregator> sum_;
+  const std::vector<uint32_t> slices_;        // of each coordinate
+  uint32_t rank_ = 0;                         // of the whole adapter
+  std::map<uint32_t, OrderlessSum> weights_;  // by rank trained
+};
+
+absl::Status SliceFold::Add(std::span<const float> update,
+                            const UpdateTerms& terms) {
+  EDGETUNE_ASSIGN_OR_RETURN(const uint32_t rank,
+                            CheckSlices(update, slices_, terms.rank, rank_));
+  EDGETUNE_RETURN_IF_ERROR(sum_->Accumulate(update, terms.weight));
+  weights_[rank].Add(terms.weight);
+  return absl::OkStatus();
+}
+
+absl::Status SliceFold::Merge(const UpdateFold& other) {
+  const auto* fold = dynamic_cast<const SliceFold*>(&other);
+  if (fold == nullptr || fold->slices_ != slices_) return OtherKind();
+  EDGETUNE_RETURN_IF_ERROR(sum_->Merge(*fold->sum_));
+  for (const auto& [rank, weights] : fold->weights_) {
+    weights_[rank].Merge(weights);
+  }
+  return absl::OkStatus();
+}
+
+double SliceFold::WeightBeyond(uint32_t slice) const {
+  OrderlessSum sum;
+  for (const auto& [rank, weights] : weights_) {
+    if (rank > slice) sum.Merge(weights);
+  }
+  return sum.Total();
+}
+
+absl::StatusOr<Aggregator::Result> SliceFold::Finish() const {
+  EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, sum_->Finish());
+  std::vector<double> factors(rank_);
+  result.weight_sum = WeightBeyond(0);
+  for (uint32_t slice = 0; slice < rank_; ++slice) {
+    // 0 of nobody: its coordinates are zeros.
+    const double weights = WeightBeyond(slice);
+    factors[slice] = weights > 0 ? result.weight_sum / weights : 0;
+  }
+  for (size_t i = 0; i < slices_.size(); ++i) {
+    result.mean[i] = static_cast<float>(result.mean[i] * factors[slices_[i]]);
+  }
+  return result;
+}
+
 LocalSolver SolverOf(const v1::TrainSpec& train) {
   return {.momentum = train.momentum(), .pull = train.lr() * train.prox_mu()};
 }
@@ -243,9 +314,21 @@ std::unique_ptr<UpdateFold> MakeFairFold(AggregatorMaker make,
   return std::make_unique<FairFold>(std::move(make), options);
 }
 
+std::unique_ptr<UpdateFold> MakeSliceFold(std::unique_ptr<Aggregator> sum,
+                                          const ParameterLayout& layout) {
+  return std::make_unique<SliceFold>(std::move(sum), layout);
+}
+
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeUpdateFold(
-    const v1::TaskPlan& plan, AggregatorMaker make) {
+    const v1::TaskPlan& plan, AggregatorMaker make, ParameterVector incoming) {
   const v1::RoundsSpec& rounds = plan.rounds();
+  if (AveragesProducts(plan)) {
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                              AdapterLayout(plan));
+    EDGETUNE_ASSIGN_OR_RETURN(const CombineOptions options,
+                              CombineOptionsOf(plan, 0));
+    return MakeProductFold(options.limits, layout, std::move(incoming));
+  }
   if (rounds.fairness_q() > 0) {
     return MakeFairFold(std::move(make),
                         {.q = rounds.fairness_q(), .lr = plan.train().lr()});
@@ -253,6 +336,11 @@ absl::StatusOr<std::unique_ptr<UpdateFold>> MakeUpdateFold(
   EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<Aggregator> sum, make());
   if (rounds.normalise() == "steps") {
     return MakePerStepFold(std::move(sum), SolverOf(plan.train()));
+  }
+  if (TrainsSlices(plan)) {
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                              AdapterLayout(plan));
+    return MakeSliceFold(std::move(sum), layout);
   }
   return MakePlainFold(std::move(sum));
 }

@@ -18,6 +18,7 @@ struct UpdateTerms {
   double weight = 1;         // at most the aggregator's cap
   int64_t steps = 0;         // local optimiser steps behind it
   double incoming_loss = 0;  // nats a token of the incoming adapter
+  int64_t rank = 0;          // slices trained; 0: all
 };
 
 // One training round's updates under the plan's weighing: an Aggregator of its
@@ -79,9 +80,24 @@ using AggregatorMaker =
 std::unique_ptr<UpdateFold> MakeFairFold(AggregatorMaker make,
                                          const FairnessOptions& options);
 
-// The fold of rounds.normalise and rounds.fairness_q of a checked plan.
+// HetLoRA with a mean a rank slice (Cho et al. 2024, section 3.3, has one mean
+// over zero-padded updates; Koo et al. 2024, "Towards Robust and Efficient
+// Federated Low-Rank Adaptation with Heterogeneous Clients", why padding must
+// not count): coordinates of slice j become
+//   sum w_i D_i / sum w_i over the devices i with rank > j,
+// and stay where no device trained them. `layout` is the update's
+// (base/rank_slices.h); an update that is not zero beyond its rank is refused.
+// Where all trained all slices it is the weighted mean. `sum` is a weighted
+// mean.
+std::unique_ptr<UpdateFold> MakeSliceFold(std::unique_ptr<Aggregator> sum,
+                                          const ParameterLayout& layout);
+
+// The fold of lora.rule, rounds.normalise and rounds.fairness_q of a checked
+// plan. `incoming`: the adapter that the updates start from, where the plan's
+// rule averages products (AveragesProducts).
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeUpdateFold(
-    const v1::TaskPlan& plan, AggregatorMaker make);
+    const v1::TaskPlan& plan, AggregatorMaker make,
+    ParameterVector incoming = {});
 
 }  // namespace edgetune
 

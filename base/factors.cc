@@ -17,6 +17,8 @@ bool IsOf(const ParameterLayout::Tensor& tensor, Factors factors) {
       return tensor.name.ends_with("lora_A");
     case Factors::kB:
       return tensor.name.ends_with("lora_B");
+    case Factors::kCore:
+      return tensor.name.ends_with("lora_R");
   }
   return false;
 }

@@ -12,8 +12,9 @@
 
 namespace edgetune {
 
-// The factors of a LoRA adapter: W becomes W + s B A (Hu et al., 2021).
-enum class Factors { kBoth, kA, kB };
+// The factors of a LoRA adapter: W becomes W + s B A (Hu et al., 2021), or W +
+// s B R A with a core R between them (models/io/adapter/core_adapter.h).
+enum class Factors { kBoth, kA, kB, kCore };
 
 // A piece of an update in the adapter: coordinate update_offset + i of the one
 // is coordinate adapter_offset + i of the other, for i < count.
@@ -25,7 +26,7 @@ struct CoordinateRange {
 };
 
 // The tensors of `adapter` whose names end in "lora_A" (kA), in "lora_B" (kB),
-// or all of them (kBoth), in the adapter's order.
+// in "lora_R" (kCore), or all of them (kBoth), in the adapter's order.
 ParameterLayout LayoutOf(const ParameterLayout& adapter, Factors factors);
 // Where the coordinates of LayoutOf stand in `adapter`: rising, without gaps in
 // the update, neighbours joined (kBoth: one range).

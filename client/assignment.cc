@@ -101,15 +101,15 @@ absl::Status ReadCounted(const v1::Assignment& assignment,
                          VerifiedAssignment& verified) {
   if (!assignment.has_counted()) return absl::OkStatus();
   const SessionId counted = IdOf(assignment.counted());
-  if (UsesControls(verified.plan) && counted.run_id == verified.id.run_id &&
+  if (KeepsOwnVector(verified.plan) && counted.run_id == verified.id.run_id &&
       counted.round < verified.id.round) {
     verified.counted = counted;
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       fmt::format("assignment: counted is round {} of run {}, wanted one "
-                  "before round {} of "
-                  "run {} and of objective scaffold",
+                  "before round {} of run {}, whose devices keep something of "
+                  "their own",
                   counted.round, Short(counted.run_id), verified.id.round,
                   Short(verified.id.run_id)));
 }

@@ -22,8 +22,8 @@ struct VerifiedAssignment {
   v1::RoundManifest manifest;
   bool train = false;                  // else EVAL
   std::optional<MaskedTerms> masking;  // present where the plan masks
-  // Of plans with control variates: this device's last session in the adapter,
-  // as the coordinator has it. Not signed; nothing but ControlStore reads it.
+  // Where devices keep a vector of their own: its last session in the adapter,
+  // as the coordinator has it. Not signed; nothing but OwnVectorStore reads it.
   std::optional<SessionId> counted;
 };
 

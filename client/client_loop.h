@@ -98,7 +98,7 @@ class ClientLoop final : public Client, private Transport::Listener {
   StopToken work_stop_{false};     // the step in progress
   SessionStore sessions_;
   MaskingStore masking_store_;
-  ControlStore controls_;
+  OwnVectorStore own_vectors_;
   std::optional<ModelCache> own_models_;
   DataCache data_;
   const ReadData read_data_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/process_memory.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "client/train_plan.h"
 #include "protos/local_work.h"
@@ -73,12 +74,18 @@ std::vector<ExampleSize> WorstStep(const v1::TaskPlan& plan,
 }
 
 // In the round that trains most of them.
-int64_t TrainedCoordinates(const v1::TaskPlan& plan) {
+int64_t TrainedCoordinates(const v1::TaskPlan& plan, int64_t rank) {
   size_t most = 0;
   for (uint32_t round = 0; round < std::min(plan.rounds().count(), 2u);
        ++round) {
-    const auto layout = UpdateLayout(plan, round);
-    if (layout.ok()) most = std::max(most, layout->size());
+    auto adapter = AdapterLayout(plan);
+    if (!adapter.ok()) continue;
+    if (rank < plan.lora().rank()) adapter = LayoutOfRank(*adapter, rank);
+    size_t trained = LayoutOf(*adapter, TrainedFactors(plan, round)).size();
+    // The engine holds B R and its gradient beside R: counted as trained, which
+    // is more than they take.
+    if (TrainsCores(plan)) trained += LayoutOf(*adapter, Factors::kB).size();
+    most = std::max(most, trained);
   }
   return static_cast<int64_t>(most);
 }
@@ -105,7 +112,8 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
     work.threads = std::max(1u, std::thread::hardware_concurrency());
   }
   work.lora = AdapterSpecOf(plan);
-  work.trained = TrainedCoordinates(plan);
+  if (training.rank != 0) work.lora.rank = training.rank;
+  work.trained = TrainedCoordinates(plan, work.lora.rank);
   work.moments = static_cast<int64_t>(MomentsOf(TrainConfigOf(plan, 0, {})));
   work.corrected = UsesControls(plan);
   const TextDataSet& examples = *training.data.train;

@@ -29,6 +29,7 @@ struct LocalTraining {
   std::string engine;   // by name, with the plan's wish in it (EngineOf)
   bool bf16 = false;    // Engine::UsesBf16 of the plan's precision
   int64_t threads = 0;  // 0: all cores
+  int64_t rank = 0;     // that the device trains (RankOf); 0: the plan's
 };
 
 // What of it decides over memory; beside what this process has in memory now.

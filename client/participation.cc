@@ -45,6 +45,7 @@ absl::Status Participation::Fetch() {
   const v1::TaskPlan& plan = assignment_.plan;
   EDGETUNE_ASSIGN_OR_RETURN(const std::string engine,
                             EngineOf(plan, workshop_.file->train.engine));
+  EDGETUNE_ASSIGN_OR_RETURN(rank_, RankOf(plan, workshop_.file->train.rank));
   EDGETUNE_RETURN_IF_ERROR(workshop_.models->UseEngine(engine));
   Transfer transfer(workshop_.transport, workshop_.blobs, workshop_.pause);
   EDGETUNE_ASSIGN_OR_RETURN(const uint64_t base,
@@ -88,7 +89,8 @@ absl::Status Participation::FitMemory() {
                    .engine = engine,
                    .bf16 = models.engine().UsesBf16(
                        EngineOptionsOf(plan, models.threads()).precision),
-                   .threads = models.threads()},
+                   .threads = models.threads(),
+                   .rank = rank_},
                   budget));
   cache.choice = fitted.choice;
   cache.fitted = assignment_.id.run_id;
@@ -100,20 +102,22 @@ absl::Status Participation::FitMemory() {
 }
 
 absl::Status Participation::FetchAdapter(Transfer& transfer) {
-  EDGETUNE_ASSIGN_OR_RETURN(adapter_.layout, AdapterLayout(assignment_.plan));
-  adapter_.spec = AdapterSpecOf(assignment_.plan);
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                            AdapterLayout(assignment_.plan));
   EDGETUNE_ASSIGN_OR_RETURN(
       const Digest digest,
       DigestFromBytes(assignment_.manifest.adapter_digest()));
   EDGETUNE_ASSIGN_OR_RETURN(
       const uint64_t bytes,
-      transfer.Fetch(digest, adapter_.layout.size() * sizeof(float)));
+      transfer.Fetch(digest, layout.size() * sizeof(float)));
   report_.set_adapter_bytes_down(bytes);
   return absl::OkStatus();
 }
 
 absl::Status Participation::LoadAdapter() {
   if (!adapter_.values.empty()) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(adapter_.layout, AdapterLayout(assignment_.plan));
+  adapter_.spec = AdapterSpecOf(assignment_.plan);
   EDGETUNE_ASSIGN_OR_RETURN(
       const Digest digest,
       DigestFromBytes(assignment_.manifest.adapter_digest()));
@@ -123,7 +127,8 @@ absl::Status Participation::LoadAdapter() {
       ViewParameters(blob->bytes(), adapter_.layout.size()));
   EDGETUNE_RETURN_IF_ERROR(CheckFinite(values, "the incoming adapter"));
   adapter_.values.assign(values.begin(), values.end());
-  return absl::OkStatus();
+  if (rank_ < adapter_.spec.rank) adapter_ = WithRank(adapter_, rank_);
+  return LoadOwnFactor();
 }
 
 absl::Status Participation::LoadData(const v1::TaskPlan& plan) {
@@ -173,6 +178,7 @@ absl::Status Participation::Evaluate() {
   EDGETUNE_RETURN_IF_ERROR(ForgetControl());
   EDGETUNE_RETURN_IF_ERROR(MeasureIncomingLoss());
   EDGETUNE_RETURN_IF_ERROR(EvaluateHeldOut());
+  WriteOwnAdapter();
   adapter_.values = ParameterVector();  // whose memory is free again
   if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
     return absl::OkStatus();
@@ -229,18 +235,21 @@ absl::Status Participation::EvaluateHeldOut() {
 
 absl::Status Participation::Train() {
   if (HasUnspent()) {
-    if (!UsesControls(assignment_.plan)) return absl::OkStatus();
-    return workshop_.controls->Carry(assignment_.id);
+    if (!KeepsOwnVector(assignment_.plan)) return absl::OkStatus();
+    return workshop_.own_vectors->Carry(assignment_.id);
   }
   EDGETUNE_RETURN_IF_ERROR(LoadAdapter());
   EDGETUNE_RETURN_IF_ERROR(LoadCorrection());
-  EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
-  adapter_.values = ParameterVector();  // whose memory is free again
+  EDGETUNE_ASSIGN_OR_RETURN(TrainResult result, RunTrainer());
   if (result.stopped) return absl::CancelledError("training was stopped");
   LogInfo(fmt::format(
       "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),
       result.steps - result.resumed, workshop_.models->trainer().precision(),
       result.first_loss, result.last_loss, FormatSeconds(result.seconds)));
+  result.delta = TakeSent(assignment_.plan, assignment_.id.round,
+                          std::move(result.delta), adapter_);
+  EDGETUNE_RETURN_IF_ERROR(TakeOwnFactor());
+  adapter_.values = ParameterVector();  // whose memory is free again
   EDGETUNE_RETURN_IF_ERROR(MakeControl(result));
   EDGETUNE_RETURN_IF_ERROR(TakeResult(result));
   trained_ = true;
@@ -248,7 +257,7 @@ absl::Status Participation::Train() {
 }
 
 absl::Status Participation::Keep() {
-  EDGETUNE_RETURN_IF_ERROR(KeepControl());
+  EDGETUNE_RETURN_IF_ERROR(KeepOwnVector());
   if (std::exchange(unsaved_, false)) {
     // Once trained, a crash repeats this report instead of training again.
     EDGETUNE_RETURN_IF_ERROR(workshop_.sessions->SaveReport(
@@ -303,6 +312,7 @@ absl::Status Participation::MakeUpdate(const TrainResult& result) {
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, workshop_.blobs->Put(bytes));
   report_.set_update_digest(DigestBytes(digest));
   report_.set_weight(WeightOf(plan, workshop_.data->data.train->size()));
+  if (rank_ < plan.lora().rank()) report_.set_rank(rank_);
   if (plan.train().epochs() > 0) {
     report_.set_train_steps(static_cast<uint32_t>(result.steps));
   }

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "client/assignment.h"
 #include "client/base_models.h"
-#include "client/control_store.h"
 #include "client/local_data.h"
+#include "client/own_vector_store.h"
 #include "client/session_store.h"
 #include "client/transfer.h"
 #include "client/transport.h"
@@ -44,7 +44,7 @@ struct Workshop {
   Transport* transport;
   BlobStore* blobs;
   SessionStore* sessions;
-  ControlStore* controls;
+  OwnVectorStore* own_vectors;
   BaseModels* models;
   DataCache* data;
   const ReadData* read_data;
@@ -100,9 +100,16 @@ class Participation {
   absl::Status FetchControl(Transfer& transfer);
   absl::Status LoadCorrection();
   absl::Status MakeControl(const TrainResult& result);
-  absl::Status KeepControl();
   // The closing evaluation is the last that a device hears of a run.
   absl::Status ForgetControl();
+  // Those of plans whose devices have factors of their own (KeepsOwnFactor) do
+  // nothing for others. The device's own in place of the published ones, once
+  // it has some; what training made of it; the whole as an adapter, written.
+  absl::Status LoadOwnFactor();
+  absl::Status TakeOwnFactor();
+  void WriteOwnAdapter();
+  // A next vector of its own, of either kind, becomes durable.
+  absl::Status KeepOwnVector();
   absl::Status LoadData(const v1::TaskPlan& plan);
   absl::Status LoadTrainer();
   absl::Status FitMemory();
@@ -122,11 +129,12 @@ class Participation {
 
   const Workshop workshop_;
   const VerifiedAssignment assignment_;
-  Adapter adapter_;
-  ParameterVector correction_;    // c - c_i, while it trains
-  ParameterVector next_control_;  // until Keep
-  bool unsaved_ = false;          // report_ says more than is durable
-  bool trained_ = false;          // since the last Keep
+  int64_t rank_ = 0;            // that this device trains
+  Adapter adapter_;             // what it trains of the incoming one
+  ParameterVector correction_;  // c - c_i, while it trains
+  ParameterVector next_own_;    // c_i or B, until Keep
+  bool unsaved_ = false;        // report_ says more than is durable
+  bool trained_ = false;        // since the last Keep
   v1::Report report_;
   Contribution result_;  // of a masked session
   std::string masked_;

@@ -46,10 +46,19 @@ absl::Status Participation::LoadCorrection() {
   if (!UsesControls(assignment_.plan)) return absl::OkStatus();
   const std::string& run_id = assignment_.id.run_id;
   const size_t coordinates = assignment_.manifest.coordinates();
-  EDGETUNE_RETURN_IF_ERROR(workshop_.controls->Settle(
-      run_id, assignment_.counted, workshop_.clock->Now()));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector own,
-                            workshop_.controls->Read(run_id, coordinates));
+  absl::Status settled = workshop_.own_vectors->Settle(
+      run_id, assignment_.counted, workshop_.clock->Now());
+  if (absl::IsFailedPrecondition(settled)) {
+    // Taking part would spoil the server's variate for good.
+    settled = absl::FailedPreconditionError(fmt::format(
+        "{}: a device that lost its state cannot go on in a run of objective "
+        "scaffold",
+        std::string(settled.message())));
+  }
+  EDGETUNE_RETURN_IF_ERROR(settled);
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterVector own,
+                            workshop_.own_vectors->Read(run_id, coordinates));
+  own.resize(coordinates);  // zeros before its first
   EDGETUNE_ASSIGN_OR_RETURN(
       const Digest digest,
       DigestFromBytes(assignment_.manifest.control_digest()));
@@ -63,17 +72,17 @@ absl::Status Participation::LoadCorrection() {
 
 absl::Status Participation::MakeControl(const TrainResult& result) {
   if (!UsesControls(assignment_.plan)) return absl::OkStatus();
-  next_control_ =
+  next_own_ =
       NextOwnControl(correction_, SentOf(result.delta, assignment_.masking),
                      ControlWay(assignment_.plan.train()));
   correction_ = ParameterVector();
-  return CheckFinite(next_control_, "this device's control variate");
+  return CheckFinite(next_own_, "this device's control variate");
 }
 
-absl::Status Participation::KeepControl() {
-  if (next_control_.empty()) return absl::OkStatus();
-  return workshop_.controls->Keep(
-      assignment_.id, std::exchange(next_control_, {}),
+absl::Status Participation::KeepOwnVector() {
+  if (next_own_.empty()) return absl::OkStatus();
+  return workshop_.own_vectors->Keep(
+      assignment_.id, std::exchange(next_own_, {}),
       absl::FromUnixMillis(assignment_.plan.header().expires_ms()));
 }
 
@@ -81,7 +90,7 @@ absl::Status Participation::ForgetControl() {
   if (!UsesControls(assignment_.plan) || assignment_.train) {
     return absl::OkStatus();
   }
-  return workshop_.controls->Forget(assignment_.id.run_id);
+  return workshop_.own_vectors->Forget(assignment_.id.run_id);
 }
 
 }  // namespace edgetune

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/status.h"
-#include "client/control_store.h"
 #include "client/masking_store.h"
+#include "client/own_vector_store.h"
 
 namespace edgetune {
 namespace {
@@ -82,7 +82,7 @@ const std::vector<std::string>& SessionStore::Migrations() {
       "attempt INTEGER NOT NULL, assignment BLOB NOT NULL, report BLOB, "
       "ending TEXT, detail TEXT, changed_ms INTEGER NOT NULL, "
       "PRIMARY KEY(run_id, round, attempt));",
-      MaskingStore::Migration(), ControlStore::Migration()};
+      MaskingStore::Migration(), OwnVectorStore::Migration()};
   return *migrations;
 }
 

@@ -6,7 +6,9 @@
 #include <string>
 
 #include "base/random.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
+#include "models/io/adapter/core_adapter.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
 #include "training/parse.h"
@@ -46,8 +48,45 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
   config.seed = ClientSeed(train.seed(), round, data.name);
   config.round = round;
   config.rounds = plan.rounds().count();
-  config.factors = UpdateFactors(plan, round);
+  config.factors = TrainedFactors(plan, round);
   return config;
+}
+
+absl::StatusOr<int64_t> RankOf(const v1::TaskPlan& plan, int64_t largest) {
+  const int64_t rank = plan.lora().rank();
+  if (largest == 0 || rank <= largest) return rank;
+  if (TrainsSlices(plan)) return largest;
+  return absl::FailedPreconditionError(
+      fmt::format("the plan's adapter has rank {}, this device trains at most "
+                  "{}; under lora.rule hetlora it would train a part",
+                  rank, largest));
+}
+
+Adapter WithRank(const Adapter& adapter, int64_t rank) {
+  Adapter part{adapter.spec, LayoutOfRank(adapter.layout, rank),
+               FirstSlices(adapter.values, adapter.layout, rank)};
+  part.spec.alpha *=
+      static_cast<double>(rank) / static_cast<double>(adapter.spec.rank);
+  part.spec.rank = rank;
+  return part;
+}
+
+ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
+                         ParameterVector delta, Adapter& adapter) {
+  if (adapter.spec.rank < plan.lora().rank()) {
+    const auto whole = AdapterLayout(plan);
+    EDGETUNE_CHECK(whole.ok());  // of a checked plan
+    return PadSlices(delta, LayoutOf(*whole, UpdateFactors(plan, round)),
+                     adapter.spec.rank);
+  }
+  if (!KeepsOwnFactor(plan)) return delta;
+  // All is trained: delta is laid out as the adapter.
+  const auto own = RangesOf(adapter.layout, Factors::kB);
+  ParameterVector values = Gather(adapter.values, own);
+  const ParameterVector change = Gather(delta, own);
+  for (size_t i = 0; i < values.size(); ++i) values[i] += change[i];
+  Scatter(values, own, adapter.values);
+  return Gather(delta, RangesOf(adapter.layout, UpdateFactors(plan, round)));
 }
 
 absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples) {
@@ -115,8 +154,9 @@ absl::StatusOr<std::string> EngineOf(const v1::TaskPlan& plan,
 }
 
 absl::Status CheckLayout(const v1::TaskPlan& plan, const ModelConfig& model) {
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout wanted,
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterLayout wanted,
                             AdapterLayoutOf(model, AdapterSpecOf(plan)));
+  if (TrainsCores(plan)) wanted = WithCores(wanted);
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout got, AdapterLayout(plan));
   if (got == wanted) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format(

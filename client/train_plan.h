@@ -43,6 +43,19 @@ struct TrainingData {
 // CheckExamples.
 TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
                           const TrainingData& data);
+// Rank that a device trains whose largest is `largest` (0: any): the plan's, or
+// where devices may train slices (TrainsSlices) the smaller of the two.
+// FailedPrecondition: the plan's is above it, and its rule wants all of it.
+absl::StatusOr<int64_t> RankOf(const v1::TaskPlan& plan, int64_t largest);
+// The first rank slices of an adapter, scaled as the whole is: alpha falls with
+// the rank.
+Adapter WithRank(const Adapter& adapter, int64_t rank);
+// What of a segment's delta (TrainResult) a device sends: all of it, but where
+// factors stay on the device (KeepsOwnFactor) those of UpdateFactors, the rest
+// being added to `adapter`, the one that the segment began with; with zeros for
+// the rank slices that `adapter` lacks.
+ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
+                         ParameterVector delta, Adapter& adapter);
 // FailedPrecondition: the plan's epochs over so many training examples are more
 // steps than a round may have.
 absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples);

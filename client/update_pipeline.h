@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/parameters.h"
 #include "client/masked_assignment.h"
@@ -33,9 +35,10 @@ struct Contribution {
 // Under masking: clamp -> weight -> fixed point with stochastic rounding; the
 // session then adds the masks. Every call rounds anew. Aborted: a coordinate
 // is not finite. Internal: no randomness.
-absl::StatusOr<secagg::RingVector> MakeMaskedInput(
-    const MaskedTerms& terms, double weight_cap, const Contribution& from,
-    RandomSource& random);
+absl::StatusOr<secagg::RingVector> MakeMaskedInput(const MaskedTerms& terms,
+                                                   double weight_cap,
+                                                   const Contribution& from,
+                                                   RandomSource& random);
 
 }  // namespace edgetune
 

@@ -122,6 +122,7 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
                 absl::ZeroDuration(), absl::Hours(24));
   settings.Bytes("train.memory_budget", &file.train.memory_budget,
                  kSmallestMemoryBudget, kLargestMemoryBudget);
+  settings.Whole("train.rank", &file.train.rank, 0, 1024);
   settings.Text("policy.window", &window);
   settings.Whole("policy.min_cohort", &file.policy.min_cohort, 0, 300);
   settings.Word("log", &file.log, LogLevels());

@@ -60,6 +60,7 @@ struct ClientFile {
     // Bytes that this device spends on training at most, whatever the plan
     // says; 0: what the plan says.
     uint64_t memory_budget = 0;
+    int64_t rank = 0;  // largest that this device trains; 0: any
   } train;
   struct Policy {
     std::optional<DailyWindow> window;  // none: always

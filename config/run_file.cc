@@ -28,8 +28,10 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Words("lora.targets", &run.lora.targets,
                  {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
                   "up_proj", "down_proj"});
-  settings.Word("lora.rule", &run.lora.rule, {"fedit", "ffa", "rolora"},
-                {"flora", "fedex"});
+  settings.Word(
+      "lora.rule", &run.lora.rule,
+      {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora", "fedsb"},
+      {"flora", "fedex"});
   settings.Word("data.schema", &run.data.schema,
                 {"auto", "messages", "sharegpt", "prompt", "alpaca", "text"});
   settings.Whole("data.max_length", &run.data.max_length, 2, 1 << 17);

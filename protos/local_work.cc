@@ -142,9 +142,12 @@ void CheckControlledSteps(const v1::TaskPlan& plan, FieldChecks& check) {
   require(train.grad_clip() == 0,
           "train.grad_clip = 0 beside it: a control variate would hold what "
           "clipping cut off");
-  require(plan.lora().rule() != "rolora",
-          "lora.rule = \"fedit\" or \"ffa\" beside it: of factors that take "
-          "turns a control variate would be as old as a round");
+  const std::string& rule = plan.lora().rule();
+  require(
+      rule == "fedit" || rule == "ffa",
+      "lora.rule = \"fedit\" or \"ffa\" beside it: of factors that take "
+      "turns a control variate would be as old as a round, and of ones that "
+      "stay on the device the coordinator has none");
 }
 
 // Of what becomes of updates: the server's variate is the mean of the devices'.
@@ -182,6 +185,10 @@ void CheckControls(const v1::TaskPlan& plan, FieldChecks& check) {
 
 bool UsesControls(const v1::TaskPlan& plan) {
   return plan.train().objective() == "scaffold";
+}
+
+bool KeepsOwnVector(const v1::TaskPlan& plan) {
+  return UsesControls(plan) || KeepsOwnFactor(plan);
 }
 
 double ControlWay(const v1::TrainSpec& train) {

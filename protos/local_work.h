@@ -27,6 +27,12 @@ bool UsesControls(const v1::TaskPlan& plan);
 // Their K lr of such a plan.
 double ControlWay(const v1::TrainSpec& train);
 
+// Whether a device keeps a vector of its own between rounds, which moves
+// exactly when its update is in the adapter: a control variate, or the factors
+// that never leave it (KeepsOwnFactor in protos/plan_check.h). An assignment
+// then names its last session that is (Assignment.counted).
+bool KeepsOwnVector(const v1::TaskPlan& plan);
+
 // Where the mean loss that rounds.fairness_q asks for must lie, in nats a
 // token; a smaller one is reported as the smallest.
 inline constexpr double kLeastIncomingLoss = 1e-6;

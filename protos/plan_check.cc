@@ -12,6 +12,7 @@
 #include "protos/field_checks.h"
 #include "protos/local_work.h"
 #include "protos/plan_check_rounds.h"
+#include "protos/plan_check_rules.h"
 
 namespace edgetune {
 namespace {
@@ -121,56 +122,74 @@ void CheckTargets(const v1::LoraSpec& lora, FieldChecks& check) {
   }
 }
 
-// A is [rank, in], B is [out, rank]; low rank means rank <= in and out.
-bool HasShape(const v1::LayoutTensor& tensor, bool is_a, int64_t rank) {
+// A is [rank, in], B is [out, rank]; low rank means rank <= in and out. A core
+// R is [rank, rank].
+bool HasShape(const v1::LayoutTensor& tensor, char factor, int64_t rank) {
   const auto& shape = tensor.shape();
-  return shape.size() == 2 && shape[is_a ? 0 : 1] == rank &&
-         shape[is_a ? 1 : 0] >= rank;
+  if (shape.size() != 2) return false;
+  switch (factor) {
+    case 'A':
+      return shape[0] == rank && shape[1] >= rank;
+    case 'B':
+      return shape[1] == rank && shape[0] >= rank;
+    default:
+      return shape[0] == rank && shape[1] == rank;
+  }
 }
 
 void CheckShape(const v1::LayoutTensor& tensor, const std::string& field,
-                bool is_a, int64_t rank, FieldChecks& check) {
+                char factor, int64_t rank, FieldChecks& check) {
   const auto& shape = tensor.shape();
-  check.Require(HasShape(tensor, is_a, rank), field + ".shape",
+  const char* wanted = factor == 'A'   ? "[rank, in]"
+                       : factor == 'B' ? "[out, rank]"
+                                       : "[rank, rank]";
+  check.Require(HasShape(tensor, factor, rank), field + ".shape",
                 fmt::format("[{}] of {}", fmt::join(shape, ", "),
                             tensor.name().substr(0, 100)),
                 fmt::format("{} with lora.rank = {}, neither side below it",
-                            is_a ? "[rank, in]" : "[out, rank]", rank));
+                            wanted, rank));
 }
 
-// Layer by layer, target by target, A then B, and nothing else.
-void CheckLayout(const v1::LoraSpec& lora, FieldChecks& check) {
-  const int per_layer = 2 * lora.targets_size();
+// Layer by layer, target by target, A then B (then R where the rule has cores),
+// and nothing else.
+void CheckLayout(const v1::LoraSpec& lora, std::string_view factors,
+                 FieldChecks& check) {
+  const int per_module = static_cast<int>(factors.size());
+  const int per_layer = per_module * lora.targets_size();
   check.Require(lora.layout_size() > 0 && lora.layout_size() % per_layer == 0,
                 "lora.layout", fmt::format("{} tensors", lora.layout_size()),
                 fmt::format("{} for each layer", per_layer));
   if (!check.status().ok()) return;
   for (int i = 0; i < lora.layout_size(); ++i) {
     const v1::LayoutTensor& tensor = lora.layout(i);
-    const bool is_a = i % 2 == 0;
+    const char factor = factors[i % per_module];
     const Target& target =
-        kTargets[TargetIndex(lora.targets(i % per_layer / 2))];
+        kTargets[TargetIndex(lora.targets(i % per_layer / per_module))];
     const std::string name =
         fmt::format("layers.{}.{}.{}.lora_{}", i / per_layer, target.module,
-                    target.name, is_a ? "A" : "B");
+                    target.name, factor);
     // Devices check hundreds of tensors in each round: words are made for what
     // is wrong alone.
-    if (tensor.name() == name && HasShape(tensor, is_a, lora.rank())) continue;
+    if (tensor.name() == name && HasShape(tensor, factor, lora.rank())) continue;
     const std::string field = fmt::format("lora.layout[{}]", i);
     check.Word(field + ".name", tensor.name(), {name});
-    CheckShape(tensor, field, is_a, lora.rank(), check);
+    CheckShape(tensor, field, factor, lora.rank(), check);
     if (!check.status().ok()) return;
   }
 }
 
-void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
+void CheckLora(const v1::TaskPlan& plan, FieldChecks& check) {
+  const v1::LoraSpec& lora = plan.lora();
   check.Whole("lora.rank", lora.rank(), 1, 1024);
   check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
-  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora"},
-             {"flora", "fedex"});
+  check.Word(
+      "lora.rule", lora.rule(),
+      {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora", "fedsb"},
+      {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
-  if (check.status().ok()) CheckLayout(lora, check);
+  if (check.status().ok())
+    CheckLayout(lora, TrainsCores(plan) ? "ABR" : "AB", check);
 }
 
 void CheckData(const v1::DataSpec& data, FieldChecks& check) {
@@ -256,11 +275,12 @@ absl::Status CheckPlan(const v1::TaskPlan& plan) {
   check.Digest("nonce", plan.nonce());
   check.Label("name", plan.name(), 100);
   CheckModel(plan.model(), check);
-  CheckLora(plan.lora(), check);
+  CheckLora(plan, check);
   CheckData(plan.data(), check);
   CheckRounds(plan.rounds(), check);
   CheckAggregator(plan, check);
   CheckLocalWork(plan, check);
+  CheckLoraRule(plan, check);
   check.Label("fleet.population", plan.fleet().population(), 64);
   CheckSecAgg(plan, check);
   check.Word("privacy.mode", plan.privacy().mode(), {"off"},

@@ -31,14 +31,35 @@ absl::StatusOr<v1::SpentOverride> ParseOverride(std::string_view payload);
 
 // Layout of the whole adapter, as the plan states it.
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan);
-// What a client trains and sends in `round`, by lora.rule: "fedit" A and B;
-// "ffa" B, while A stays what it was at first (Sun et al., 2024, "Improving
-// LoRA in Privacy-preserving Federated Learning"); "rolora" B in even and A in
-// odd rounds (Chen et al., 2025, "Robust Federated Finetuning of LLMs via
-// Alternating Optimization of LoRA").
+// What a client sends in `round`, by lora.rule: "fedit" A and B; "ffa" B, while
+// A stays what it was at first (Sun et al., 2024, "Improving LoRA in
+// Privacy-preserving Federated Learning"); "rolora" B in even and A in odd
+// rounds (Chen et al., 2025, "Robust Federated Finetuning of LLMs via
+// Alternating Optimization of LoRA"); "fedsa" A (Guo et al., 2024, "Selective
+// Aggregation for Low-Rank Adaptation in Federated Learning").
 Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round);
-// Layout of these factors, in the adapter's order. InvalidArgument: `round` is
-// no training round.
+// What it trains: the same, but under "fedsa" A and B.
+Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round);
+// Whether each client has a B of its own, which never leaves it ("fedsa"): the
+// adapter's B, and what the coordinator publishes of it, stays as it was at
+// first.
+bool KeepsOwnFactor(const v1::TaskPlan& plan);
+// Whether a device may train the first of the adapter's rank slices alone
+// (base/rank_slices.h), as its own largest rank has it: "hetlora" (Cho et al.,
+// 2024, "Heterogeneous LoRA for Federated Fine-tuning of On-Device Foundation
+// Models") and "flexlora".
+bool TrainsSlices(const v1::TaskPlan& plan);
+// Whether the coordinator averages the products B A and cuts the mean to the
+// rank ("flexlora": Bai et al., 2024, "Federated Fine-tuning of Large Language
+// Models under Heterogeneous Tasks and Client Resources").
+bool AveragesProducts(const v1::TaskPlan& plan);
+// Whether modules have a core R between A and B, which stay as they were at
+// first, and R alone is trained and sent ("fedsb": Singhal et al., 2025,
+// "Fed-SB: A Silver Bullet for Extreme Communication Efficiency and Performance
+// in (Private) Federated LoRA Fine-Tuning").
+bool TrainsCores(const v1::TaskPlan& plan);
+// Layout of the factors that it sends, in the adapter's order. InvalidArgument:
+// `round` is no training round.
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round);
 // Where its coordinates stand in the adapter. InvalidArgument as above.

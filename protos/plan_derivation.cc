@@ -86,6 +86,38 @@ void AddControlNotes(const v1::TaskPlan& plan,
       FormatBytes(uint64_t{layout->size()} * sizeof(float))));
 }
 
+void AddSliceNotes(const v1::TaskPlan& plan, std::vector<std::string>& notes) {
+  if (!TrainsSlices(plan)) return;
+  notes.push_back(fmt::format(
+      "{}: a device whose largest rank is smaller trains, sends and is scored "
+      "on the first rank slices; {}",
+      plan.lora().rule(),
+      AveragesProducts(plan)
+          ? "the next adapter is the one of its rank nearest to the mean of "
+            "all "
+            "B A"
+          : "each slice is the mean of those that trained it"));
+  const auto layout = UpdateLayout(plan, 0);
+  if (!AveragesProducts(plan) || !layout.ok()) return;
+  notes.push_back(fmt::format(
+      "flexlora holds every update of a round: up to {} in the coordinator's "
+      "memory",
+      FormatBytes(uint64_t{CohortAsked(plan.rounds())} * layout->size() *
+                  sizeof(float))));
+}
+
+void AddOwnFactorNotes(const v1::TaskPlan& plan,
+                       std::vector<std::string>& notes) {
+  if (!KeepsOwnFactor(plan)) return;
+  notes.push_back(
+      "fedsa: each device keeps its own B; the adapter that is published has "
+      "the trained A and the initial B (zeros: by itself it changes nothing)");
+  notes.push_back(
+      "a device that takes part in the closing evaluation writes A and its own "
+      "B as an adapter into its state; perplexities are those of A with each "
+      "device's own B");
+}
+
 }  // namespace
 
 absl::StatusOr<ParameterLayout> AdapterLayout(const v1::TaskPlan& plan) {
@@ -106,7 +138,29 @@ Factors UpdateFactors(const v1::TaskPlan& plan, uint32_t round) {
   const std::string& rule = plan.lora().rule();
   if (rule == "ffa") return Factors::kB;
   if (rule == "rolora") return round % 2 == 0 ? Factors::kB : Factors::kA;
+  if (rule == "fedsa") return Factors::kA;
+  if (rule == "fedsb") return Factors::kCore;
   return Factors::kBoth;
+}
+
+Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round) {
+  return KeepsOwnFactor(plan) ? Factors::kBoth : UpdateFactors(plan, round);
+}
+
+bool TrainsSlices(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "hetlora" || AveragesProducts(plan);
+}
+
+bool TrainsCores(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "fedsb";
+}
+
+bool AveragesProducts(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "flexlora";
+}
+
+bool KeepsOwnFactor(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "fedsa";
 }
 
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
@@ -128,6 +182,14 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   AddMaskingNotes(plan, notes);
   AddAggregatorNotes(plan, notes);
   AddControlNotes(plan, notes);
+  AddOwnFactorNotes(plan, notes);
+  AddSliceNotes(plan, notes);
+  if (TrainsCores(plan)) {
+    notes.push_back(
+        "fedsb: A and B are random and fixed, a square of rank by rank is "
+        "trained for each module; the published adapter has it multiplied into "
+        "B");
+  }
   return notes;
 }
 

@@ -33,20 +33,28 @@ absl::Status CheckBlob(const BlobStore& blobs, const std::string& what,
       fmt::format("{} has {} bytes, wanted {}", what, *found, size));
 }
 
-// Under "ffa" an A of zeros stays one, and the B beside it has no gradient.
-absl::Status CheckFrozen(const ParameterLayout& layout,
+// A factor that stays as it is ("ffa": A, "fedsb": A and B) must not be zeros:
+// what is trained beside it would have no gradient.
+absl::Status CheckFrozen(const v1::TaskPlan& plan,
+                         const ParameterLayout& layout,
                          const ParameterVector& adapter) {
+  const auto stays = [&](const std::string& name) {
+    if (name.ends_with("lora_A")) {
+      return plan.lora().rule() == "ffa" || TrainsCores(plan);
+    }
+    return name.ends_with("lora_B") && TrainsCores(plan);
+  };
   for (const auto& tensor : layout.tensors()) {
     const std::span values(adapter.data() + tensor.offset, tensor.count);
-    if (!tensor.name.ends_with("lora_A") ||
+    if (!stays(tensor.name) ||
         std::any_of(values.begin(), values.end(),
                     [](float value) { return value != 0; })) {
       continue;
     }
     return absl::InvalidArgumentError(
-        fmt::format("the initial adapter's {} is all zero: under lora.rule ffa "
+        fmt::format("the initial adapter's {} is all zero: under lora.rule {} "
                     "it would never be anything else",
-                    tensor.name));
+                    tensor.name, plan.lora().rule()));
   }
   return absl::OkStatus();
 }
@@ -68,8 +76,7 @@ absl::Status CheckInitialAdapter(const BlobStore& blobs,
           adapter[i]));
     }
   }
-  return plan.lora().rule() == "ffa" ? CheckFrozen(layout, adapter)
-                                     : absl::OkStatus();
+  return CheckFrozen(plan, layout, adapter);
 }
 
 }  // namespace
@@ -174,15 +181,14 @@ absl::StatusOr<v1::RunStatus> CoordinatorLoop::Override(
                             ParseOverride(envelope.payload()));
   EDGETUNE_RETURN_IF_ERROR(
       CheckHeader(document.header(), deps_.clock->Now(), "the override"));
-  return Call<v1::RunStatus>([this, envelope,
-               document](absl::Time now) -> absl::StatusOr<v1::RunStatus> {
+  return Call<v1::RunStatus>([this, envelope, document](absl::Time now)
+                                 -> absl::StatusOr<v1::RunStatus> {
     Run* run = FindRun(document.plan_digest());
     if (run == nullptr) {
       return absl::NotFoundError(
           fmt::format("no run {}", ToHex(document.plan_digest())));
     }
-    if (run->HasEnded() ||
-        document.adapter_digest() != run->CurrentAdapter()) {
+    if (run->HasEnded() || document.adapter_digest() != run->CurrentAdapter()) {
       return absl::FailedPreconditionError(
           "the override is for another adapter than the run stands at now");
     }

@@ -44,18 +44,22 @@ void ModelStore::Restore(std::vector<ModelVersion> versions,
   state_ = std::move(state);
 }
 
+absl::StatusOr<ParameterVector> ModelStore::ReadCurrent(
+    const v1::TaskPlan& plan) const {
+  EDGETUNE_ASSIGN_OR_RETURN(const auto blob, blobs_->Get(current().adapter));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, AdapterLayout(plan));
+  return ParseParameters(blob->bytes(), layout.size());
+}
+
 absl::StatusOr<ParameterVector> ModelStore::Step(
     const v1::TaskPlan& plan, const Aggregator::Result& combined,
     std::string* next_state) const {
-  EDGETUNE_ASSIGN_OR_RETURN(const auto blob, blobs_->Get(current().adapter));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, AdapterLayout(plan));
-  EDGETUNE_ASSIGN_OR_RETURN(ParameterVector adapter,
-                            ParseParameters(blob->bytes(), layout.size()));
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterVector adapter, ReadCurrent(plan));
   EDGETUNE_ASSIGN_OR_RETURN(const ServerOptimizerOptions options,
                             ServerOptimizerOptionsOf(plan.rounds()));
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto optimizer,
-      MakeServerOptimizer(options, layout.size(), state_.optimizer));
+      MakeServerOptimizer(options, adapter.size(), state_.optimizer));
   // Version r was made by r rounds: the next step is that of round r.
   EDGETUNE_ASSIGN_OR_RETURN(const auto ranges,
                             UpdateRanges(plan, current().number));

@@ -58,6 +58,9 @@ class ModelStore {
                        const Aggregator::Result& combined, absl::Time now,
                        Batch& batch);
 
+  // The newest adapter.
+  absl::StatusOr<ParameterVector> ReadCurrent(const v1::TaskPlan& plan) const;
+
   const std::vector<ModelVersion>& versions() const { return versions_; }
   const ModelVersion& current() const { return versions_.back(); }
   // Of the next training round.

@@ -226,7 +226,7 @@ void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
   if (status.ok() && Masks()) {
     status = Shape().status();
   } else if (status.ok() && !IsEvaluation()) {
-    auto sum = MakeRoundFold(plan_, row_.round);
+    auto sum = MakeFold();
     status = sum.status();
     if (sum.ok()) sum_ = *std::move(sum);
   }
@@ -246,6 +246,14 @@ void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
                   IsEvaluation() ? "evaluating" : "training", devices.size(),
                   Seconds(round_->deadline() - now)),
       batch);
+}
+
+absl::StatusOr<std::unique_ptr<UpdateFold>> Run::MakeFold() const {
+  ParameterVector incoming;
+  if (AveragesProducts(plan_)) {
+    EDGETUNE_ASSIGN_OR_RETURN(incoming, models_.ReadCurrent(plan_));
+  }
+  return MakeRoundFold(plan_, row_.round, std::move(incoming));
 }
 
 absl::Status Run::SignManifest(absl::Time now) {
@@ -293,6 +301,13 @@ void Run::Finish(absl::Time now, Batch& batch) {
   const absl::Status status =
       combined.ok() ? models_.Publish(plan_, id(), *combined, now, batch)
                     : combined.status();
+  if (status.ok() && AveragesProducts(plan_)) {
+    Say(now,
+        fmt::format(
+            "{}: rank {} keeps {:.2f} % of the energy of the mean of B A",
+            RoundName(), plan_.lora().rank(), combined->kept * 100),
+        batch);
+  }
   if (status.ok()) return Apply({EventKind::kStepMade}, now, batch);
   FailStep(status, now, batch);
 }

@@ -153,6 +153,8 @@ class Run {
   void Perform(const Round::Action& action, absl::Time now, Batch& batch);
   void Assign(const std::vector<std::string>& devices, absl::Time now,
               Batch& batch);
+  // Of the round's updates.
+  absl::StatusOr<std::unique_ptr<UpdateFold>> MakeFold() const;
   absl::Status SignManifest(absl::Time now);
   void Finish(absl::Time now, Batch& batch);
   void FailStep(const absl::Status& status, absl::Time now, Batch& batch);
@@ -199,7 +201,7 @@ class Run {
   absl::Status PublishReceipt(Batch& batch);
 
   // run_sessions.cc: clients
-  // Whose updates are in the adapter, where devices have control variates.
+  // Whose updates are in the adapter, where devices keep vectors of their own.
   void RecordCounted(Batch& batch);
   void CloseSession(const Round::Action& action, Round::ClientState state,
                     absl::Time now, Batch& batch);

@@ -130,7 +130,7 @@ absl::Status Run::ResumeMasking(std::vector<StoredGroup> groups, absl::Time now,
 // Sums are not durable; the updates behind them are.
 absl::Status Run::RebuildSum(absl::Time now, Batch& batch) {
   if (IsEvaluation()) return absl::OkStatus();
-  EDGETUNE_ASSIGN_OR_RETURN(sum_, MakeRoundFold(plan_, row_.round));
+  EDGETUNE_ASSIGN_OR_RETURN(sum_, MakeFold());
   for (auto& [key, session] : sessions_) {
     const auto& [round, attempt, device] = key;
     if (round != row_.round || attempt != row_.attempt ||

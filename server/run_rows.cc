@@ -63,7 +63,7 @@ absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
       const auto rows,
       transaction.Query("SELECT round, attempt, device, state, fingerprint,"
                         " update_digest, weight, nll_sum, tokens, detail,"
-                        " announced, train_steps, incoming_loss"
+                        " announced, train_steps, incoming_loss, rank"
                         " FROM sessions WHERE run_id = ?",
                         {Bytes(run.row.run_id)}));
   for (const Row& row : rows) {
@@ -82,6 +82,7 @@ absl::Status LoadSessions(Transaction& transaction, StoredRun& run) {
     session.announced = SplitDigests(in);
     session.terms.steps = in.Integer();
     session.terms.incoming_loss = in.Real();
+    session.terms.rank = in.Small();
     EDGETUNE_RETURN_IF_ERROR(in.status());
     run.sessions.emplace(std::move(id), std::move(session));
   }
@@ -204,8 +205,7 @@ CREATE TABLE events (
   text TEXT NOT NULL, PRIMARY KEY (run_id, number)) WITHOUT ROWID;
 -- Update blobs of ended rounds that are still to be removed.
 CREATE TABLE unneeded (digest BLOB PRIMARY KEY) WITHOUT ROWID;
-)sql",
-                                                               kMaskedTables,
+)sql", kMaskedTables,
                                                                      R"sql(
 -- Digests of the uploads that a session began, 32 bytes each, the newest last.
 ALTER TABLE sessions ADD COLUMN announced BLOB NOT NULL DEFAULT x'';
@@ -228,6 +228,10 @@ ALTER TABLE versions ADD COLUMN control BLOB NOT NULL DEFAULT x'';
 CREATE TABLE counted (
   run_id BLOB NOT NULL, device TEXT NOT NULL, round INTEGER NOT NULL,
   attempt INTEGER NOT NULL, PRIMARY KEY (run_id, device)) WITHOUT ROWID;
+)sql",
+                                                                     R"sql(
+-- Rank slices that a device trained; 0: all (UpdateTerms).
+ALTER TABLE sessions ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
 )sql"};
   return *migrations;
 }
@@ -239,7 +243,8 @@ void SaveRun(const RunRow& row, Batch& batch) {
         Integer(static_cast<uint64_t>(row.state)), row.detail,
         Integer(row.round), Integer(row.attempt), row.turn, row.submitted_ms,
         row.ended_ms, Integer(row.bytes_down), Integer(row.bytes_up),
-        Integer(row.base_bytes_down), row.events, Bytes(row.manifest), Integer(row.forgiven)}});
+        Integer(row.base_bytes_down), row.events, Bytes(row.manifest),
+        Integer(row.forgiven)}});
 }
 
 void SaveSession(const std::string& run_id, const SessionId& id,
@@ -247,13 +252,13 @@ void SaveSession(const std::string& run_id, const SessionId& id,
   const auto& [round, attempt, device] = id;
   batch.writes.push_back(
       {"INSERT OR REPLACE INTO sessions VALUES "
-       "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+       "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
        {Bytes(run_id), Integer(round), Integer(attempt), device,
         Integer(static_cast<uint64_t>(session.state)),
         Bytes(session.fingerprint), Bytes(session.update_digest),
         session.terms.weight, session.nll_sum, Integer(session.tokens),
         session.detail, Bytes(JoinDigests(session.announced)),
-        session.terms.steps, session.terms.incoming_loss}});
+        session.terms.steps, session.terms.incoming_loss, session.terms.rank}});
 }
 
 void SaveVersion(const std::string& run_id, const ModelVersion& version,

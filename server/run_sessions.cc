@@ -181,7 +181,8 @@ void Run::HandleReport(const std::string& device, const v1::Report& report,
                             : CheckReport(plan_, Kind(), report);
   const UpdateTerms terms = {.weight = report.weight(),
                              .steps = report.train_steps(),
-                             .incoming_loss = report.incoming_loss()};
+                             .incoming_loss = report.incoming_loss(),
+                             .rank = report.rank()};
   if (status.ok() && !IsEvaluation()) {
     status = FoldUpdate(plan_, {report.update_digest(), terms}, *blobs_, *sum_);
   }
@@ -223,7 +224,7 @@ void Run::CloseSession(const Round::Action& action, ClientState state,
 
 // Under masking a device may have left after its update was in the sum.
 void Run::RecordCounted(Batch& batch) {
-  if (!UsesControls(plan_) || IsEvaluation()) return;
+  if (!KeepsOwnVector(plan_) || IsEvaluation()) return;
   std::set<std::string> devices;
   if (masked_ != nullptr) devices = masked_->survivors();
   for (const auto& [key, session] : CurrentSessions()) {

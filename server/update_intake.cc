@@ -67,6 +67,13 @@ absl::Status CheckIncomingLoss(const v1::TaskPlan& plan,
       fmt::format("incoming_loss is {}, wanted {} to {}", loss, least, most));
 }
 
+absl::Status CheckRank(const v1::TaskPlan& plan, const v1::Report& report) {
+  const uint32_t most = TrainsSlices(plan) ? plan.lora().rank() : 0;
+  if (report.rank() <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("rank is {}, wanted at most {}", report.rank(), most));
+}
+
 }  // namespace
 
 absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
@@ -74,7 +81,8 @@ absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
   EDGETUNE_RETURN_IF_ERROR(CheckEvaluation(plan, report));
   if (kind == v1::RoundManifest::EVAL) {
     if (report.update_digest().empty() && report.weight() == 0 &&
-        report.train_steps() == 0 && report.incoming_loss() == 0) {
+        report.train_steps() == 0 && report.incoming_loss() == 0 &&
+        report.rank() == 0) {
       return absl::OkStatus();
     }
     return absl::InvalidArgumentError(
@@ -83,6 +91,7 @@ absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
   EDGETUNE_RETURN_IF_ERROR(
       CheckWeight(report.weight(), plan.rounds().weight_cap()));
   EDGETUNE_RETURN_IF_ERROR(CheckSteps(plan, report));
+  EDGETUNE_RETURN_IF_ERROR(CheckRank(plan, report));
   return CheckIncomingLoss(plan, report);
 }
 
@@ -94,10 +103,11 @@ absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
 }
 
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeRoundFold(
-    const v1::TaskPlan& plan, uint32_t round) {
+    const v1::TaskPlan& plan, uint32_t round, ParameterVector incoming) {
   // A copy of the plan: a fold may make aggregators as long as it lives.
   return MakeUpdateFold(
-      plan, [plan, round] { return MakeRoundAggregator(plan, round); });
+      plan, [plan, round] { return MakeRoundAggregator(plan, round); },
+      std::move(incoming));
 }
 
 absl::Status FoldUpdate(const v1::TaskPlan& plan, const ReportedUpdate& update,
@@ -128,6 +138,7 @@ std::string ReportFingerprint(const v1::Report& report) {
   decisive.set_tokens(report.tokens());
   decisive.set_train_steps(report.train_steps());
   decisive.set_incoming_loss(report.incoming_loss());
+  decisive.set_rank(report.rank());
   return Sha256Bytes(decisive.SerializeAsString());
 }
 

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "aggregation/aggregator.h"
 #include "aggregation/update_fold.h"
+#include "base/parameters.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/plan.pb.h"
 #include "storage/blob_store.h"
@@ -22,7 +23,8 @@ namespace edgetune {
 // 32 bytes or empty, nll_sum finite and not negative, tokens at most what
 // eval_examples of max_length hold; train_steps what so many examples need
 // where the plan says epochs, incoming_loss in its range where
-// rounds.fairness_q asks for it, and both 0 otherwise.
+// rounds.fairness_q asks for it, rank at most the plan's where devices may
+// train slices, and these three 0 otherwise.
 absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
                          const v1::Report& report);
 
@@ -30,9 +32,10 @@ absl::Status CheckReport(const v1::TaskPlan& plan, v1::RoundManifest::Kind kind,
 absl::StatusOr<std::unique_ptr<Aggregator>> MakeRoundAggregator(
     const v1::TaskPlan& plan, uint32_t round);
 
-// The fold of that round's updates, around such aggregators.
+// The fold of that round's updates, around such aggregators; `incoming` as of
+// MakeUpdateFold.
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeRoundFold(
-    const v1::TaskPlan& plan, uint32_t round);
+    const v1::TaskPlan& plan, uint32_t round, ParameterVector incoming = {});
 
 // An update that a report names, and what the report says of it.
 struct ReportedUpdate {

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
+#include "models/io/adapter/core_adapter.h"
 #include "privacy/identity/envelope.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
@@ -163,6 +164,7 @@ absl::StatusOr<DownloadedAdapter> DownloadAdapter(
   EDGETUNE_ASSIGN_OR_RETURN(adapter.layout, AdapterLayout(status.plan()));
   EDGETUNE_ASSIGN_OR_RETURN(
       adapter.values, ParseParameters(AsBytes(blob), adapter.layout.size()));
+  adapter = PlainAdapter(std::move(adapter));
   return downloaded;
 }
 

@@ -7,11 +7,14 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
+#include "models/io/adapter/core_adapter.h"
 #include "models/step_profile.h"
 #include "training/adam_w.h"
+#include "training/core_gradient.h"
 #include "training/optimizer.h"
 #include "training/schedule.h"
 
@@ -139,6 +142,14 @@ absl::Status CheckCorrection(const TrainConfig& config, size_t trained) {
   if (size == 0 || size == trained) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format(
       "a correction of {} coordinates, {} are trained", size, trained));
+}
+
+absl::Status CheckCores(const Segment& segment) {
+  const bool cores = segment.config.factors == Factors::kCore;
+  if (cores == HasCores(segment.adapter.layout)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      cores ? "cores are to be trained of an adapter that has none"
+            : "of an adapter with cores nothing but those is trained");
 }
 
 class Stopwatch {
@@ -324,9 +335,14 @@ absl::StatusOr<TrainResult> TrainSegment(
   if (segment.examples.size() <= 0) return NoExamples("train on");
   EDGETUNE_RETURN_IF_ERROR(
       CheckEpochs(segment.config, segment.examples.size()));
+  EDGETUNE_RETURN_IF_ERROR(CheckCores(segment));
+  std::optional<CoreGradient> cores;
+  if (HasCores(segment.adapter.layout)) cores.emplace(engine, segment.adapter);
+  GradientEngine& trained =
+      cores.has_value() ? static_cast<GradientEngine&>(*cores) : engine;
   EDGETUNE_RETURN_IF_ERROR(
-      CheckCorrection(segment.config, engine.values().size()));
-  return SegmentRun(segment, engine).Run(stop, progress);
+      CheckCorrection(segment.config, trained.values().size()));
+  return SegmentRun(segment, trained).Run(stop, progress);
 }
 
 }  // namespace edgetune

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/factors.h"
 #include "training/checkpoint.h"
 #include "training/trainer.h"
 
@@ -44,6 +45,11 @@ class GradientEngine {
   virtual double AddGradient(ExampleBatch examples, double weight) = 0;
 };
 
+// Factors that an engine trains where a segment trains these.
+inline Factors EngineFactors(Factors factors) {
+  return factors == Factors::kCore ? Factors::kB : factors;
+}
+
 // Loss and gradient of one batch at one adapter.
 struct BatchGradient {
   double nll_sum = 0;
@@ -52,7 +58,8 @@ struct BatchGradient {
 };
 
 // Trainer::Train, but for what depends on the engine. `engine` is made for
-// the incoming adapter and config.factors.
+// the incoming adapter and config.factors; of an adapter with cores for its
+// plain form and B (core_gradient.h, EngineFactors).
 absl::StatusOr<TrainResult> TrainSegment(
     const Segment& segment, const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress,

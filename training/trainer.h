@@ -58,8 +58,9 @@ struct TrainConfig {
   uint64_t seed = 1;  // with `round` decides the order of examples
   int64_t round = 0;  // from 0
   int64_t rounds = 1;
-  // What is trained; the other factor stays and has neither gradient nor
-  // moments, so that grad_clip and weight_decay do not see it.
+  // What is trained; of an adapter with cores kCore. The other factor stays and
+  // has neither gradient nor moments, so that grad_clip and weight_decay do not
+  // see it.
   Factors factors = Factors::kBoth;
   bool profile = false;  // TrainResult::profile is wanted
 };

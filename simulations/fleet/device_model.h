@@ -34,6 +34,8 @@ class DeviceModel {
                                            uint32_t attempt) const = 0;
   // For how long it is gone then.
   virtual absl::Duration GoneFor(size_t device) const = 0;
+  // Of adapters that it trains, as in client.toml; 0: any.
+  virtual int64_t LargestRank(size_t /*device*/) const { return 0; }
 };
 
 }  // namespace edgetune

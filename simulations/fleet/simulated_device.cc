@@ -33,11 +33,13 @@ uint64_t TrainingTokens(const v1::TrainSpec& train,
   return static_cast<uint64_t>(mean * train.steps() * train.batch());
 }
 
-ClientFile FileOf(const FleetGround& ground, const std::string& name) {
+ClientFile FileOf(const FleetGround& ground, size_t number,
+                  const std::string& name) {
   ClientFile file;
   file.population = ground.population;
   file.data.name = name;
   file.train.checkpoint_every = absl::ZeroDuration();
+  file.train.rank = ground.model->LargestRank(number);
   return file;
 }
 
@@ -110,7 +112,7 @@ void SimulatedDevice::TurnOn() {
              return ReadAndMeasure(data, plan, model);
            },
        .random = &random_},
-      {.file = FileOf(*ground_, name_)});
+      {.file = FileOf(*ground_, number_, name_)});
   const absl::Status started =
       client.ok() ? (*client)->Start() : client.status();
   if (!started.ok()) {

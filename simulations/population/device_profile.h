@@ -24,6 +24,7 @@ struct DeviceProfile {
   double dropout = 0;  // chance that a session ends without a word, 0 to 1
   // Chance of being on-line in each hour of the day (UTC), 0 to 1.
   std::array<float, 24> available = {};
+  int64_t rank = 0;  // largest of adapters that it trains; 0: any
 };
 
 absl::Duration DownloadTime(const DeviceProfile& profile, uint64_t bytes);

@@ -41,8 +41,10 @@ constexpr Column kColumns[] = {{"device_class", std::nullopt},
                                {"up_mbit", Range{0, false, 1e6}},
                                {"latency_ms", Range{0, true, 1e6}},
                                {"dropout", kChance},
-                               {"available", std::nullopt}};
-constexpr size_t kColumnCount = std::size(kColumns);
+                               {"available", std::nullopt},
+                               {"rank", Range{1, true, 1024}}};
+// The last one may be left out, of header and rows alike.
+constexpr size_t kFewestColumns = std::size(kColumns) - 1;
 
 std::string Shown(std::string_view text) {
   const bool whole = text.size() <= kLongestShown;
@@ -95,6 +97,9 @@ class Row {
     EDGETUNE_ASSIGN_OR_RETURN(const double latency, Number(5));
     EDGETUNE_ASSIGN_OR_RETURN(out.dropout, Number(6));
     EDGETUNE_ASSIGN_OR_RETURN(out.available, Hours(7));
+    if (cells_.size() > kFewestColumns) {
+      EDGETUNE_ASSIGN_OR_RETURN(out.rank, Whole(8));
+    }
     out.memory_bytes = static_cast<uint64_t>(std::llround(memory * kMegabyte));
     out.down_bytes_s = down * kMegabit;
     out.up_bytes_s = up * kMegabit;
@@ -130,6 +135,12 @@ class Row {
                              range.high));
   }
 
+  absl::StatusOr<int64_t> Whole(size_t column) const {
+    EDGETUNE_ASSIGN_OR_RETURN(const double number, Number(column));
+    if (number == std::floor(number)) return static_cast<int64_t>(number);
+    return Wrong(At(column), Shown(cells_[column]), "a whole number");
+  }
+
   absl::StatusOr<std::array<float, 24>> Hours(size_t column) const {
     const auto parts = Split(cells_[column], ';');
     std::array<float, 24> out = {};
@@ -156,36 +167,42 @@ class Row {
 
 std::string Header() {
   std::string out;
-  for (const Column& column : kColumns) {
-    if (!out.empty()) out += ',';
-    out += column.name;
+  for (size_t i = 0; i < kFewestColumns; ++i) {
+    if (i > 0) out += ',';
+    out += kColumns[i].name;
   }
   return out;
 }
 
-absl::Status CheckHeader(const std::string& where, std::string_view line) {
+// How many columns there are.
+absl::StatusOr<size_t> ReadHeader(const std::string& where,
+                                  std::string_view line) {
   const auto names = Split(line, ',');
-  for (size_t i = 0; i < kColumnCount; ++i) {
-    if (i < names.size() && names[i] == kColumns[i].name) continue;
-    return Wrong(fmt::format("{}:{}", where, kColumns[i].name),
-                 i < names.size() ? Shown(names[i]) : "no such column",
+  for (size_t i = 0; i < std::max(names.size(), kFewestColumns); ++i) {
+    if (i < names.size() && i < std::size(kColumns) &&
+        names[i] == kColumns[i].name) {
+      continue;
+    }
+    const size_t column = std::min(i, kFewestColumns - 1);
+    return Wrong(fmt::format("{}:{}", where, kColumns[column].name),
+                 i >= names.size() ? "no such column"
+                 : i < kFewestColumns
+                     ? Shown(names[i])
+                     : fmt::format("{} columns after it", names.size() - i),
                  fmt::format("the header {}", Header()));
   }
-  if (names.size() == kColumnCount) return absl::OkStatus();
-  return Wrong(fmt::format("{}:{}", where, kColumns[kColumnCount - 1].name),
-               fmt::format("{} columns after it", names.size() - kColumnCount),
-               fmt::format("the header {}", Header()));
+  return names.size();
 }
 
-absl::StatusOr<DeviceProfile> ReadRow(const std::string& where,
+absl::StatusOr<DeviceProfile> ReadRow(const std::string& where, size_t columns,
                                       std::string_view line) {
   auto cells = Split(line, ',');
-  if (cells.size() != kColumnCount) {
-    const size_t last = std::min(cells.size(), kColumnCount) - 1;
+  if (cells.size() != columns) {
+    const size_t last = std::min(cells.size(), columns) - 1;
     return Wrong(
         fmt::format("{}:{}", where, kColumns[last].name),
         fmt::format("{} values, this the last that fits", cells.size()),
-        fmt::format("{}", kColumnCount));
+        fmt::format("{}", columns));
   }
   return Row(where, std::move(cells)).Read();
 }
@@ -196,14 +213,13 @@ absl::StatusOr<std::vector<DeviceProfile>> ReadDeviceTrace(
     const std::string& path) {
   EDGETUNE_ASSIGN_OR_RETURN(auto reader, LineReader::Open(path));
   std::vector<DeviceProfile> rows;
-  bool in_rows = false;
+  size_t columns = 0;  // until the header is read
   while (true) {
     EDGETUNE_ASSIGN_OR_RETURN(const auto line, reader->Next());
     if (!line) break;
     if (IsBlank(*line)) continue;
-    if (!in_rows) {
-      EDGETUNE_RETURN_IF_ERROR(CheckHeader(reader->Where(), *line));
-      in_rows = true;
+    if (columns == 0) {
+      EDGETUNE_ASSIGN_OR_RETURN(columns, ReadHeader(reader->Where(), *line));
       continue;
     }
     if (rows.size() == kMaxTraceRows) {
@@ -211,11 +227,11 @@ absl::StatusOr<std::vector<DeviceProfile>> ReadDeviceTrace(
                    fmt::format("at most {}", kMaxTraceRows));
     }
     EDGETUNE_ASSIGN_OR_RETURN(DeviceProfile row,
-                              ReadRow(reader->Where(), *line));
+                              ReadRow(reader->Where(), columns, *line));
     rows.push_back(std::move(row));
   }
   if (!rows.empty()) return rows;
-  return Wrong(path, in_rows ? "no row after the header" : "an empty file",
+  return Wrong(path, columns > 0 ? "no row after the header" : "an empty file",
                fmt::format("the header {} and a row a device", Header()));
 }
 

@@ -32,6 +32,9 @@ class PopulationDevices final : public DeviceModel {
   std::optional<double> VanishesAt(size_t device, uint32_t round,
                                    uint32_t attempt) const override;
   absl::Duration GoneFor(size_t device) const override;
+  int64_t LargestRank(size_t device) const override {
+    return profiles_[device].rank;
+  }
 
  private:
   DeviceNumber NumberOf(size_t device) const { return {seed_, device}; }

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "models/io/adapter/adapter_file.h"
+#include "models/io/adapter/core_adapter.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/crypto/secret.h"
 #include "protos/masking.h"
@@ -242,6 +243,20 @@ TestRun MakeTestRun(const std::string& directory, uint32_t cohort) {
   FillRounds(cohort, run.plan.mutable_rounds());
   run.plan.mutable_privacy()->set_mode("off");
   return run;
+}
+
+void UseFedSb(TestRun& run) {
+  v1::LoraSpec& lora = *run.plan.mutable_lora();
+  const ParameterLayout layout = WithCores(Get(AdapterLayout(run.plan)));
+  lora.set_rule("fedsb");
+  lora.clear_layout();
+  for (const auto& tensor : layout.tensors()) {
+    v1::LayoutTensor* out = lora.add_layout();
+    out->set_name(tensor.name);
+    *out->mutable_shape() = {tensor.shape.begin(), tensor.shape.end()};
+  }
+  run.adapter_blob = SerializeParameters(InitialCoreAdapter(layout, 7));
+  lora.set_initial_digest(Sha256Bytes(run.adapter_blob));
 }
 
 void Mask(v1::TaskPlan& plan) {

@@ -38,6 +38,10 @@ struct TestRun {
 // `cohort`; the tiny model is written into `directory`.
 TestRun MakeTestRun(const std::string& directory, uint32_t cohort);
 
+// Makes a run one of lora.rule "fedsb": a layout with cores, and the initial
+// adapter of one.
+void UseFedSb(TestRun& run);
+
 // Turns masking on in a plan of MakeTestRun: n_min 4 and a quorum that leaves
 // room for losses.
 void Mask(v1::TaskPlan& plan);

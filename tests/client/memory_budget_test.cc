@@ -125,6 +125,18 @@ TEST_F(MemoryBudgetTest, TrainedIsTheRoundWithMost) {
   EXPECT_EQ(MemoryWorkOf(Training("fused")).trained,
             static_cast<int64_t>(std::max(UpdateLayout(plan_, 0)->size(),
                                           UpdateLayout(plan_, 1)->size())));
+  plan_.mutable_lora()->set_rule("fedsa");  // sends A, trains B too
+  EXPECT_EQ(MemoryWorkOf(Training("fused")).trained,
+            static_cast<int64_t>(AdapterLayout(plan_)->size()));
+}
+
+TEST_F(MemoryBudgetTest, ASmallerRankHasFewerOfThem) {
+  LocalTraining training = Training("fused");
+  training.rank = 1;
+  const MemoryWork work = MemoryWorkOf(training);
+  EXPECT_EQ(work.lora.rank, 1);
+  EXPECT_EQ(work.trained,
+            static_cast<int64_t>(AdapterLayout(plan_)->size() / 2));
 }
 
 TEST_F(MemoryBudgetTest, OnlyTheFusedEngineTakesABudget) {

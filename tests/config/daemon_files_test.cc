@@ -104,7 +104,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
             "enroll = 'e:7444'\npopulation = 'phones'\n"
             "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
             "[train]\nengine = 'fused'\nthreads = 2\n"
-            "checkpoint_every = '90s'\n"
+            "checkpoint_every = '90s'\nrank = 4\n"
             "memory_budget = '512MiB'\n"
             "[policy]\nwindow = '22:00-06:30'\nmin_cohort = 10\n"));
   ASSERT_TRUE(file.ok()) << file.status();
@@ -117,6 +117,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
   EXPECT_EQ(file->train.engine, "fused");
   EXPECT_EQ(file->train.threads, 2);
   EXPECT_EQ(file->train.checkpoint_every, absl::Seconds(90));
+  EXPECT_EQ(file->train.rank, 4);
   EXPECT_EQ(file->train.memory_budget, uint64_t{512} << 20);
   ASSERT_TRUE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.window->start_minute, 22 * 60);
@@ -134,6 +135,7 @@ TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
   EXPECT_FALSE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.min_cohort, 0);
   EXPECT_EQ(file->train.checkpoint_every, absl::Minutes(1));
+  EXPECT_EQ(file->train.rank, 0);
 }
 
 TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
@@ -143,6 +145,8 @@ TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {
               HasSubstr("did you mean data.train?"));
   EXPECT_THAT(ClientError(data + "[train]\nthreads = -1\n"),
               HasSubstr("train.threads is number -1"));
+  EXPECT_THAT(ClientError(data + "[train]\nrank = 1025\n"),
+              HasSubstr("train.rank"));
   EXPECT_THAT(ClientError(data + "[train]\ncheckpoint_every = '25h'\n"),
               HasSubstr("train.checkpoint_every"));
   EXPECT_THAT(ClientError(data + "[policy]\nwindow = '9-17'\n"),

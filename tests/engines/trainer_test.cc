@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/factors.h"
+#include "models/io/adapter/core_adapter.h"
 #include "tests/engines/engine_under_test.h"
 #include "tests/engines/vector_case.h"
 #include "tests/training/memory_checkpoints.h"
@@ -131,6 +133,56 @@ TEST_P(TrainerTest, FirstStepOfOneFactorIsThatOfBothBitForBit) {
     EXPECT_EQ(one->delta,
               Gather(both->delta, RangesOf(given_.adapter.layout, factors)));
   }
+}
+
+// Of L(B R) the gradient by R is B^T that by B R; one step of plain SGD shows
+// it.
+TEST_P(TrainerTest, CoresMoveAlongTheGradientOfTheirPlainForm) {
+  Adapter cores{given_.adapter.spec, WithCores(given_.adapter.layout), {}};
+  cores.values = InitialCoreAdapter(cores.layout, 3);
+  for (const auto& range : RangesOf(cores.layout, Factors::kCore)) {
+    for (size_t i = 0; i < range.count; ++i) {
+      cores.values[range.adapter_offset + i] = 0.02f * static_cast<float>(i);
+    }
+  }
+  const Adapter plain = PlainAdapter(cores);
+  const auto gradient =
+      GradientOf(*trainer_, plain, given_.examples, /*micro_batch=*/2);
+  ASSERT_TRUE(gradient.ok()) << gradient.status();
+  TrainConfig config = given_.train;
+  config.factors = Factors::kCore;
+  config.optimizer = OptimizerKind::kSgd;
+  config.weight_decay = 0;
+  config.grad_clip = 0;
+  config.steps = 1;
+  config.warmup = 0;
+  config.schedule = Schedule::kConstant;
+  config.batch = given_.examples.size();
+  const auto result = trainer_->Train(cores, given_.examples, config, nullptr,
+                                      stop_, progress_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ParameterVector wanted;
+  for (size_t t = 0; t + 2 < cores.layout.tensors().size(); t += 3) {
+    const auto& b = cores.layout.tensors()[t + 1];
+    const auto& product = plain.layout.tensors()[t / 3 * 2 + 1];
+    const int64_t rank = b.shape[1];
+    for (int64_t k = 0; k < rank; ++k) {
+      for (int64_t j = 0; j < rank; ++j) {
+        double sum = 0;
+        for (int64_t row = 0; row < b.shape[0]; ++row) {
+          sum += double{cores.values[b.offset + row * rank + k]} *
+                 gradient->gradient[product.offset + row * rank + j];
+        }
+        wanted.push_back(static_cast<float>(-config.lr * sum));
+      }
+    }
+  }
+  ASSERT_EQ(result->delta.size(), wanted.size());
+  EXPECT_LE(RelativeError(result->delta, wanted), 1e-5);
+  const auto as_cores = trainer_->Evaluate(cores, given_.examples, 0, stop_);
+  const auto as_plain = trainer_->Evaluate(plain, given_.examples, 0, stop_);
+  ASSERT_TRUE(as_cores.ok() && as_plain.ok());
+  EXPECT_EQ(as_cores->nll_sum, as_plain->nll_sum);
 }
 
 // With B = 0 the gradient of A is exactly 0: clipping sees the same norm too.

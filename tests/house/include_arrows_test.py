@@ -28,6 +28,7 @@ DOORS = [
     ("utf8proc", r"utf8proc\.h$", r"models/io/"),
     ("zlib", r"zlib\.h$", r"training/"),
     ("Highway", r"hwy/", r"models/fused/"),
+    ("Eigen", r"Eigen/", r"aggregation/"),
     ("oneDNN", r"oneapi/dnnl", r"models/fused/"),
 ]
 # Forward declarations (json_fwd.hpp) cost nothing and are free.

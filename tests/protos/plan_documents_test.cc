@@ -57,7 +57,7 @@ TEST(PlanFunctionsTest, SendsTheWholeAdapterInEveryTrainingRoundOfFedit) {
 
 TEST(PlanFunctionsTest, SendsNothingAfterTheLastTrainingRound) {
   v1::TaskPlan plan = ValidPlan();
-  for (const char* rule : {"fedit", "ffa", "rolora"}) {
+  for (const char* rule : {"fedit", "ffa", "rolora", "fedsa"}) {
     plan.mutable_lora()->set_rule(rule);
     EXPECT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
     EXPECT_TRUE(absl::IsInvalidArgument(UpdateLayout(plan, 3).status()));
@@ -78,6 +78,23 @@ TEST(PlanFunctionsTest, SaysWhereOneFactorStandsInTheAdapter) {
   EXPECT_EQ(*UpdateRanges(plan, 0), b);
   EXPECT_EQ(*UpdateRanges(plan, 1), a);
   EXPECT_EQ(*UpdateRanges(plan, 2), b);
+  plan.mutable_lora()->set_rule("fedsa");
+  for (uint32_t round : {0, 1, 2}) EXPECT_EQ(*UpdateRanges(plan, round), a);
+}
+
+TEST(PlanFunctionsTest, TrainsWhatItSendsButForFactorsThatStayOnTheDevice) {
+  v1::TaskPlan plan = ValidPlan();
+  for (const char* rule : {"fedit", "ffa", "rolora"}) {
+    plan.mutable_lora()->set_rule(rule);
+    EXPECT_FALSE(KeepsOwnFactor(plan));
+    for (uint32_t round : {0, 1}) {
+      EXPECT_EQ(TrainedFactors(plan, round), UpdateFactors(plan, round));
+    }
+  }
+  plan.mutable_lora()->set_rule("fedsa");
+  EXPECT_TRUE(KeepsOwnFactor(plan));
+  EXPECT_EQ(TrainedFactors(plan, 0), Factors::kBoth);
+  EXPECT_EQ(UpdateFactors(plan, 0), Factors::kA);
 }
 
 // Rank 8 on q, k, v, o of SmolLM2-135M: 30 layers, hidden 576, three key/value

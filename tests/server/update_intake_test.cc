@@ -54,6 +54,23 @@ TEST(UpdateIntakeTest, WhatThePlanDoesNotAskForIsRefused) {
                 "incoming_loss is 1.5, wanted 0 to 0");
 }
 
+TEST(UpdateIntakeTest, ARankIsForPlansWhoseDevicesMayTrainSlices) {
+  v1::Report report = Trained(30);
+  report.set_rank(1);
+  ExpectRefused(Check(ValidPlan(), report), "rank is 1, wanted at most 0");
+  v1::TaskPlan plan = ValidPlan();
+  plan.mutable_lora()->set_rule("hetlora");
+  EXPECT_TRUE(Check(plan, Trained(30)).ok());
+  EXPECT_TRUE(Check(plan, report).ok());
+  EXPECT_NE(ReportFingerprint(report), ReportFingerprint(Trained(30)));
+  report.set_rank(3);
+  ExpectRefused(Check(plan, report), "rank is 3, wanted at most 2");
+  v1::Report evaluation;
+  evaluation.set_rank(1);
+  ExpectRefused(CheckReport(plan, v1::RoundManifest::EVAL, evaluation),
+                "carries an update");
+}
+
 // ceil(2 n / 8)
 TEST(UpdateIntakeTest, StepsAreThoseOfTheExamples) {
   EXPECT_TRUE(Check(EpochPlan(), Trained(1, 1)).ok());

@@ -41,6 +41,16 @@ class RecordingEngine final : public Engine {
     std::lock_guard<std::mutex> lock(mu_);
     return corrections_;
   }
+  // The adapter with which the newest training of each round began, and the one
+  // of the last evaluation.
+  std::map<int64_t, ParameterVector> incoming() const {
+    std::lock_guard<std::mutex> lock(mu_);
+    return incoming_;
+  }
+  ParameterVector evaluated() const {
+    std::lock_guard<std::mutex> lock(mu_);
+    return evaluated_;
+  }
   std::vector<double> losses() const {
     std::lock_guard<std::mutex> lock(mu_);
     return losses_;
@@ -62,6 +72,7 @@ class RecordingEngine final : public Engine {
                                         const StopToken& stop) override {
       auto result = trainer_->Evaluate(adapter, examples, max_examples, stop);
       std::lock_guard<std::mutex> lock(engine_->mu_);
+      engine_->evaluated_ = adapter.values;
       if (result.ok()) engine_->losses_.push_back(result->nll_sum);
       return result;
     }
@@ -75,6 +86,7 @@ class RecordingEngine final : public Engine {
       std::lock_guard<std::mutex> lock(engine_->mu_);
       if (!result.ok() || result->stopped) return result;
       engine_->deltas_[config.round] = result->delta;
+      engine_->incoming_[config.round] = adapter.values;
       engine_->corrections_[config.round].assign(config.correction.begin(),
                                                  config.correction.end());
       engine_->losses_.push_back(result->first_loss);
@@ -90,6 +102,8 @@ class RecordingEngine final : public Engine {
   mutable std::mutex mu_;
   std::map<int64_t, ParameterVector> deltas_;       // guarded by mu_
   std::map<int64_t, ParameterVector> corrections_;  // guarded by mu_
+  std::map<int64_t, ParameterVector> incoming_;     // guarded by mu_
+  ParameterVector evaluated_;                       // guarded by mu_
   std::vector<double> losses_;                      // guarded by mu_
 };
 

@@ -54,6 +54,7 @@ class Device::Lossy final : public Transport {
   absl::StatusOr<v1::UploadStatus> Upload(
       const v1::UploadKey& key, uint64_t offset,
       std::span<const uint8_t> bytes) override {
+    if (device_->on_upload) device_->on_upload(bytes);
     return device_->transport->Upload(key, offset, bytes);
   }
   absl::StatusOr<v1::UploadStatus> QueryUpload(
@@ -299,9 +300,10 @@ ParameterVector World::TrainLocally(const ClientFile& file, Trainer& trainer,
     TrainConfig config =
         TrainConfigOf(plan, round, {DataName(file.data), data.train->size()});
     config.correction = correction;
-    const auto result = trainer.Train(adapter, *data.train, config, nullptr,
-                                      stop, [](const TrainProgress&) {});
+    auto result = trainer.Train(adapter, *data.train, config, nullptr, stop,
+                                [](const TrainProgress&) {});
     EXPECT_TRUE(result.ok()) << result.status();
+    result->delta = TakeSent(plan, round, std::move(result->delta), adapter);
     const auto mean = *MakeWeightedMean({.coordinates = result->delta.size(),
                                          .bound = plan.rounds().clear_bound(),
                                          .weight_cap = 1024,

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,6 +39,9 @@ class Device {
   // Asked for each message that would leave, on the client's thread; false: it
   // is lost, as when a stream breaks. Set before Start.
   std::function<bool(const v1::ClientMessage&)> lets_pass;
+  // Told of all bytes that are uploaded, on a thread of the client. Set before
+  // Start.
+  std::function<void(std::span<const uint8_t>)> on_upload;
   // What the client keeps, while it does not run.
   std::unique_ptr<Database> OpenState() const;
   std::unique_ptr<InProcessTransport> transport;  // of the last Start
@@ -90,9 +94,13 @@ class World {
   v1::RunStatus WaitEnded();
   // The adapter of each card, oldest first.
   std::vector<ParameterVector> Adapters();
-  // Runs the plan of a cohort of one on one device with this engine, and expects
-  // the adapter of the verb `train`, bit for bit.
+  // Runs the plan of a cohort of one on one device with this engine, and
+  // expects the adapter of the verb `train`, bit for bit.
   void ExpectOneDeviceEqualsLocalTraining(Engine& engine);
+  // What the verb `train` does with the same plan and data: each segment from
+  // where the one before ended, through the same exact mean.
+  ParameterVector TrainLocally(const ClientFile& file, Trainer& trainer,
+                               const ModelFile& model) const;
 
   const ScratchDirectory scratch;
   const TestKeys keys = MakeTestKeys();
@@ -100,11 +108,6 @@ class World {
   std::map<std::string, std::unique_ptr<Device>> devices;
 
  private:
-  // What the verb `train` does with the same plan and data: each segment from
-  // where the one before ended, through the same exact mean.
-  ParameterVector TrainLocally(const ClientFile& file, Trainer& trainer,
-                               const ModelFile& model) const;
-
   const RealClock clock_;
   InProcessNetwork network_;
   std::unique_ptr<Database> database_;

@@ -44,12 +44,15 @@ void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
   ExpectFinished(fleet.Run());
   World world(4);
   world.run.plan = fleet.run.plan;
+  world.run.adapter_blob = fleet.run.adapter_blob;
   *world.run.plan.mutable_header() =
       testing::MakeTestRun(world.scratch.path(), 4).plan.header();
   testing::FakeEngine engine;
   for (const std::string& name : fleet.names) {
     testing::Device& device = world.AddDevice(name, 1, &engine);
     device.file.data = fleet.data.at(name);
+    device.file.train.rank =
+        fleet.devices.LargestRank(world.devices.size() - 1);
     device.Start();
   }
   world.Submit();
@@ -59,7 +62,8 @@ void ExpectTheDeployedFleetsAdapter(SmallFleet& fleet) {
 
 class RuleTest : public ::testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Rules, RuleTest,
-                         ::testing::Values("fedit", "ffa", "rolora"));
+                         ::testing::Values("fedit", "ffa", "rolora", "fedsa",
+                                           "hetlora", "flexlora"));
 
 TEST_P(RuleTest, TheAdapterIsTheDeployedFleetsBitForBit) {
   SmallFleet fleet(4);
@@ -75,6 +79,31 @@ TEST(FleetTest, ControlVariatesAreTheDeployedFleetsToo) {
   fleet.devices.vanishes[3] = 0.5;
   ExpectTheDeployedFleetsAdapter(fleet);
   EXPECT_EQ(fleet.engine.trainings, 16);
+}
+
+// As above: in no device's own B does the attempt show that was given up.
+TEST(FleetTest, FactorsThatStayOnDevicesAreTheDeployedFleetsToo) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_lora()->set_rule("fedsa");
+  fleet.devices.vanishes[3] = 0.5;
+  ExpectTheDeployedFleetsAdapter(fleet);
+  EXPECT_EQ(fleet.engine.trainings, 16);
+}
+
+TEST(FleetTest, CoresBetweenFixedFactorsAreTheDeployedOnesToo) {
+  SmallFleet fleet(4);
+  UseFedSb(fleet.run);
+  ExpectTheDeployedFleetsAdapter(fleet);
+}
+
+TEST(FleetTest, DevicesOfUnequalRanksAreTheDeployedOnesToo) {
+  SmallFleet fleet(4), equal(4);
+  fleet.run.plan.mutable_lora()->set_rule("hetlora");
+  equal.run.plan.mutable_lora()->set_rule("hetlora");
+  fleet.devices.ranks = {{1, 1}, {2, 1}, {3, 2}};
+  ExpectTheDeployedFleetsAdapter(fleet);
+  ExpectFinished(equal.Run());
+  EXPECT_NE(fleet.adapter(), equal.adapter());
 }
 
 TEST(FleetTest, NeitherWorkersNorAnotherRunChangeAnything) {

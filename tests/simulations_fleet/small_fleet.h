@@ -24,6 +24,7 @@ class NumberedDevices final : public DeviceModel {
   std::map<size_t, absl::Time> off_at;  // for good
   std::map<size_t, double> vanishes;    // in every first attempt of round 1
   absl::Duration gone = absl::Seconds(40);
+  std::map<size_t, int64_t> ranks;  // largest
 
   absl::Duration Latency(size_t device) const override {
     return latency * (device + 1);
@@ -60,6 +61,10 @@ class NumberedDevices final : public DeviceModel {
     return found->second;
   }
   absl::Duration GoneFor(size_t) const override { return gone; }
+  int64_t LargestRank(size_t device) const override {
+    const auto found = ranks.find(device);
+    return found == ranks.end() ? 0 : found->second;
+  }
 };
 
 // Writes down all that an observer is told, as text.

@@ -82,6 +82,19 @@ TEST_F(DeviceTraceTest, ReadsAValueForEachHour) {
   }
 }
 
+TEST_F(DeviceTraceTest, ReadsALargestRankWhereThereIsSuchAColumn) {
+  const std::string header = kHeader.substr(0, kHeader.size() - 1) + ",rank\n";
+  const auto rows = Read(header + "phone,80,1500,40,10,35,0.1,1,4\n");
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  EXPECT_EQ(rows->front().rank, 4);
+  EXPECT_EQ(Read(kHeader + kRow)->front().rank, 0);
+  ExpectRefusal(header + kRow, "d.csv:2:available: got 8 values");
+  for (const char* wrong : {"0", "1025", "2.5", "", "all"}) {
+    ExpectRefusal(header + "phone,80,1500,40,10,35,0.1,1," + wrong + "\n",
+                  "d.csv:2:rank: got \"" + std::string(wrong) + "\"");
+  }
+}
+
 TEST_F(DeviceTraceTest, ReadsPackedFilesAlike) {
   const auto gzip = Read(testing::Gzip(kHeader + kRow), "d.csv.gz");
   const auto zstd = Read(testing::Zstd(kHeader + kRow), "d.csv.zst");

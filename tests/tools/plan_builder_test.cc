@@ -9,6 +9,7 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/train_plan.h"
 #include "privacy/crypto/hash.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
@@ -148,9 +149,31 @@ TEST_F(PlanBuilderTest, LayoutCountsAreThoseOfTheModel) {
             Sha256Bytes(built->initial_blob));
 }
 
+// The server would refuse zeros there; what R begins with is nothing.
+TEST_F(PlanBuilderTest, UnderFedSbAAndBAreOrthonormalAndRIsZero) {
+  PlanRequest request = Request();
+  request.run.lora.rule = "fedsb";
+  const auto built = BuildPlan(request);
+  ASSERT_TRUE(built.ok()) << built.status();
+  size_t cores = 0;
+  for (const auto& tensor : built->initial.layout.tensors()) {
+    double squares = 0;
+    for (size_t i = 0; i < tensor.count; ++i) {
+      const double value = built->initial.values[tensor.offset + i];
+      squares += value * value;
+    }
+    const bool core = tensor.name.ends_with("lora_R");
+    cores += core ? tensor.count : 0;
+    const auto rank = static_cast<double>(request.run.lora.rank);
+    EXPECT_NEAR(squares, core ? 0 : rank, 1e-4) << tensor.name;
+  }
+  EXPECT_EQ(UpdateLayout(built->plan, 0)->size(), cores);
+  EXPECT_TRUE(CheckLayout(built->plan, request.model->config()).ok());
+}
+
 // Under ffa A stays as it is built: zeros anywhere would never learn.
 TEST_F(PlanBuilderTest, InitialAIsRandomAndBIsZeroUnderEveryRule) {
-  for (const char* rule : {"fedit", "ffa", "rolora"}) {
+  for (const char* rule : {"fedit", "ffa", "rolora", "fedsa"}) {
     PlanRequest request = Request();
     request.run.lora.rule = rule;
     auto built = BuildPlan(request);

@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "models/io/adapter/core_adapter.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/crypto/secure_random.h"
 #include "protos/masking.h"
@@ -45,6 +46,11 @@ absl::StatusOr<Adapter> MakeInitialAdapter(const PlanRequest& request) {
       AdapterLayoutOf(request.model->config(), adapter.spec);
   if (!layout.ok()) {
     return Annotate(Prefix(layout.status(), "[lora]"), ErrorKind::kConfig);
+  }
+  if (lora.rule == "fedsb") {
+    adapter.layout = WithCores(*layout);
+    adapter.values = InitialCoreAdapter(adapter.layout, request.run.train.seed);
+    return adapter;
   }
   adapter.layout = *std::move(layout);
   adapter.values = InitialAdapter(adapter.layout, request.run.train.seed);

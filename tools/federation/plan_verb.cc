@@ -134,7 +134,9 @@ struct Verdict {
 };
 
 // Those to come as well: the table shows what is said of them.
-const char* const kLoraRules[] = {"fedit", "ffa", "rolora", "flora", "fedex"};
+const char* const kLoraRules[] = {"fedit", "ffa",     "rolora",
+                                  "fedsa", "hetlora", "flexlora",
+                                  "fedsb", "flora",   "fedex"};
 
 void AddTensor(v1::LoraSpec* lora, const std::string& name, int64_t rows,
                int64_t columns) {
@@ -180,6 +182,9 @@ std::string RefusalOf(const Verdict& choice) {
   v1::TaskPlan plan;
   FillSmallModel(&plan);
   plan.mutable_lora()->set_rule(choice.lora_rule);
+  if (TrainsCores(plan)) {
+    AddTensor(plan.mutable_lora(), "layers.0.self_attn.q_proj.lora_R", 1, 1);
+  }
   FillFromRunFile(run, &plan);
   return std::string(CheckPlan(plan).message());
 }

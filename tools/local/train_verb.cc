@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
+#include "models/io/adapter/core_adapter.h"
 #include "privacy/crypto/hash.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -146,7 +147,8 @@ class LocalRun {
     if (result.profile) {
       AddProfile(*result.profile, profile_ ? *profile_ : profile_.emplace());
     }
-    return Step(round, result.delta,
+    return Step(round,
+                TakeSent(plan(), round, std::move(result.delta), adapter_),
                 {.weight = WeightOf(plan(), data().train->size()),
                  .steps = result.steps,
                  .incoming_loss = incoming_loss});
@@ -185,7 +187,8 @@ class LocalRun {
     if (rounds.weights() == "equal") terms.weight = 1;
     EDGETUNE_ASSIGN_OR_RETURN(
         const std::unique_ptr<UpdateFold> fold,
-        MakeUpdateFold(plan(), [&] { return MakeAggregator(options); }));
+        MakeUpdateFold(
+            plan(), [&] { return MakeAggregator(options); }, adapter_.values));
     EDGETUNE_RETURN_IF_ERROR(fold->Add(delta, terms));
     EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, fold->Finish());
     if (UsesControls(plan())) {
@@ -210,8 +213,9 @@ class LocalRun {
         {"base_sha256", BaseSha256(plan().model())},
         {"adapter_sha256", sha256},
         {"examples", fmt::format("{}", data().train->size())}};
-    EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(
-        options_.out, adapter_, plan().model().name(), provenance));
+    EDGETUNE_RETURN_IF_ERROR(
+        WritePeftAdapter(options_.out, PlainAdapter(adapter_),
+                         plan().model().name(), provenance));
     const MemoryChoice& choice = fitted_.memory.choice;
     std::string text = fmt::format("adapter {}\n", options_.out);
     for (size_t i = 0; i < perplexity_.size(); ++i) {

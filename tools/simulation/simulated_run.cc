@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "models/io/adapter/adapter_file.h"
+#include "models/io/adapter/core_adapter.h"
 #include "simulations/report/page/html.h"
 #include "simulations/report/report.h"
 #include "simulations/runner/simulation.h"
@@ -213,7 +214,8 @@ class Runner {
         {"run", plan.name()},
         {"rounds", std::to_string(status.rounds_done())},
         {"base_sha256", BaseSha256(plan.model())}};
-    return WritePeftAdapter(options_.directory + "/adapter", adapter,
+    return WritePeftAdapter(options_.directory + "/adapter",
+                            PlainAdapter(std::move(adapter)),
                             plan.model().name(), provenance);
   }
 

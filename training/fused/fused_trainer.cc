@@ -11,6 +11,7 @@
 #include "models/exception_guard.h"
 #include "models/fused/cpu.h"
 #include "models/fused/parallel.h"
+#include "models/io/adapter/core_adapter.h"
 #include "models/step_profile.h"
 
 namespace edgetune {
@@ -126,8 +127,10 @@ absl::StatusOr<Evaluation> FusedTrainer::Evaluate(const Adapter& adapter,
                                                   int64_t max_examples,
                                                   const StopToken& stop) {
   return Guarded(threads_, [&]() -> absl::StatusOr<Evaluation> {
-    EDGETUNE_ASSIGN_OR_RETURN(const auto lora,
-                              fused::LoraFactors::Make(model(), adapter));
+    std::optional<Adapter> plain;
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const auto lora,
+        fused::LoraFactors::Make(model(), PlainForm(adapter, plain)));
     fused::PackedBatch batch;
     return EvaluateExamples(
         model(), examples, max_examples, stop, [&](ExampleBatch part) {
@@ -144,10 +147,12 @@ absl::StatusOr<TrainResult> FusedTrainer::Train(
     const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress) {
   return Guarded(threads_, [&]() -> absl::StatusOr<TrainResult> {
+    std::optional<Adapter> made;
+    const Adapter& plain = PlainForm(adapter, made);
     EDGETUNE_ASSIGN_OR_RETURN(auto lora,
-                              fused::LoraFactors::Make(model(), adapter));
-    FusedGradient gradient(*llama_, std::move(lora), adapter.layout,
-                           config.factors);
+                              fused::LoraFactors::Make(model(), plain));
+    FusedGradient gradient(*llama_, std::move(lora), plain.layout,
+                           EngineFactors(config.factors));
     const Segment segment = {"fused " + precision(),
                              model(),
                              adapter,

@@ -4,11 +4,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/status.h"
 #include "models/exception_guard.h"
+#include "models/io/adapter/core_adapter.h"
 #include "models/torch/language_model_torch.h"
 #include "models/torch/llama.h"
 
@@ -111,9 +113,11 @@ absl::StatusOr<Evaluation> LoraTrainer::Evaluate(const Adapter& adapter,
   return CatchExceptions([&]() -> absl::StatusOr<Evaluation> {
     at::set_num_threads(body_->threads);
     const at::NoGradGuard no_grad;
+    std::optional<Adapter> plain;
     EDGETUNE_ASSIGN_OR_RETURN(
         const LoraFactors lora,
-        LoraFactors::Make(model(), adapter, /*trained=*/std::nullopt));
+        LoraFactors::Make(model(), PlainForm(adapter, plain),
+                          /*trained=*/std::nullopt));
     return EvaluateExamples(
         model(), examples, max_examples, stop, [&](ExampleBatch part) {
           return SumLoss(*body_->llama, lora, part).item<double>();
@@ -128,8 +132,10 @@ absl::StatusOr<TrainResult> LoraTrainer::Train(
     const std::function<void(const TrainProgress&)>& progress) {
   return CatchExceptions([&]() -> absl::StatusOr<TrainResult> {
     at::set_num_threads(body_->threads);
+    std::optional<Adapter> plain;
     EDGETUNE_ASSIGN_OR_RETURN(TorchGradient gradient,
-                              body_->GradientAt(adapter, config.factors));
+                              body_->GradientAt(PlainForm(adapter, plain),
+                                                EngineFactors(config.factors)));
     const Segment segment = {"reference " + precision(),
                              model(),
                              adapter,

@@ -1,5 +1,5 @@
-#ifndef EDGETUNE_CLIENT_CONTROL_STORE_H_
-#define EDGETUNE_CLIENT_CONTROL_STORE_H_
+#ifndef EDGETUNE_CLIENT_OWN_VECTOR_STORE_H_
+#define EDGETUNE_CLIENT_OWN_VECTOR_STORE_H_
 
 #include <cstddef>
 #include <optional>
@@ -15,9 +15,11 @@
 
 namespace edgetune {
 
-// A device's own control variate c_i of each run that has them (train.objective
-// "scaffold"; base/control_variates.h), as durable as its sessions and in the
-// same file, mode 0600: it is a mean gradient of the device's data.
+// What a device keeps of each run whose plan has something to keep
+// (KeepsOwnVector in protos/local_work.h): its control variate c_i
+// (train.objective "scaffold"; base/control_variates.h) or its own factors B
+// (lora.rule "fedsa"). As durable as its sessions and in the same file, mode
+// 0600: it says something of the device's data.
 //
 // A training makes the next one. Whether that becomes the device's own is known
 // only later: an accepted update is in the adapter when its round is committed,
@@ -25,20 +27,20 @@ namespace edgetune {
 // next assignment of the run, which names the device's last session in the
 // adapter, settles it. Thread-safe through Database, which it borrows. Errors:
 // those of Database; DataLoss: a row that this program did not write.
-class ControlStore {
+class OwnVectorStore {
  public:
-  explicit ControlStore(Database* database) : database_(database) {}
+  explicit OwnVectorStore(Database* database) : database_(database) {}
 
   static const char* Migration();
 
   // `counted`: this device's last session of the run in the adapter, if any.
-  // The variate that its training made is the device's own from here on, and
+  // The vector that its training made is the device's own from here on, and
   // others that were waiting go. FailedPrecondition: it is not here, since the
-  // device lost its state or the coordinator is wrong: taking part would spoil
-  // the server's variate for good. Forgets runs that expired before `now`.
+  // device lost its state or the coordinator is wrong. Forgets runs that
+  // expired before `now`.
   absl::Status Settle(const std::string& run_id,
                       const std::optional<SessionId>& counted, absl::Time now);
-  // Of a settled run; zeros before its first. DataLoss also: of another size.
+  // Of a settled run; empty before its first. DataLoss also: of another size.
   absl::StatusOr<ParameterVector> Read(const std::string& run_id,
                                        size_t coordinates);
   // What the session's training made, in place of what was waiting. `expires`:
@@ -55,4 +57,4 @@ class ControlStore {
 
 }  // namespace edgetune
 
-#endif  // EDGETUNE_CLIENT_CONTROL_STORE_H_
+#endif  // EDGETUNE_CLIENT_OWN_VECTOR_STORE_H_

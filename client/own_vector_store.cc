@@ -1,4 +1,4 @@
-#include "client/control_store.h"
+#include "client/own_vector_store.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@
 namespace edgetune {
 namespace {
 
-// Where a variate came from.
+// Where a vector came from.
 struct Origin {
   int64_t round = 0, attempt = 0;
   bool operator==(const Origin&) const = default;
@@ -24,7 +24,7 @@ struct Origins {
 
 absl::Status Unreadable() {
   return absl::DataLossError(
-      "the device's state holds an unreadable control variate");
+      "the device's state holds an unreadable vector of its own");
 }
 
 // Both columns are NULL or neither is.
@@ -57,31 +57,29 @@ absl::StatusOr<Origins> ReadOrigins(Transaction& transaction,
 
 std::string Named(const std::optional<Origin>& origin) {
   if (!origin.has_value()) return "none";
-  return fmt::format("that of round {} attempt {}", origin->round,
-                     origin->attempt);
+  return fmt::format("round {} attempt {}", origin->round, origin->attempt);
 }
 
 absl::Status Elsewhere(const std::optional<Origin>& counted,
                        const std::optional<Origin>& own) {
   return absl::FailedPreconditionError(fmt::format(
       "the coordinator counts {} as this device's last update in the adapter, "
-      "its control variate is {}: a device that lost its state cannot go on in "
-      "a run of objective scaffold",
+      "what this device keeps is of {}",
       Named(counted), Named(own)));
 }
 
 }  // namespace
 
-const char* ControlStore::Migration() {
+const char* OwnVectorStore::Migration() {
   return "CREATE TABLE controls(run_id BLOB PRIMARY KEY, own BLOB, "
          "own_round INTEGER, own_attempt INTEGER, next BLOB, "
          "next_round INTEGER, next_attempt INTEGER, "
          "expires_ms INTEGER NOT NULL);";
 }
 
-absl::Status ControlStore::Settle(const std::string& run_id,
-                                  const std::optional<SessionId>& counted,
-                                  absl::Time now) {
+absl::Status OwnVectorStore::Settle(const std::string& run_id,
+                                    const std::optional<SessionId>& counted,
+                                    absl::Time now) {
   std::optional<Origin> wanted;
   if (counted.has_value()) wanted = Origin{counted->round, counted->attempt};
   return database_->Run([&](Transaction& transaction) -> absl::Status {
@@ -106,9 +104,9 @@ absl::Status ControlStore::Settle(const std::string& run_id,
   });
 }
 
-absl::StatusOr<ParameterVector> ControlStore::Read(const std::string& run_id,
-                                                   size_t coordinates) {
-  ParameterVector own(coordinates);
+absl::StatusOr<ParameterVector> OwnVectorStore::Read(const std::string& run_id,
+                                                     size_t coordinates) {
+  ParameterVector own;
   EDGETUNE_RETURN_IF_ERROR(
       database_->Run([&](Transaction& transaction) -> absl::Status {
         EDGETUNE_ASSIGN_OR_RETURN(
@@ -128,9 +126,9 @@ absl::StatusOr<ParameterVector> ControlStore::Read(const std::string& run_id,
   return own;
 }
 
-absl::Status ControlStore::Keep(const SessionId& id,
-                                std::span<const float> next,
-                                absl::Time expires) {
+absl::Status OwnVectorStore::Keep(const SessionId& id,
+                                  std::span<const float> next,
+                                  absl::Time expires) {
   return database_->Run([&](Transaction& transaction) -> absl::Status {
     EDGETUNE_RETURN_IF_ERROR(transaction.Execute(
         "INSERT OR IGNORE INTO controls(run_id, expires_ms) VALUES(?,?)",
@@ -143,7 +141,7 @@ absl::Status ControlStore::Keep(const SessionId& id,
   });
 }
 
-absl::Status ControlStore::Carry(const SessionId& id) {
+absl::Status OwnVectorStore::Carry(const SessionId& id) {
   return database_->Run([&](Transaction& transaction) {
     return transaction.Execute(
         "UPDATE controls SET next_round=?, next_attempt=? WHERE run_id=? AND "
@@ -152,7 +150,7 @@ absl::Status ControlStore::Carry(const SessionId& id) {
   });
 }
 
-absl::Status ControlStore::Forget(const std::string& run_id) {
+absl::Status OwnVectorStore::Forget(const std::string& run_id) {
   return database_->Run([&](Transaction& transaction) {
     return transaction.Execute("DELETE FROM controls WHERE run_id=?",
                                {Blob{run_id}});

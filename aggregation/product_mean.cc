@@ -1,0 +1,83 @@
+#include "aggregation/product_mean.h"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+
+#include "base/status.h"
+
+namespace edgetune {
+namespace {
+
+using Matrix = Eigen::MatrixXd;
+using FloatRows =
+    Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+Eigen::Index Index(size_t value) { return static_cast<Eigen::Index>(value); }
+
+Matrix MatrixOf(std::span<const float> values, size_t rows, size_t columns) {
+  EDGETUNE_CHECK(values.size() == rows * columns);
+  return Eigen::Map<const FloatRows>(values.data(), Index(rows), Index(columns))
+      .cast<double>();
+}
+
+// Q [rows, k] with orthonormal columns and R [k, columns], k the smaller side.
+struct Orthogonal {
+  Matrix q, r;
+};
+Orthogonal ThinQr(const Matrix& matrix) {
+  const Eigen::Index k = std::min(matrix.rows(), matrix.cols());
+  const Eigen::HouseholderQR<Matrix> qr(matrix);
+  Orthogonal out;
+  out.q = qr.householderQ() * Matrix::Identity(matrix.rows(), k);
+  out.r = qr.matrixQR().topRows(k).triangularView<Eigen::Upper>();
+  return out;
+}
+
+void Store(const Matrix& matrix, ParameterVector& out) {
+  out.resize(static_cast<size_t>(matrix.size()));
+  Eigen::Map<FloatRows>(out.data(), matrix.rows(), matrix.cols()) =
+      matrix.cast<float>();
+}
+
+}  // namespace
+
+NearestFactors NearestToSum(std::span<const LoraProduct> products,
+                            const ModuleShape& shape) {
+  size_t ranks = 0;
+  for (const LoraProduct& product : products) ranks += product.rank;
+  Matrix left(Index(shape.out), Index(ranks));
+  Matrix right(Index(shape.in), Index(ranks));
+  Eigen::Index at = 0;
+  for (const LoraProduct& product : products) {
+    const Eigen::Index rank = Index(product.rank);
+    left.middleCols(at, rank) =
+        product.share * MatrixOf(product.b, shape.out, product.rank);
+    right.middleCols(at, rank) =
+        MatrixOf(product.a, product.rank, shape.in).transpose();
+    at += rank;
+  }
+  const Orthogonal l = ThinQr(left), r = ThinQr(right);
+  const Eigen::BDCSVD<Matrix> svd(l.r * r.r.transpose(),
+                                  Eigen::ComputeThinU | Eigen::ComputeThinV);
+  const Eigen::VectorXd& values = svd.singularValues();
+  const Eigen::Index k = Index(shape.rank);
+  EDGETUNE_CHECK(values.size() >= k);
+  Matrix b = l.q * svd.matrixU().leftCols(k) * values.head(k).asDiagonal();
+  Matrix a = (r.q * svd.matrixV().leftCols(k)).transpose();
+  for (Eigen::Index i = 0; i < k; ++i) {
+    Eigen::Index largest = 0;
+    a.row(i).cwiseAbs().maxCoeff(&largest);
+    if (a(i, largest) >= 0) continue;
+    a.row(i) *= -1;
+    b.col(i) *= -1;
+  }
+  NearestFactors out;
+  Store(a, out.a);
+  Store(b, out.b);
+  out.energy = values.squaredNorm();
+  out.kept = values.head(k).squaredNorm();
+  return out;
+}
+
+}  // namespace edgetune

@@ -1,0 +1,154 @@
+// What a LoRA rule wants of the rest of a plan.
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "protos/plan_check.h"
+#include "tests/testing/plans.h"
+
+namespace edgetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+v1::TaskPlan PlanOf(const std::string& rule, v1::TaskPlan plan = ValidPlan()) {
+  plan.mutable_lora()->set_rule(rule);
+  return plan;
+}
+
+using Change = std::function<void(v1::TaskPlan&)>;
+void ExpectRefused(const v1::TaskPlan& plan,
+                   const std::vector<std::pair<std::string, Change>>& changes) {
+  ASSERT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
+  for (const auto& [says, change] : changes) {
+    v1::TaskPlan changed = plan;
+    change(changed);
+    EXPECT_THAT(std::string(CheckPlan(changed).message()), HasSubstr(says));
+  }
+}
+
+void UseEpochs(v1::TaskPlan& plan) {
+  plan.mutable_train()->clear_steps();
+  plan.mutable_train()->set_epochs(1);
+  plan.mutable_train()->set_optimizer("sgd");
+  plan.mutable_train()->set_schedule("constant");
+  plan.mutable_train()->set_warmup(0);
+}
+
+TEST(LoraRulesTest, SlicesHaveMeansOfTheirOwnInTheClear) {
+  const std::string got = "lora.rule is hetlora, wanted ";
+  ExpectRefused(PlanOf("hetlora"),
+                {{got + "rounds.aggregator = mean",
+                  [](auto& p) {
+                    p.mutable_rounds()->set_aggregator("norm_bound");
+                    p.mutable_rounds()->set_norm_bound(1);
+                  }},
+                 {got + "rounds.normalise = none",
+                  [](auto& p) {
+                    UseEpochs(p);
+                    p.mutable_rounds()->set_normalise("steps");
+                  }},
+                 {got + "rounds.fairness_q = 0",
+                  [](auto& p) {
+                    p.mutable_train()->set_optimizer("sgd");
+                    p.mutable_rounds()->set_fairness_q(1);
+                  }},
+                 {"lora.rule = \"fedit\" or \"ffa\"",
+                  [](auto& p) { UseScaffold(p, 8); }}});
+  EXPECT_THAT(
+      std::string(CheckPlan(PlanOf("hetlora", MaskedPlan())).message()),
+      HasSubstr(got + "secagg.enabled = false beside it: each rank slice"));
+}
+
+TEST(LoraRulesTest, ProductsAreAveragedInTheClearAndTakenAsTheyAre) {
+  const std::string got = "lora.rule is flexlora, wanted ";
+  v1::TaskPlan plan = PlanOf("flexlora");
+  plan.mutable_rounds()->set_server_optimizer("sgd");
+  plan.mutable_rounds()->set_server_lr(1);
+  ExpectRefused(
+      plan,
+      {{got + "rounds.aggregator = mean",
+        [](auto& p) { p.mutable_rounds()->set_aggregator("median"); }},
+       {got + "rounds.fairness_q = 0",
+        [](auto& p) {
+          p.mutable_train()->set_optimizer("sgd");
+          p.mutable_rounds()->set_fairness_q(1);
+        }},
+       {got + "rounds.server_optimizer = sgd",
+        [](auto& p) { p.mutable_rounds()->set_server_lr(0.5); }},
+       {got + "rounds.server_optimizer = sgd",
+        [](auto& p) { p.mutable_rounds()->set_server_optimizer("momentum"); }},
+       {"513 clients asked, wanted at most 512 under flexlora", [](auto& p) {
+          p.mutable_rounds()->set_cohort(513);
+          p.mutable_rounds()->set_over_select(1);
+        }}});
+  v1::TaskPlan masked = PlanOf("flexlora", MaskedPlan());
+  masked.mutable_rounds()->set_server_optimizer("sgd");
+  masked.mutable_rounds()->set_server_lr(1);
+  EXPECT_THAT(std::string(CheckPlan(masked).message()),
+              HasSubstr(got + "secagg.enabled = false beside it: the mean of "
+                              "the products"));
+}
+
+// Rank 2, so each core is 2 x 2.
+v1::TaskPlan CorePlan(v1::TaskPlan plan = ValidPlan()) {
+  const v1::LoraSpec before = plan.lora();
+  v1::LoraSpec& lora = *plan.mutable_lora();
+  lora.set_rule("fedsb");
+  lora.clear_layout();
+  for (const v1::LayoutTensor& tensor : before.layout()) {
+    *lora.add_layout() = tensor;
+    if (!tensor.name().ends_with("lora_B")) continue;
+    v1::LayoutTensor* core = lora.add_layout();
+    core->set_name(tensor.name().substr(0, tensor.name().size() - 1) + "R");
+    core->add_shape(2);
+    core->add_shape(2);
+  }
+  return plan;
+}
+
+TEST(LoraRulesTest, CoresStandAfterTheirFactorsInTheLayout) {
+  ExpectRefused(
+      CorePlan(),
+      {{"lora.layout is 12 tensors, wanted 4 for each layer",
+        [](auto& p) { p.mutable_lora()->set_rule("fedit"); }},
+       {"lora.layout is 11 tensors",
+        [](auto& p) { p.mutable_lora()->mutable_layout()->RemoveLast(); }},
+       {"q_proj.lora_R",
+        [](auto& p) {
+          p.mutable_lora()->mutable_layout()->SwapElements(1, 2);
+        }},
+       {"[2, 3] of layers.0.self_attn.q_proj.lora_R, wanted [rank, rank]",
+        [](auto& p) { p.mutable_lora()->mutable_layout(2)->set_shape(1, 3); }},
+       {"lora.rule = \"fedit\" or \"ffa\"",
+        [](auto& p) { UseScaffold(p, 8); }}});
+  EXPECT_THAT(std::string(CheckPlan(PlanOf("fedsb")).message()),
+              HasSubstr("lora.layout is 8 tensors, wanted 6 for each layer"));
+  EXPECT_TRUE(CheckPlan(CorePlan(MaskedPlan())).ok());
+  // Four modules of 2 x 2, of an adapter of 56 + 16.
+  EXPECT_EQ(UpdateLayout(CorePlan(), 1)->size(), 16u);
+  EXPECT_EQ(AdapterLayout(CorePlan())->size(), 72u);
+  EXPECT_THAT(PlanNotes(CorePlan()),
+              ::testing::Contains(HasSubstr("a square of rank by rank")));
+}
+
+TEST(LoraRulesTest, FactorsThatStayOnDevicesCanBeMasked) {
+  EXPECT_TRUE(CheckPlan(PlanOf("fedsa", MaskedPlan())).ok());
+  EXPECT_TRUE(CheckPlan(PlanOf("fedsa")).ok());
+}
+
+TEST(LoraRulesTest, WhatARuleMeansForPeopleIsANote) {
+  EXPECT_THAT(PlanNotes(PlanOf("fedsa")),
+              ::testing::Contains(HasSubstr("each device keeps its own B")));
+  EXPECT_THAT(PlanNotes(PlanOf("hetlora")),
+              ::testing::Contains(HasSubstr("the first rank slices")));
+  EXPECT_THAT(PlanNotes(PlanOf("flexlora")),
+              ::testing::Contains(HasSubstr("holds every update")));
+}
+
+}  // namespace
+}  // namespace edgetune
