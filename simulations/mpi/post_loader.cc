@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "base/own_library.h"
 #include "base/status.h"
@@ -12,9 +13,15 @@
 namespace edgetune {
 namespace {
 
-// Open MPI's mpirun, and srun --mpi=pmix and --mpi=pmi2.
-constexpr const char* kSigns[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK",
+// Open MPI's mpirun, and srun --mpi=pmix and --mpi=pmi2: who this process is,
+constexpr const char* kRanks[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK",
                                   "PMI_RANK"};
+// and of how many. mpirun starts helpers of its own with srun, so the first
+// that is there counts.
+constexpr const char* kSizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
+                                  "SLURM_STEP_NUM_TASKS"};
+
+bool IsSet(const char* name) { return std::getenv(name) != nullptr; }
 
 OwnLibrary Library() {
   return {.what = "MPI library",
@@ -30,8 +37,9 @@ OwnLibrary Library() {
 }  // namespace
 
 bool StartedByMpi() {
-  return std::ranges::any_of(
-      kSigns, [](const char* sign) { return std::getenv(sign) != nullptr; });
+  if (!std::ranges::any_of(kRanks, IsSet)) return false;
+  const auto size = std::ranges::find_if(kSizes, IsSet);
+  return size == std::end(kSizes) || std::strcmp(std::getenv(*size), "1") != 0;
 }
 
 absl::StatusOr<Post*> JoinPost() {

@@ -6,8 +6,8 @@
 
 namespace edgetune {
 
-// Whether mpirun, or srun with PMI, started this process, by what they put into
-// its environment.
+// Whether mpirun, or srun with PMI, started this process as one of several, by
+// what they put into its environment. Where that does not say of how many: yes.
 bool StartedByMpi();
 
 // Opens libedgetune_mpi.so (base/own_library.h) and joins the job, once a

@@ -15,7 +15,7 @@
 namespace edgetune {
 
 struct RankServerOptions {
-  Post* post;
+  Post* post = nullptr;
   // Null where hello.ready is an error: no work comes then.
   Engine* engine = nullptr;
   std::shared_ptr<const ModelFile> model;
@@ -23,7 +23,7 @@ struct RankServerOptions {
   Hello hello;      // its workers, too
   // By the user. Rank 0 was told so as well, and says what to stop: work that
   // ended early before rank 0 knew would look like a device's failure.
-  const StopToken* interrupted;
+  const StopToken* interrupted = nullptr;
   // Rank 0 counts as gone after this silence,
   absl::Duration silence = absl::Seconds(30);
   // this, if it never said anything,

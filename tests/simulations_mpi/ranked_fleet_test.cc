@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <string>
 
+#include "absl/time/clock.h"
 #include "base/status.h"
 #include "simulations/adversary/adversary_trainer.h"
 #include "tests/simulations_fleet/small_fleet.h"
@@ -43,7 +45,7 @@ INSTANTIATE_TEST_SUITE_P(
         // The second round is given up once.
         Case{"scaffold",
              [](SmallFleet& fleet) {
-               testing::UseScaffold(fleet.run.plan, 6);
+               UseScaffold(fleet.run.plan, 6);
                fleet.devices.vanishes[3] = 0.5;
              }},
         Case{"adversaries",

@@ -212,7 +212,9 @@ TEST_F(RanksTest, NonsenseFromRank0EndsARank) {
   Start();
   Post& rank0 = *job_.servers[0].post;
   rank0.Send(1, FormatAnswer({}));
-  rank0.Send(2, FormatCall({.id = 1, .adapter = {1.0f}}));
+  Call call;
+  call.adapter = {1.0f};
+  rank0.Send(2, FormatCall(call));
   const auto served = job_.Served();
   EXPECT_EQ(served[0].code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(served[1].message()),

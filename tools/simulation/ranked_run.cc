@@ -57,7 +57,9 @@ Hello Introduce(const absl::StatusOr<PreparedRun>& run, const Post& post,
 
 absl::Status Serve(const absl::StatusOr<PreparedRun>& run, Post* post,
                    size_t workers) {
-  RankServerOptions options{.post = post, .interrupted = &InterruptFlag()};
+  RankServerOptions options;
+  options.post = post;
+  options.interrupted = &InterruptFlag();
   options.hello = Introduce(run, *post, workers, &options.engine);
   if (run.ok()) {
     KeepFreedMemory();
@@ -119,6 +121,7 @@ absl::Status RunRanked(const RankedRunOptions& options, const Output& output) {
   if (absl::IsCancelled(outcome)) output.Note(HintOf(outcome));
   output.Error(left);
   post->Abort(ExitCodeOf(left));
+  return left;
 }
 
 }  // namespace edgetune

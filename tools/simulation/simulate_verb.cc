@@ -135,8 +135,9 @@ absl::Status Simulate(const Options& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const PreparedRun prepared,
       PrepareSimulation(options.run_file, SetsOf(options)));
-  return SimulateOne(options, prepared, {.workers = WorkersOf(options)},
-                     output);
+  SimulatedRunOptions how;
+  how.workers = WorkersOf(options);
+  return SimulateOne(options, prepared, std::move(how), output);
 }
 
 }  // namespace
