@@ -27,6 +27,13 @@ function(edgetune_opens_engine TARGET)
   endif()
 endfunction()
 
+# edgetune_opens_mpi(TARGET): likewise, where it is built.
+function(edgetune_opens_mpi TARGET)
+  if(EDGETUNE_WITH_MPI)
+    add_dependencies(${TARGET} edgetune_mpi)
+  endif()
+endfunction()
+
 # edgetune_test(NAME SOURCES a_test.cc ... DEPS ... [LABELS unit] [WHOLE])
 # One program a room of tests; every case becomes a CTest test NAME.Suite.Case.
 # WHOLE registers the program as one CTest test (for slow process starts).

@@ -1,78 +1,34 @@
 #include "training/engine_loader.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <malloc.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <mutex>
-#include <system_error>
-#include <utility>
-#include <vector>
 
+#include "base/own_library.h"
 #include "base/status.h"
 
 namespace edgetune {
 namespace {
 
-constexpr char kSymbol[] = "edgetune_engine";
-
-struct Library {
-  const char* file;
-  const char* needs;  // for whoever cannot open it
-};
-constexpr Library kFused = {"libedgetune_fused.so",
-                            "install Debian's libdnnl2 and libhwy1"};
-constexpr Library kReference = {"libedgetune_torch.so",
-                                "install Debian's libtorch1.13"};
-
-std::vector<std::string> Candidates(const char* file) {
-  if (const char* chosen = std::getenv("EDGETUNE_ENGINE_DIR")) {
-    return {std::string(chosen) + "/" + file};
-  }
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return {};
-  const auto lib = program.parent_path().parent_path() / "lib";
-  return {lib / file, lib / "edgetune" / file};
+OwnLibrary LibraryOf(bool fused) {
+  return {.what = "engine",
+          .file = fused ? "libedgetune_fused.so" : "libedgetune_torch.so",
+          .entry = "edgetune_engine",
+          .if_missing =
+              "build it (the reference engine wants EDGETUNE_TORCH=ON), or set "
+              "EDGETUNE_ENGINE_DIR to the folder that holds it",
+          .if_unopened = fused ? "install Debian's libdnnl2 and libhwy1"
+                               : "install Debian's libtorch1.13"};
 }
 
-absl::Status Failed(const std::string& message, std::string_view hint) {
-  return Annotate(absl::FailedPreconditionError(message), ErrorKind::kFailed,
-                  hint);
-}
-
-absl::StatusOr<std::string> Find(const Library& library) {
-  const std::vector<std::string> candidates = Candidates(library.file);
-  for (const std::string& path : candidates) {
-    std::error_code error;
-    if (std::filesystem::exists(path, error)) return path;
-  }
-  return Failed(
-      fmt::format("no engine: {} is not there", fmt::join(candidates, " nor ")),
-      "build it (the reference engine wants EDGETUNE_TORCH=ON), or set "
-      "EDGETUNE_ENGINE_DIR to the folder that holds it");
-}
-
-// The library stays open: it is in use until the process ends, and LibTorch
-// does not survive being closed.
-absl::StatusOr<Engine*> Open(const std::string& path, const Library& library) {
-  void* opened = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (opened == nullptr) {
-    return Failed(fmt::format("cannot open the engine: {}", dlerror()),
-                  fmt::format("{}, or build edgetune again", library.needs));
-  }
-  auto* make = reinterpret_cast<EdgetuneEngineFn*>(dlsym(opened, kSymbol));
-  if (make == nullptr) {
-    return Failed(fmt::format("{} does not export {}", path, kSymbol),
-                  "it is not an edgetune engine");
-  }
+absl::StatusOr<Engine*> Open(const OwnLibrary& library) {
+  EDGETUNE_ASSIGN_OR_RETURN(void* const entry, OpenOwnLibrary(library));
+  auto* make = reinterpret_cast<EdgetuneEngineFn*>(entry);
   Engine* engine = make(EDGETUNE_ENGINE_BUILD_ID);
   if (engine == nullptr) {
-    return Failed(fmt::format("{} is of another build: wanted {}", path,
-                              EDGETUNE_ENGINE_BUILD_ID),
-                  "install program and engine from one build");
+    return OfAnotherBuild(library, EDGETUNE_ENGINE_BUILD_ID);
   }
   return engine;
 }
@@ -110,9 +66,7 @@ absl::StatusOr<Engine*> LoadEngine(std::string_view name) {
   const std::lock_guard<std::mutex> lock(mu);
   Engine*& loaded = engines[fused ? 0 : 1];
   if (loaded != nullptr) return loaded;
-  const Library& library = fused ? kFused : kReference;
-  EDGETUNE_ASSIGN_OR_RETURN(const std::string path, Find(library));
-  EDGETUNE_ASSIGN_OR_RETURN(loaded, Open(path, library));
+  EDGETUNE_ASSIGN_OR_RETURN(loaded, Open(LibraryOf(fused)));
   return loaded;
 }
 

@@ -199,6 +199,7 @@ absl::Status Fleet::NothingWillHappen() const {
 }
 
 absl::StatusOr<v1::RunStatus> Fleet::Run(const StopToken& stop) {
+  ground_.stop = &stop;
   for (size_t i = 0; i < devices_.size(); ++i) {
     const absl::Time on =
         options_.model_of_devices->NextOnline(i, clock_.Now());
@@ -213,7 +214,10 @@ absl::StatusOr<v1::RunStatus> Fleet::Run(const StopToken& stop) {
         return status;
       }
     }
-    if (stop) return absl::CancelledError("the simulation was stopped");
+    if (stop) {
+      for (const auto& device : devices_) device->Halt();
+      return absl::CancelledError("the simulation was stopped");
+    }
     const absl::Time next =
         std::min(queue_.NextTime(), coordinator_->NextTimer());
     if (next == absl::InfiniteFuture()) return NothingWillHappen();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/clock.h"
@@ -137,6 +138,10 @@ void SimulatedDevice::TurnOff() {
   alarm_ = absl::InfiniteFuture();
 }
 
+void SimulatedDevice::Halt() {
+  if (is_on()) client_->RequestStop();
+}
+
 void SimulatedDevice::At(absl::Time when, std::function<void()> what) {
   ground_->network.queue->At(
       std::max(when, ground_->clock->Now()),
@@ -202,15 +207,24 @@ void SimulatedDevice::Transfer(bool up, const Job& job, Done done) {
 void SimulatedDevice::Compute(absl::Duration takes, Job job, Done done) {
   computing_ = ground_->workers->Submit(std::move(job)).share();
   FinishAfter(
-      takes, [this] { return std::exchange(computing_, {}).get(); },
-      std::move(done));
+      takes, [this] { return AwaitComputing(); }, std::move(done));
+}
+
+absl::Status SimulatedDevice::AwaitComputing() {
+  constexpr std::chrono::milliseconds kTick(50);
+  while (computing_.wait_for(kTick) != std::future_status::ready) {
+    if (*ground_->stop) return absl::CancelledError("the run was stopped");
+  }
+  return std::exchange(computing_, {}).get();
 }
 
 void SimulatedDevice::FinishAfter(absl::Duration takes,
                                   std::function<absl::Status()> result,
                                   Done done) {
-  finish_ = [result = std::move(result), done = std::move(done)] {
-    done(result());
+  finish_ = [this, result = std::move(result), done = std::move(done)] {
+    const absl::Status status = result();
+    // What was cut short says nothing about the device.
+    if (!*ground_->stop) done(status);
   };
   At(ground_->clock->Now() + takes, [this, work = ++works_] {
     if (work == works_) FinishWork();

@@ -43,6 +43,8 @@ struct FleetGround {
   std::string population;
   uint64_t seed = 0;
   FleetObserver* observer;
+  // Of the whole run: what is being computed is then not waited for.
+  const StopToken* stop = nullptr;
 };
 
 // One device of a simulated fleet: the real Client in virtual time. What it
@@ -60,6 +62,8 @@ class SimulatedDevice final : private WorkRunner {
 
   void TurnOn();
   void TurnOff();
+  // Before it is turned off with all others: it need not compute any more.
+  void Halt();
   bool is_on() const { return client_ != nullptr; }
   // It was assigned a session whose outcome it has not heard yet.
   bool in_session() const { return is_on() && session_.has_value(); }
@@ -75,6 +79,7 @@ class SimulatedDevice final : private WorkRunner {
   void Interrupt() override;
   void Transfer(bool up, const Job& job, Done done);
   void Compute(absl::Duration takes, Job job, Done done);
+  absl::Status AwaitComputing();
   void FinishAfter(absl::Duration takes, std::function<absl::Status()> result,
                    Done done);
   void FinishWork();

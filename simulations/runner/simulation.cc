@@ -187,6 +187,11 @@ absl::Status Simulation::MakeFleet() {
       return null_engine_.get();
     };
   }
+  if (options_.other_engine != nullptr) {
+    fleet.engine = [this](std::string_view) -> absl::StatusOr<Engine*> {
+      return options_.other_engine;
+    };
+  }
   for (const ClientExamples& client : data_->partition()) {
     fleet.devices.push_back(client.name);
   }

@@ -44,6 +44,8 @@ class Simulation {
     std::vector<std::string> model_files;
     // Where `train.engine` is opened; not asked with the null trainer.
     std::function<absl::StatusOr<Engine*>(std::string_view)> engine;
+    // Computes in place of the engine that would be opened; null: that itself.
+    Engine* other_engine = nullptr;
     size_t workers = 1;
     std::string log_path;  // of events.jsonl; empty: none is written
     // What else the log says of the run: name and value.

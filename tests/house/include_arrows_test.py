@@ -30,6 +30,7 @@ DOORS = [
     ("Highway", r"hwy/", r"models/fused/"),
     ("Eigen", r"Eigen/", r"aggregation/"),
     ("oneDNN", r"oneapi/dnnl", r"models/fused/"),
+    ("MPI", r"mpi\.h$", r"simulations/mpi/mpi_post\.cc$"),
 ]
 # Forward declarations (json_fwd.hpp) cost nothing and are free.
 CC_ONLY = re.compile(r"(nlohmann/(?!json_fwd)|spdlog/|fmt/|zstd\.h$)")
@@ -198,6 +199,7 @@ class RuleTest(unittest.TestCase):
                 ("tools/a.cc", "<toml++/toml.h>"),
                 ("models/io/a.cc", "<hwy/highway.h>"),
                 ("models/torch/a.cc", "<oneapi/dnnl/dnnl.hpp>"),
+                ("simulations/fleet/a.cc", "<mpi.h>"),
                 ("base/a.h", "<nlohmann/json.hpp>"),
                 ("base/a.cc", "<google/protobuf/message.h>"),
                 ("models/io/a.cc", '"protos/edgetune/v1/plan.pb.h"'),

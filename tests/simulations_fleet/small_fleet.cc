@@ -70,23 +70,26 @@ SmallFleet::SmallFleet(uint32_t clients)
 absl::StatusOr<v1::RunStatus> SmallFleet::Run() {
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto fleet,
-      Fleet::Make({.plan = run.plan,
-                   .plan_payload = run.plan.SerializeAsString(),
-                   .initial_blob = run.adapter_blob,
-                   .model = *ModelFile::Open(run.model_path),
-                   .model_files = {run.model_path},
-                   .engine = [this](std::string_view)
-                       -> absl::StatusOr<Engine*> { return &engine; },
-                   .devices = names,
-                   .read_data = read_data,
-                   .replace_trainer = replace_trainer,
-                   .model_of_devices = &devices,
-                   .observer = &diary,
-                   .seed = seed,
-                   .workers = workers,
-                   .start = Start()}));
-  const StopToken stop{false};
-  EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status, fleet->Run(stop));
+      Fleet::Make(
+          {.plan = run.plan,
+           .plan_payload = run.plan.SerializeAsString(),
+           .initial_blob = run.adapter_blob,
+           .model = *ModelFile::Open(run.model_path),
+           .model_files = {run.model_path},
+           .engine = [this](std::string_view) -> absl::StatusOr<Engine*> {
+             return other_engine != nullptr ? other_engine : &engine;
+           },
+           .devices = names,
+           .read_data = read_data,
+           .replace_trainer = replace_trainer,
+           .model_of_devices = &devices,
+           .observer = &diary,
+           .seed = seed,
+           .workers = workers,
+           .start = Start()}));
+  const StopToken never{false};
+  EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status,
+                            fleet->Run(stop != nullptr ? *stop : never));
   EDGETUNE_ASSIGN_OR_RETURN(adapter_, fleet->ReadAdapter());
   length = fleet->now() - Start();
   return status;

@@ -92,6 +92,8 @@ class SmallFleet {
   const ScratchDirectory scratch;
   TestRun run;
   FakeEngine engine;
+  Engine* other_engine = nullptr;   // in place of that
+  const StopToken* stop = nullptr;  // of the run
   NumberedDevices devices;
   Diary diary;
   std::vector<std::string> names;

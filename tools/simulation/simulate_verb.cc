@@ -9,10 +9,12 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "simulations/mpi/post_loader.h"
 #include "simulations/report/summary_json.h"
 #include "tools/child_process.h"
 #include "tools/model/model_path.h"
 #include "tools/simulation/measured_text.h"
+#include "tools/simulation/ranked_run.h"
 #include "tools/simulation/simulated_run.h"
 #include "tools/simulation/summary_text.h"
 #include "tools/simulation/sweep_runs.h"
@@ -81,13 +83,10 @@ absl::Status Tell(const SimulatedRun& run, const Output& output) {
                             adapter, report));
 }
 
-absl::Status SimulateOne(const Options& options, const Output& output) {
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const PreparedRun prepared,
-      PrepareSimulation(options.run_file, SetsOf(options)));
-  SimulatedRunOptions how;
+// `how`: with workers and what else is not of the command line.
+absl::Status SimulateOne(const Options& options, const PreparedRun& prepared,
+                         SimulatedRunOptions how, const Output& output) {
   how.directory = DirectoryOf(options, prepared.built.plan.name());
-  how.workers = WorkersOf(options);
   how.baselines = options.baselines;
   how.baseline_clients = static_cast<size_t>(options.baseline_clients);
   EDGETUNE_ASSIGN_OR_RETURN(const SimulatedRun run,
@@ -107,11 +106,38 @@ absl::Status SimulateSweep(const Options& options, const Output& output) {
   return RunSweep(sweep, output);
 }
 
+// One of several processes.
+absl::Status SimulateRanked(const Options& options, const Output& output) {
+  RankedRunOptions ranked;
+  ranked.prepare = [&](int rank) -> absl::StatusOr<PreparedRun> {
+    if (!options.sweeps.empty()) {
+      return Annotate(absl::InvalidArgumentError(
+                          "--sweep runs in one process, not under mpirun"),
+                      ErrorKind::kUsage,
+                      "start one simulation a point, or leave mpirun out");
+    }
+    const auto sets = SetsOf(options);
+    return rank == 0 ? PrepareSimulation(options.run_file, sets)
+                     : PrepareRank(options.run_file, sets);
+  };
+  ranked.workers = static_cast<size_t>(options.workers);
+  ranked.run = [&](const PreparedRun& prepared, SimulatedRunOptions how) {
+    return SimulateOne(options, prepared, std::move(how), output);
+  };
+  return RunRanked(ranked, output);
+}
+
 absl::Status Simulate(const Options& options, const Output& output) {
   CatchInterrupts();
   EDGETUNE_RETURN_IF_ERROR(UseLogLevel(options.log));
-  return options.sweeps.empty() ? SimulateOne(options, output)
-                                : SimulateSweep(options, output);
+  if (StartedByMpi()) return SimulateRanked(options, output);
+  if (!options.sweeps.empty()) return SimulateSweep(options, output);
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const PreparedRun prepared,
+      PrepareSimulation(options.run_file, SetsOf(options)));
+  SimulatedRunOptions how;
+  how.workers = WorkersOf(options);
+  return SimulateOne(options, prepared, std::move(how), output);
 }
 
 }  // namespace
@@ -122,7 +148,7 @@ void AddSimulateVerb(CLI::App& app, Invocation& invocation) {
   CLI::App* verb = AddVerb(
       app, invocation, "simulate",
       "Run a run file on a simulated fleet: the real coordinator and clients "
-      "in virtual time, on this machine",
+      "in virtual time, on this machine or with mpirun on several",
       [options, &output] { return Simulate(*options, output); });
   verb->add_option("run_file", options->run_file,
                    "Run file (TOML); without it the defaults");
@@ -136,8 +162,10 @@ void AddSimulateVerb(CLI::App& app, Invocation& invocation) {
   verb->add_option("--sweep", options->sweeps,
                    "One run for each value of a key, train.lr=1e-4,1e-3; of "
                    "several keys for each combination; at most 1000 runs");
-  verb->add_option("--workers", options->workers,
-                   "Devices that compute at once; 0: one a core")
+  verb->add_option(
+          "--workers", options->workers,
+          "Devices that compute at once; under mpirun, in each process; "
+          "0: one a core")
       ->check(CLI::NonNegativeNumber);
   verb->add_flag("--baselines", options->baselines,
                  "Then train each client alone, and all examples in one place, "

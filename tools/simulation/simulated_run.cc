@@ -97,15 +97,6 @@ class MeasuringView {
   std::optional<Progress> progress_;
 };
 
-// A device's engine gives large buffers back at once. Here they are made and
-// freed for each session, and faulting their pages in anew took half the time.
-void KeepFreedMemory() {
-#if defined(__GLIBC__)
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-#endif
-}
-
 class Runner {
  public:
   Runner(const PreparedRun& run, const SimulatedRunOptions& options,
@@ -129,7 +120,8 @@ class Runner {
 
   absl::StatusOr<SimulatedRun> Run() {
     const absl::Time start = absl::Now();
-    const auto status = simulation_->Run(InterruptFlag());
+    const auto status = simulation_->Run(
+        options_.stop != nullptr ? *options_.stop : InterruptFlag());
     const absl::Time end = measuring_since_.value_or(absl::Now());
     view_.reset();
     measuring_view_.reset();
@@ -169,6 +161,7 @@ class Runner {
       options.model_files.push_back(file.path);
     }
     options.engine = [](std::string_view name) { return LoadEngine(name); };
+    options.other_engine = options_.engine;
     options.workers = options_.workers;
     options.log_path = options_.directory + "/events.jsonl";
     options.settings = options_.settings;
@@ -230,10 +223,23 @@ class Runner {
 
 }  // namespace
 
+// A device's engine gives large buffers back at once. Here they are made and
+// freed for each session, and faulting their pages in anew took half the time.
+void KeepFreedMemory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
+absl::StatusOr<PreparedRun> PrepareRank(const std::string& run_file,
+                                        const std::vector<std::string>& sets) {
+  return PrepareRun(run_file, sets, kToken, SimulationStart());
+}
+
 absl::StatusOr<PreparedRun> PrepareSimulation(
     const std::string& run_file, const std::vector<std::string>& sets) {
-  EDGETUNE_ASSIGN_OR_RETURN(
-      PreparedRun run, PrepareRun(run_file, sets, kToken, SimulationStart()));
+  EDGETUNE_ASSIGN_OR_RETURN(PreparedRun run, PrepareRank(run_file, sets));
   EDGETUNE_RETURN_IF_ERROR(Simulation::Check(run.run));
   return run;
 }

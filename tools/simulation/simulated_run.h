@@ -19,7 +19,10 @@ namespace edgetune {
 struct SimulatedRunOptions {
   std::string directory;  // must not be there yet
   size_t workers = 1;
-  std::string title;  // before each line of progress
+  // Of several ranks; null: the plan's, of this process.
+  Engine* engine = nullptr;
+  const StopToken* stop = nullptr;  // null: InterruptFlag()
+  std::string title;                // before each line of progress
   // What the log says of the run beside its plan.
   std::map<std::string, std::string> settings;
   // Afterwards, of so many clients (0: all): simulations/runner/baselines.h.
@@ -42,6 +45,12 @@ struct SimulatedRun {
 // nothing is drawn anew.
 absl::StatusOr<PreparedRun> PrepareSimulation(
     const std::string& run_file, const std::vector<std::string>& sets);
+
+// Of a rank that only computes: examples are not looked for.
+absl::StatusOr<PreparedRun> PrepareRank(const std::string& run_file,
+                                        const std::vector<std::string>& sets);
+// For a process in which devices compute: large buffers that are freed stay.
+void KeepFreedMemory();
 
 // Simulates it from beginning to end, with progress on stderr. One thread; the
 // caller has called CatchInterrupts. A run that ended leaves a whole directory,
