@@ -88,7 +88,8 @@ absl::Status Participation::FitMemory() {
                    .engine = engine,
                    .bf16 = models.engine().UsesBf16(
                        EngineOptionsOf(plan, models.threads()).precision),
-                   .threads = models.threads()},
+                   .threads = models.threads(),
+                   .resident = models.resident()},
                   budget));
   cache.choice = fitted.choice;
   cache.fitted = assignment_.id.run_id;
@@ -155,7 +156,14 @@ bool Participation::HasUnspent() const {
          (*workshop_.unspent)->key == UnspentKey();
 }
 
+// The adapter is in memory while it is needed: a fleet has a cohort of these.
 absl::Status Participation::Evaluate() {
+  const absl::Status status = EvaluateAdapter();
+  adapter_.values = ParameterVector();
+  return status;
+}
+
+absl::Status Participation::EvaluateAdapter() {
   if (HasUnspent()) {
     result_ = (*workshop_.unspent)->result;
     LogInfo(
@@ -232,7 +240,11 @@ absl::Status Participation::Train() {
     return workshop_.controls->Carry(assignment_.id);
   }
   EDGETUNE_RETURN_IF_ERROR(LoadCorrection());
-  EDGETUNE_ASSIGN_OR_RETURN(const TrainResult result, RunTrainer());
+  EDGETUNE_RETURN_IF_ERROR(LoadAdapter());
+  const auto trained = RunTrainer();
+  adapter_.values = ParameterVector();
+  EDGETUNE_RETURN_IF_ERROR(trained.status());
+  const TrainResult& result = *trained;
   if (result.stopped) return absl::CancelledError("training was stopped");
   LogInfo(fmt::format(
       "{}: trained {} steps ({}), loss {:.4f} to {:.4f}, {}", Name(),

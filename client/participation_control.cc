@@ -77,7 +77,7 @@ absl::Status Participation::MakeControl(const TrainResult& result) {
   next_control_ =
       NextOwnControl(correction_, SentOf(result.delta, assignment_.masking),
                      ControlWay(assignment_.plan.train()));
-  correction_ = {};
+  correction_ = ParameterVector();
   return CheckFinite(next_control_, "this device's control variate");
 }
 

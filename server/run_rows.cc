@@ -183,8 +183,8 @@ CREATE TABLE runs (
   bytes_down INTEGER NOT NULL, bytes_up INTEGER NOT NULL,
   base_bytes_down INTEGER NOT NULL, events INTEGER NOT NULL,
   manifest BLOB NOT NULL) WITHOUT ROWID;
--- One row a client asked, kept for the run's life (answers to late and
--- repeated reports). `state` is Round::ClientState.
+-- One row a client asked in this round and the one before (answers to late
+-- and repeated reports). `state` is Round::ClientState.
 CREATE TABLE sessions (
   run_id BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
   device TEXT NOT NULL, state INTEGER NOT NULL, fingerprint BLOB NOT NULL,
@@ -204,8 +204,7 @@ CREATE TABLE events (
   text TEXT NOT NULL, PRIMARY KEY (run_id, number)) WITHOUT ROWID;
 -- Update blobs of ended rounds that are still to be removed.
 CREATE TABLE unneeded (digest BLOB PRIMARY KEY) WITHOUT ROWID;
-)sql",
-                                                               kMaskedTables,
+)sql", kMaskedTables,
                                                                      R"sql(
 -- Digests of the uploads that a session began, 32 bytes each, the newest last.
 ALTER TABLE sessions ADD COLUMN announced BLOB NOT NULL DEFAULT x'';
@@ -239,7 +238,8 @@ void SaveRun(const RunRow& row, Batch& batch) {
         Integer(static_cast<uint64_t>(row.state)), row.detail,
         Integer(row.round), Integer(row.attempt), row.turn, row.submitted_ms,
         row.ended_ms, Integer(row.bytes_down), Integer(row.bytes_up),
-        Integer(row.base_bytes_down), row.events, Bytes(row.manifest), Integer(row.forgiven)}});
+        Integer(row.base_bytes_down), row.events, Bytes(row.manifest),
+        Integer(row.forgiven)}});
 }
 
 void SaveSession(const std::string& run_id, const SessionId& id,
@@ -254,6 +254,12 @@ void SaveSession(const std::string& run_id, const SessionId& id,
         session.terms.weight, session.nll_sum, Integer(session.tokens),
         session.detail, Bytes(JoinDigests(session.announced)),
         session.terms.steps, session.terms.incoming_loss}});
+}
+
+void DropSessionsBefore(const std::string& run_id, uint32_t round,
+                        Batch& batch) {
+  batch.writes.push_back({"DELETE FROM sessions WHERE run_id = ? AND round < ?",
+                          {Bytes(run_id), Integer(round)}});
 }
 
 void SaveVersion(const std::string& run_id, const ModelVersion& version,

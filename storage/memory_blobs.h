@@ -1,6 +1,9 @@
 #ifndef EDGETUNE_STORAGE_MEMORY_BLOBS_H_
 #define EDGETUNE_STORAGE_MEMORY_BLOBS_H_
 
+#include <cstddef>
+#include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -8,27 +11,94 @@
 #include <string>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "storage/blob_store.h"
 
 namespace edgetune {
 
+class MemoryBlobs;
+
+// Bytes that stores of one MemoryBlobs share: in memory, in a file that is
+// mapped, or spilled, which is a file without a name. Read through a
+// MemoryBlobs alone.
+class MemoryBlob {
+ public:
+  MemoryBlob(MemoryBlobs* memory, std::span<const uint8_t> bytes);
+  MemoryBlob(MemoryBlobs* memory, std::unique_ptr<MappedFile> file);
+  ~MemoryBlob();
+  MemoryBlob(const MemoryBlob&) = delete;
+  MemoryBlob& operator=(const MemoryBlob&) = delete;
+
+  uint64_t size() const { return size_; }
+
+ private:
+  friend class MemoryBlobs;
+  enum class Place { kSmall, kHeld, kSpilled, kFile };
+
+  MemoryBlobs* const memory_;
+  const uint64_t size_;
+  const std::unique_ptr<MappedFile> file_;
+  std::vector<uint8_t> small_;
+  // All guarded by the memory's mutex.
+  Place place_;
+  uint8_t* pages_ = nullptr;  // of kHeld and kSpilled
+  size_t readers_ = 0;
+  uint64_t last_read_ = 0;                 // by the count of SpillIdle
+  std::list<MemoryBlob*>::iterator turn_;  // of kHeld
+};
+
 // The memory behind the stores of one process: bytes with one digest are held
 // once, however many stores have them, and go with the last of these stores'
 // copies. Thread-safe; outlives its stores.
+//
+// A large content that nobody reads may lie in a file instead (SpillTo), which
+// has no name and goes with the content or the process; reading it maps it, and
+// no reader sees a difference.
 class MemoryBlobs {
  public:
-  using Content = std::shared_ptr<const BlobBytes>;
+  using Content = std::shared_ptr<MemoryBlob>;
 
   // The content with this digest: what is held already, or `made`.
   Content Share(const Digest& digest, Content made);
   // Null: nobody holds it.
   Content Find(const Digest& digest) const;
-  // Of all contents, in bytes.
+  // Of all contents, in bytes; and of those that are neither spilled nor a
+  // file's.
   uint64_t size() const;
+  uint64_t held() const;
+
+  // From now on at most about so many bytes are held: beyond it the contents
+  // spill that were not read for the longest time. Those that are being read
+  // stay.
+  void SpillTo(std::string directory, uint64_t most_held);
+  // Spills what nobody has read since the call before.
+  void SpillIdle();
+  // Why spilling failed, once it has: from then on nothing more is spilled.
+  absl::Status status() const;
 
  private:
+  friend class MemoryBlob;
+  friend class SharedBytes;
+  // The bytes, which stay where they are until as many calls of EndRead.
+  std::span<const uint8_t> BeginRead(MemoryBlob& blob);
+  void EndRead(MemoryBlob& blob);
+  void Add(MemoryBlob& blob);
+  // Its pages, which are the caller's from now on; null: it has none.
+  uint8_t* Forget(MemoryBlob& blob);
+  // With mu_ held.
+  void SpillBeyond(uint64_t most_held);
+  absl::Status Spill(MemoryBlob& blob);
+
+  mutable std::mutex names_mu_;  // before mu_
+  mutable std::map<Digest, std::weak_ptr<MemoryBlob>> contents_;
+
   mutable std::mutex mu_;
-  mutable std::map<Digest, std::weak_ptr<const BlobBytes>> contents_;
+  std::list<MemoryBlob*> turns_;  // held ones, the longest unread first
+  uint64_t held_ = 0;
+  uint64_t most_held_ = UINT64_MAX;
+  uint64_t idle_count_ = 0;  // calls of SpillIdle
+  std::string directory_;    // empty: nothing is spilled
+  absl::Status status_;
 };
 
 // A BlobStore that a process keeps in memory and loses with itself: one party's
