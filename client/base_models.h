@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/process_memory.h"
 #include "client/transfer.h"
 #include "models/io/model_file.h"
 #include "protos/edgetune/v1/plan.pb.h"
@@ -40,6 +41,8 @@ class BaseModels {
   virtual const Engine& engine() const = 0;
   // Of the engine; 0: all cores.
   virtual int64_t threads() const = 0;
+  // What the client's process has in memory before it trains, in bytes.
+  virtual uint64_t resident() const { return ResidentBytes(); }
 };
 
 }  // namespace edgetune

@@ -133,7 +133,8 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
     work.held_out =
         SizesOf(*training.data.heldout, plan.rounds().eval_examples());
   }
-  work.resident = ResidentBytes();
+  work.resident =
+      training.resident.has_value() ? *training.resident : ResidentBytes();
   return work;
 }
 

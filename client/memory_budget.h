@@ -6,6 +6,7 @@
 // Thread-safe.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,9 +31,11 @@ struct LocalTraining {
   bool bf16 = false;    // Engine::UsesBf16 of the plan's precision
   int64_t threads = 0;  // 0: all cores
   int64_t rank = 0;     // that the device trains (RankOf); 0: the plan's
+  // Of the process before it has the engine; nullopt: of this one, now.
+  std::optional<uint64_t> resident = {};
 };
 
-// What of it decides over memory; beside what this process has in memory now.
+// What of it decides over memory.
 MemoryWork MemoryWorkOf(const LocalTraining& training);
 
 // The fastest way within `budget` (0: as the plan says). ResourceExhausted

@@ -90,7 +90,8 @@ absl::Status Participation::FitMemory() {
                    .bf16 = models.engine().UsesBf16(
                        EngineOptionsOf(plan, models.threads()).precision),
                    .threads = models.threads(),
-                   .rank = rank_},
+                   .rank = rank_,
+                   .resident = models.resident()},
                   budget));
   cache.choice = fitted.choice;
   cache.fitted = assignment_.id.run_id;
@@ -159,7 +160,14 @@ bool Participation::HasUnspent() const {
          (*workshop_.unspent)->key == UnspentKey();
 }
 
+// The adapter is in memory while it is needed: a fleet has a cohort of these.
 absl::Status Participation::Evaluate() {
+  const absl::Status status = EvaluateAdapter();
+  adapter_.values = ParameterVector();
+  return status;
+}
+
+absl::Status Participation::EvaluateAdapter() {
   if (HasUnspent()) {
     result_ = (*workshop_.unspent)->result;
     LogInfo(

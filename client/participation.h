@@ -113,6 +113,7 @@ class Participation {
   absl::Status LoadData(const v1::TaskPlan& plan);
   absl::Status LoadTrainer();
   absl::Status FitMemory();
+  absl::Status EvaluateAdapter();
   absl::Status EvaluateHeldOut();
   // Where the plan weighs updates by it (rounds.fairness_q).
   absl::Status MeasureIncomingLoss();

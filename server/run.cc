@@ -366,6 +366,7 @@ void Run::Commit(absl::Time now, Batch& batch) {
   CleanUp(batch);
   ++row_.round;
   row_.attempt = row_.forgiven = 0;
+  ForgetSessions(batch);
   if (row_.round > plan_.rounds().count()) {
     return End(v1::RunStatus::FINISHED, "", now, batch);
   }

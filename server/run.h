@@ -164,7 +164,10 @@ class Run {
            Batch& batch);
   // Records what the round's reports say of the incoming adapter.
   std::string RecordMeasure(Batch& batch);
-  void CleanUp(Batch& batch);  // run_blobs.cc
+  // Of rounds before the last: who asks for one of these is told that there is
+  // none.
+  void ForgetSessions(Batch& batch);  // run_sessions.cc
+  void CleanUp(Batch& batch);         // run_blobs.cc
 
   // run_masking.cc: plans that mask
   bool Masks() const;

@@ -184,8 +184,8 @@ CREATE TABLE runs (
   bytes_down INTEGER NOT NULL, bytes_up INTEGER NOT NULL,
   base_bytes_down INTEGER NOT NULL, events INTEGER NOT NULL,
   manifest BLOB NOT NULL) WITHOUT ROWID;
--- One row a client asked, kept for the run's life (answers to late and
--- repeated reports). `state` is Round::ClientState.
+-- One row a client asked in this round and the one before (answers to late
+-- and repeated reports). `state` is Round::ClientState.
 CREATE TABLE sessions (
   run_id BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
   device TEXT NOT NULL, state INTEGER NOT NULL, fingerprint BLOB NOT NULL,
@@ -259,6 +259,12 @@ void SaveSession(const std::string& run_id, const SessionId& id,
         session.terms.weight, session.nll_sum, Integer(session.tokens),
         session.detail, Bytes(JoinDigests(session.announced)),
         session.terms.steps, session.terms.incoming_loss, session.terms.rank}});
+}
+
+void DropSessionsBefore(const std::string& run_id, uint32_t round,
+                        Batch& batch) {
+  batch.writes.push_back({"DELETE FROM sessions WHERE run_id = ? AND round < ?",
+                          {Bytes(run_id), Integer(round)}});
 }
 
 void SaveVersion(const std::string& run_id, const ModelVersion& version,

@@ -92,6 +92,8 @@ const std::vector<std::string>& CoordinatorMigrations();
 void SaveRun(const RunRow& row, Batch& batch);
 void SaveSession(const std::string& run_id, const SessionId& id,
                  const Session& session, Batch& batch);
+void DropSessionsBefore(const std::string& run_id, uint32_t round,
+                        Batch& batch);
 void SaveVersion(const std::string& run_id, const ModelVersion& version,
                  const ServerState& state, Batch& batch);
 void SaveCounted(const std::string& run_id, const std::string& device,

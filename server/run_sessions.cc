@@ -305,6 +305,14 @@ void Run::AnswerEnded(const std::string& device, const v1::SessionKey& key,
   SendOutcome(device, key, ResultOf(session->state), session->detail, batch);
 }
 
+void Run::ForgetSessions(Batch& batch) {
+  if (row_.round < 2) return;
+  const auto kept = sessions_.lower_bound(SessionId(row_.round - 1, 0, ""));
+  if (kept == sessions_.begin()) return;
+  sessions_.erase(sessions_.begin(), kept);
+  DropSessionsBefore(id(), row_.round - 1, batch);
+}
+
 v1::RunStatus Run::Status() const {
   v1::RunStatus status;
   status.set_run_id(id());

@@ -1,65 +1,98 @@
 #include "storage/memory_blobs.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
-#include "base/mapped_file.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "storage/file_descriptor.h"
 
 namespace edgetune {
 namespace {
-
-class HeldBytes final : public BlobBytes {
- public:
-  explicit HeldBytes(std::vector<uint8_t> bytes) : bytes_(std::move(bytes)) {}
-  std::span<const uint8_t> bytes() const override { return bytes_; }
-
- private:
-  const std::vector<uint8_t> bytes_;
-};
-
-class MappedBytes final : public BlobBytes {
- public:
-  explicit MappedBytes(std::unique_ptr<MappedFile> file)
-      : file_(std::move(file)) {}
-  std::span<const uint8_t> bytes() const override { return file_->bytes(); }
-
- private:
-  const std::unique_ptr<MappedFile> file_;
-};
-
-// What Get gives away: a share of a content.
-class SharedBytes final : public BlobBytes {
- public:
-  explicit SharedBytes(MemoryBlobs::Content content)
-      : content_(std::move(content)) {}
-  std::span<const uint8_t> bytes() const override { return content_->bytes(); }
-
- private:
-  const MemoryBlobs::Content content_;
-};
 
 absl::Status Missing(const Digest& digest) {
   return absl::NotFoundError(
       fmt::format("there is no blob {} in this memory", ToHex(digest)));
 }
 
+// Pages of their own go back to the system when they are unmapped, whatever
+// the heap keeps. Null: there are none.
+uint8_t* CopyToPages(std::span<const uint8_t> bytes) {
+  void* pages = mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (pages == MAP_FAILED) return nullptr;
+  std::memcpy(pages, bytes.data(), bytes.size());
+  return static_cast<uint8_t*>(pages);
+}
+
+// A file without a name with these bytes.
+absl::StatusOr<FileDescriptor> WriteNameless(const std::string& directory,
+                                             std::span<const uint8_t> bytes) {
+  std::string path = directory + "/spilled.XXXXXX";
+  FileDescriptor file(mkostemp(path.data(), O_CLOEXEC));
+  if (file.get() < 0) return ErrnoStatus(errno, "cannot create", path);
+  unlink(path.c_str());
+  EDGETUNE_RETURN_IF_ERROR(WriteAt(file, 0, bytes, path));
+  return file;
+}
+
 }  // namespace
 
+// What Get gives away: a share of a content.
+class SharedBytes final : public BlobBytes {
+ public:
+  explicit SharedBytes(MemoryBlobs* memory, MemoryBlobs::Content content)
+      : memory_(memory),
+        content_(std::move(content)),
+        bytes_(memory_->BeginRead(*content_)) {}
+  ~SharedBytes() override { memory_->EndRead(*content_); }
+  std::span<const uint8_t> bytes() const override { return bytes_; }
+
+ private:
+  MemoryBlobs* const memory_;
+  const MemoryBlobs::Content content_;
+  const std::span<const uint8_t> bytes_;
+};
+
+MemoryBlob::MemoryBlob(MemoryBlobs* memory, std::span<const uint8_t> bytes)
+    : memory_(memory), size_(bytes.size()), place_(Place::kSmall) {
+  if (size_ > 0) pages_ = CopyToPages(bytes);
+  if (pages_ == nullptr) {
+    small_.assign(bytes.begin(), bytes.end());
+    return;
+  }
+  place_ = Place::kHeld;
+  memory_->Add(*this);
+}
+
+MemoryBlob::MemoryBlob(MemoryBlobs* memory, std::unique_ptr<MappedFile> file)
+    : memory_(memory),
+      size_(file->bytes().size()),
+      file_(std::move(file)),
+      place_(Place::kFile) {}
+
+MemoryBlob::~MemoryBlob() {
+  if (uint8_t* const pages = memory_->Forget(*this)) munmap(pages, size_);
+}
+
 MemoryBlobs::Content MemoryBlobs::Share(const Digest& digest, Content made) {
-  std::lock_guard<std::mutex> lock(mu_);
-  std::weak_ptr<const BlobBytes>& held = contents_[digest];
+  std::lock_guard<std::mutex> lock(names_mu_);
+  std::weak_ptr<MemoryBlob>& held = contents_[digest];
   if (Content content = held.lock()) return content;
   held = made;
-  places_[made->bytes().data()] = made;
   return made;
 }
 
 MemoryBlobs::Content MemoryBlobs::Find(const Digest& digest) const {
-  std::lock_guard<std::mutex> lock(mu_);
+  std::lock_guard<std::mutex> lock(names_mu_);
   const auto it = contents_.find(digest);
   if (it == contents_.end()) return nullptr;
   Content content = it->second.lock();
@@ -67,18 +100,8 @@ MemoryBlobs::Content MemoryBlobs::Find(const Digest& digest) const {
   return content;
 }
 
-MemoryBlobs::Content MemoryBlobs::FindAt(std::span<const uint8_t> bytes) const {
-  std::lock_guard<std::mutex> lock(mu_);
-  const auto it = places_.find(bytes.data());
-  if (it == places_.end()) return nullptr;
-  Content content = it->second.lock();
-  const bool whole =
-      content != nullptr && content->bytes().size() == bytes.size();
-  return whole ? content : nullptr;
-}
-
 uint64_t MemoryBlobs::size() const {
-  std::lock_guard<std::mutex> lock(mu_);
+  std::lock_guard<std::mutex> lock(names_mu_);
   uint64_t size = 0;
   for (auto it = contents_.begin(); it != contents_.end();) {
     const Content content = it->second.lock();
@@ -86,10 +109,110 @@ uint64_t MemoryBlobs::size() const {
       it = contents_.erase(it);
       continue;
     }
-    size += content->bytes().size();
+    size += content->size();
     ++it;
   }
   return size;
+}
+
+uint64_t MemoryBlobs::held() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return held_;
+}
+
+absl::Status MemoryBlobs::status() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return status_;
+}
+
+std::span<const uint8_t> MemoryBlobs::BeginRead(MemoryBlob& blob) {
+  std::lock_guard<std::mutex> lock(mu_);
+  ++blob.readers_;
+  blob.last_read_ = idle_count_;
+  switch (blob.place_) {
+    case MemoryBlob::Place::kSmall:
+      return blob.small_;
+    case MemoryBlob::Place::kFile:
+      return blob.file_->bytes();
+    case MemoryBlob::Place::kHeld:
+      turns_.splice(turns_.end(), turns_, blob.turn_);
+      break;
+    case MemoryBlob::Place::kSpilled:
+      break;
+  }
+  return {blob.pages_, blob.size_};
+}
+
+void MemoryBlobs::EndRead(MemoryBlob& blob) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (--blob.readers_ > 0) return;
+  // Its pages are the file's: they leave this process.
+  if (blob.place_ == MemoryBlob::Place::kSpilled) {
+    madvise(blob.pages_, blob.size_, MADV_DONTNEED);
+  }
+}
+
+void MemoryBlobs::Add(MemoryBlob& blob) {
+  std::lock_guard<std::mutex> lock(mu_);
+  blob.turn_ = turns_.insert(turns_.end(), &blob);
+  blob.last_read_ = idle_count_;
+  held_ += blob.size_;
+  // The newest is about to be read.
+  ++blob.readers_;
+  SpillBeyond(most_held_);
+  --blob.readers_;
+}
+
+uint8_t* MemoryBlobs::Forget(MemoryBlob& blob) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (blob.place_ == MemoryBlob::Place::kHeld) {
+    turns_.erase(blob.turn_);
+    held_ -= blob.size_;
+  }
+  return blob.pages_;
+}
+
+void MemoryBlobs::SpillTo(std::string directory, uint64_t most_held) {
+  std::lock_guard<std::mutex> lock(mu_);
+  directory_ = std::move(directory);
+  most_held_ = most_held;
+  SpillBeyond(most_held_);
+}
+
+void MemoryBlobs::SpillIdle() {
+  std::lock_guard<std::mutex> lock(mu_);
+  // In the order in which they were read last.
+  for (auto it = turns_.begin(); it != turns_.end() && status_.ok();) {
+    MemoryBlob& blob = **it++;
+    if (blob.last_read_ == idle_count_) break;
+    if (blob.readers_ == 0) status_ = Spill(blob);
+  }
+  ++idle_count_;
+}
+
+void MemoryBlobs::SpillBeyond(uint64_t most_held) {
+  for (auto it = turns_.begin();
+       it != turns_.end() && held_ > most_held && status_.ok();) {
+    MemoryBlob& blob = **it++;
+    if (blob.readers_ == 0) status_ = Spill(blob);
+  }
+}
+
+absl::Status MemoryBlobs::Spill(MemoryBlob& blob) {
+  if (directory_.empty()) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const FileDescriptor file,
+      WriteNameless(directory_, {blob.pages_, blob.size_}));
+  void* pages = mmap(nullptr, blob.size_, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (pages == MAP_FAILED) {
+    return ErrnoStatus(errno, "cannot map what is spilled to", directory_);
+  }
+  munmap(blob.pages_, blob.size_);
+  blob.pages_ = static_cast<uint8_t*>(pages);
+  blob.place_ = MemoryBlob::Place::kSpilled;
+  turns_.erase(blob.turn_);
+  held_ -= blob.size_;
+  return absl::OkStatus();
 }
 
 Digest MemoryBlobStore::Keep(const Digest& digest,
@@ -100,11 +223,18 @@ Digest MemoryBlobStore::Keep(const Digest& digest,
   return digest;
 }
 
+bool MemoryBlobStore::Adopt(const Digest& digest) {
+  MemoryBlobs::Content content = memory_->Find(digest);
+  if (content == nullptr) return false;
+  Keep(digest, std::move(content));
+  return true;
+}
+
 absl::StatusOr<uint64_t> MemoryBlobStore::Size(const Digest& digest) const {
   std::lock_guard<std::mutex> lock(mu_);
   const auto it = blobs_.find(digest);
   if (it == blobs_.end()) return Missing(digest);
-  return it->second->bytes().size();
+  return it->second->size();
 }
 
 absl::StatusOr<std::unique_ptr<BlobBytes>> MemoryBlobStore::Get(
@@ -112,7 +242,7 @@ absl::StatusOr<std::unique_ptr<BlobBytes>> MemoryBlobStore::Get(
   std::lock_guard<std::mutex> lock(mu_);
   const auto it = blobs_.find(digest);
   if (it == blobs_.end()) return Missing(digest);
-  return std::make_unique<SharedBytes>(it->second);
+  return std::make_unique<SharedBytes>(memory_, it->second);
 }
 
 absl::StatusOr<std::string> MemoryBlobStore::PathOf(
@@ -123,18 +253,14 @@ absl::StatusOr<std::string> MemoryBlobStore::PathOf(
 
 absl::StatusOr<Digest> MemoryBlobStore::Put(std::span<const uint8_t> bytes) {
   const Digest digest = Sha256(bytes);
-  MemoryBlobs::Content content = memory_->Find(digest);
-  if (content == nullptr) {
-    content = std::make_shared<HeldBytes>(
-        std::vector<uint8_t>(bytes.begin(), bytes.end()));
-  }
-  return Keep(digest, std::move(content));
+  if (Adopt(digest)) return digest;
+  return Keep(digest, std::make_shared<MemoryBlob>(memory_, bytes));
 }
 
 absl::StatusOr<Digest> MemoryBlobStore::PutFile(const std::string& path) {
   EDGETUNE_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
   const Digest digest = Sha256(file->bytes());
-  return Keep(digest, std::make_shared<MappedBytes>(std::move(file)));
+  return Keep(digest, std::make_shared<MemoryBlob>(memory_, std::move(file)));
 }
 
 absl::Status MemoryBlobStore::Remove(const Digest& digest) {
@@ -158,7 +284,7 @@ absl::StatusOr<uint64_t> MemoryBlobStore::PartialSize(
     const std::string& name) const {
   std::lock_guard<std::mutex> lock(mu_);
   const auto it = parts_.find(name);
-  return it == parts_.end() ? 0 : it->second.bytes().size();
+  return it == parts_.end() ? 0 : it->second.size();
 }
 
 absl::Status MemoryBlobStore::AppendPartial(const std::string& name,
@@ -167,8 +293,7 @@ absl::Status MemoryBlobStore::AppendPartial(const std::string& name,
                                             uint64_t announced_size) {
   std::lock_guard<std::mutex> lock(mu_);
   const auto found = parts_.find(name);
-  const uint64_t size =
-      found == parts_.end() ? 0 : found->second.bytes().size();
+  const uint64_t size = found == parts_.end() ? 0 : found->second.size();
   if (offset != size) {
     return absl::FailedPreconditionError(
         fmt::format("upload '{}' goes on at another byte: got {}, wanted {}",
@@ -179,29 +304,24 @@ absl::Status MemoryBlobStore::AppendPartial(const std::string& name,
         fmt::format("upload '{}' would have {} bytes, {} were announced", name,
                     offset + bytes.size(), announced_size));
   }
-  Part& part = parts_[name];
-  if (offset == 0 && bytes.size() == announced_size) {
-    part.shared = memory_->FindAt(bytes);
-    if (part.shared != nullptr) return absl::OkStatus();
-  }
-  part.copied.insert(part.copied.end(), bytes.begin(), bytes.end());
+  std::vector<uint8_t>& part = parts_[name];
+  part.insert(part.end(), bytes.begin(), bytes.end());
   return absl::OkStatus();
 }
 
-absl::StatusOr<MemoryBlobStore::Part> MemoryBlobStore::TakePartial(
+absl::StatusOr<std::vector<uint8_t>> MemoryBlobStore::TakePartial(
     const std::string& name, uint64_t announced_size) {
   std::lock_guard<std::mutex> lock(mu_);
   const auto it = parts_.find(name);
   if (it == parts_.end()) {
     return absl::NotFoundError(fmt::format("there is no upload '{}'", name));
   }
-  const uint64_t size = it->second.bytes().size();
-  if (size < announced_size) {
+  if (it->second.size() < announced_size) {
     return absl::FailedPreconditionError(
-        fmt::format("upload '{}' is not complete: {} of {} bytes", name, size,
-                    announced_size));
+        fmt::format("upload '{}' is not complete: {} of {} bytes", name,
+                    it->second.size(), announced_size));
   }
-  Part part = std::move(it->second);
+  std::vector<uint8_t> part = std::move(it->second);
   parts_.erase(it);
   return part;
 }
@@ -218,23 +338,21 @@ absl::Status MemoryBlobStore::FinishPartial(const std::string& name,
   // Bytes that equal those of a blob with the digest have it too; comparing
   // takes a tenth of the time of hashing.
   const MemoryBlobs::Content held = memory_->Find(digest);
-  if (held != nullptr && (held == part->shared ||
-                          std::ranges::equal(held->bytes(), part->bytes()))) {
+  if (held != nullptr &&
+      std::ranges::equal(SharedBytes(memory_, held).bytes(), *part)) {
     Keep(digest, held);
     return absl::OkStatus();
   }
-  const Digest found = Sha256(part->bytes());
-  if (part->bytes().size() != announced_size || found != digest) {
+  const Digest found = Sha256(*part);
+  if (part->size() != announced_size || found != digest) {
     return Annotate(
         absl::DataLossError(fmt::format(
             "upload '{}' arrived damaged: got {} bytes with SHA-256 {}, "
             "wanted {} with {}",
-            name, part->bytes().size(), ToHex(found), announced_size,
-            ToHex(digest))),
+            name, part->size(), ToHex(found), announced_size, ToHex(digest))),
         ErrorKind::kDigestMismatch, "send it again from the start");
   }
-  // A shared content is under its own digest, which was found above.
-  Keep(digest, std::make_shared<HeldBytes>(std::move(part->copied)));
+  Keep(digest, std::make_shared<MemoryBlob>(memory_, *part));
   return absl::OkStatus();
 }
 

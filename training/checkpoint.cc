@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -93,13 +94,16 @@ void AddAdapter(const Adapter& adapter, FactHash& hash) {
   hash.AddAll(std::span<const float>(adapter.values));
 }
 
+void AddExample(const LabelledTokens& example, FactHash& hash) {
+  hash.AddAll(std::span<const int32_t>(example.tokens));
+  hash.AddAll(std::span<const uint8_t>(example.labelled));
+}
+
 void AddExamples(const Segment& segment, FactHash& hash) {
   ExampleOrder order(segment.config.seed, segment.examples.size());
   for (int64_t step = 0; step < segment.config.steps; ++step) {
     for (const int64_t index : order.Batch(segment.config, step)) {
-      const LabelledTokens& example = segment.examples.Get(index);
-      hash.AddAll(std::span<const int32_t>(example.tokens));
-      hash.AddAll(std::span<const uint8_t>(example.labelled));
+      AddExample(segment.examples.Get(index), hash);
     }
   }
 }
@@ -129,14 +133,30 @@ ParameterVector Floats(std::span<const uint8_t> bytes) {
 
 }  // namespace
 
-Digest SegmentDigest(const Segment& segment) {
+Digest SegmentDigest(const Segment& segment, std::string_view task) {
   FactHash hash;
   hash.AddText(EDGETUNE_ENGINE_BUILD_ID);
-  hash.AddText(segment.checkpoints->task());
+  hash.AddText(task);
   hash.AddText(segment.engine);
   AddConfig(segment.config, hash);
   AddAdapter(segment.adapter, hash);
   AddExamples(segment, hash);
+  return hash.Finish();
+}
+
+Digest ScoringDigest(const Scoring& scoring, std::string_view task) {
+  FactHash hash;
+  hash.AddText("scoring");
+  hash.AddText(EDGETUNE_ENGINE_BUILD_ID);
+  hash.AddText(task);
+  hash.AddText(scoring.engine);
+  AddAdapter(scoring.adapter, hash);
+  const int64_t all = scoring.examples.size();
+  const int64_t most =
+      scoring.max_examples == 0 ? all : std::min(all, scoring.max_examples);
+  for (int64_t i = 0; i < most; ++i) {
+    AddExample(scoring.examples.Get(i), hash);
+  }
   return hash.Finish();
 }
 

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "privacy/crypto/hash.h"
@@ -48,9 +49,19 @@ struct SegmentProgress {
 };
 
 // Of everything that decides a segment's result, on one machine with one
-// number of threads: task and engine, config, incoming adapter, the examples
-// that its steps take, and the build of this program. `checkpoints` is there.
-Digest SegmentDigest(const Segment& segment);
+// number of threads: task (CheckpointStore::task) and engine, config, incoming
+// adapter, the examples that its steps take, and the build of this program.
+Digest SegmentDigest(const Segment& segment, std::string_view task);
+
+// What a trainer is asked to score. Not owned.
+struct Scoring {
+  std::string engine;  // as of Segment
+  const Adapter& adapter;
+  const ExampleSource& examples;
+  int64_t max_examples = 0;  // 0: all
+};
+// The same of Trainer::Evaluate.
+Digest ScoringDigest(const Scoring& scoring, std::string_view task);
 
 void SaveCheckpoint(const Digest& segment, const SegmentProgress& progress,
                     std::span<const float> values, const Optimizer& optimizer,

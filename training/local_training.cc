@@ -195,7 +195,7 @@ class SegmentRun {
  private:
   void Resume() {
     if (segment_.checkpoints == nullptr) return;
-    digest_ = SegmentDigest(segment_);
+    digest_ = SegmentDigest(segment_, segment_.checkpoints->task());
     const std::string bytes = segment_.checkpoints->Load();
     if (bytes.empty()) return;
     const auto found = ReadCheckpoint(

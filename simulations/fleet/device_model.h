@@ -15,6 +15,8 @@ class DeviceModel {
  public:
   virtual ~DeviceModel() = default;
 
+  // That its client may take, training included, in bytes; 0: no limit.
+  virtual uint64_t Memory(size_t device) const = 0;
   // Of one message, one way.
   virtual absl::Duration Latency(size_t device) const = 0;
   virtual absl::Duration DownloadTime(size_t device, uint64_t bytes) const = 0;

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/process_memory.h"
 #include "base/status.h"
+#include "base/units.h"
+#include "client/train_plan.h"
 #include "privacy/identity/party.h"
 #include "privacy/identity/roster.h"
 #include "privacy/identity/roster_file.h"
@@ -33,7 +36,9 @@ absl::StatusOr<std::unique_ptr<SigningKey>> MakeKey() {
 }  // namespace
 
 Fleet::Fleet(Options options)
-    : options_(std::move(options)), clock_(options_.start), blobs_(&memory_) {}
+    : options_(std::move(options)), clock_(options_.start), blobs_(&memory_) {
+  memory_.SpillTo(options_.spill_directory, options_.most_blobs);
+}
 
 Fleet::~Fleet() {
   // Devices leave while what they use is there.
@@ -73,7 +78,8 @@ absl::Status Fleet::MakeDevices() {
                           .digest = options_.plan.model().digest(),
                           .open_engine = options_.engine,
                           .workers = options_.workers,
-                          .threads = options_.threads});
+                          .threads = options_.threads,
+                          .journal = options_.journal});
   workers_ = std::make_unique<WorkerPool>(options_.workers);
   ground_.network = {.queue = &queue_,
                      .clock = &clock_,
@@ -87,6 +93,8 @@ absl::Status Fleet::MakeDevices() {
   ground_.model = options_.model_of_devices;
   ground_.read_data = &options_.read_data;
   ground_.replace_trainer = &options_.replace_trainer;
+  const auto engine = EngineOf(options_.plan, ClientFile::Train().engine);
+  ground_.budgets = engine.ok() && MeansFused(*engine);
   ground_.population = options_.plan.fleet().population();
   ground_.seed = options_.seed;
   ground_.observer = options_.observer;
@@ -209,6 +217,7 @@ absl::StatusOr<v1::RunStatus> Fleet::Run(const StopToken& stop) {
   while (true) {
     if (StepCoordinator()) {
       EDGETUNE_ASSIGN_OR_RETURN(v1::RunStatus status, Observe());
+      EDGETUNE_RETURN_IF_ERROR(KeepMemory(status));
       if (HasEnded(status)) {
         DeliverOutcomes();
         return status;
@@ -218,11 +227,29 @@ absl::StatusOr<v1::RunStatus> Fleet::Run(const StopToken& stop) {
       for (const auto& device : devices_) device->Halt();
       return absl::CancelledError("the simulation was stopped");
     }
+    EDGETUNE_RETURN_IF_ERROR(options_.observer->status());
     const absl::Time next =
         std::min(queue_.NextTime(), coordinator_->NextTimer());
     if (next == absl::InfiniteFuture()) return NothingWillHappen();
     RunEvents(next);
   }
+}
+
+absl::Status Fleet::KeepMemory(const v1::RunStatus& status) {
+  if (std::exchange(versions_, status.cards_size()) != status.cards_size()) {
+    memory_.SpillIdle();
+  }
+  EDGETUNE_RETURN_IF_ERROR(memory_.status());
+  const uint64_t most = options_.most_memory;
+  const uint64_t now = most == 0 ? 0 : ResidentBytes();
+  if (now <= most) return absl::OkStatus();
+  return Annotate(
+      absl::ResourceExhaustedError(fmt::format(
+          "in round {} the simulation has {} in memory, more than the {} that "
+          "it may have",
+          status.rounds_done() + 1, FormatBytes(now), FormatBytes(most))),
+      ErrorKind::kFailed,
+      "go on with --resume and a larger --memory, or fewer --workers");
 }
 
 void Fleet::RunEvents(absl::Time until) {

@@ -20,6 +20,7 @@
 #include "simulations/fleet/device_model.h"
 #include "simulations/fleet/fleet_observer.h"
 #include "simulations/fleet/simulated_device.h"
+#include "simulations/fleet/step_journal.h"
 #include "training/engine_loader.h"
 #include "training/trainer.h"
 
@@ -55,13 +56,21 @@ class Fleet {
     size_t workers = 1;
     int threads = 1;                       // of each worker's trainer
     absl::Time start = absl::UnixEpoch();  // when the plan was signed, or after
+    StepJournal* journal = nullptr;        // of a run that may be killed
+    // Where blobs that nobody reads are spilled to; empty: they stay in memory.
+    std::string spill_directory = {};
+    uint64_t most_blobs = UINT64_MAX;  // bytes of blobs in memory, about
+    // That this process may have in memory; 0: any.
+    uint64_t most_memory = 0;
   };
 
   // Errors of whatever cannot be made: kModel, kConfig.
   static absl::StatusOr<std::unique_ptr<Fleet>> Make(Options options);
   ~Fleet();
 
-  // Until the run has ended; its last status. Cancelled: stopped.
+  // Until the run has ended; its last status. Cancelled: stopped. The
+  // observer's status, if it is an error. ResourceExhausted: the process has
+  // more in memory than it may, or blobs cannot be spilled.
   // FailedPrecondition: the run waits, and nothing will ever happen any more;
   // where a device ended by itself, why the first did.
   absl::StatusOr<v1::RunStatus> Run(const StopToken& stop);
@@ -85,6 +94,8 @@ class Fleet {
   // Lets the coordinator work; whether the run went on.
   bool StepCoordinator();
   absl::StatusOr<v1::RunStatus> Observe();
+  // After the run went on: what nobody reads any more leaves memory.
+  absl::Status KeepMemory(const v1::RunStatus& status);
   void RunEvents(absl::Time until);
   // After the run's end: what was told to devices arrives.
   void DeliverOutcomes();
@@ -101,6 +112,7 @@ class Fleet {
   std::unique_ptr<Coordinator> coordinator_;
   std::string run_id_;
   bool went_on_ = false;
+  int versions_ = 0;  // of the adapter, that were seen
   std::unique_ptr<SharedBase> base_;
   std::unique_ptr<WorkerPool> workers_;
   FleetGround ground_;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "protos/edgetune/v1/federation.pb.h"
 #include "protos/edgetune/v1/operator.pb.h"
@@ -43,6 +44,8 @@ class FleetObserver {
   // The run went on: a round committed, was abandoned or measured something, or
   // the run ended.
   virtual void OnRun(absl::Time at, const v1::RunStatus& status) = 0;
+  // An error ends the simulation.
+  virtual absl::Status status() const { return absl::OkStatus(); }
 };
 
 }  // namespace edgetune

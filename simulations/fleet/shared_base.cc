@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "client/train_plan.h"
+#include "simulations/fleet/recorded_trainer.h"
 #include "simulations/fleet/worker_pool.h"
 
 namespace edgetune {
@@ -56,6 +57,7 @@ class SharedBase::Handle final : public BaseModels {
   Trainer& trainer() override { return own_ ? *own_ : Shared(); }
   const Engine& engine() const override { return *base_->engine_; }
   int64_t threads() const override { return base_->options_.threads; }
+  uint64_t resident() const override { return kClientBytes; }
 
  private:
   Trainer& Shared() { return *(*trainers_)[WorkerPool::CurrentWorker()]; }
@@ -92,6 +94,14 @@ absl::StatusOr<const SharedBase::Trainers*> SharedBase::Load(
         auto trainer,
         engine_->MakeTrainer(options_.model,
                              EngineOptionsOf(plan, options_.threads, choice)));
+    if (options_.journal != nullptr) {
+      trainer = MakeRecordedTrainer(
+          std::move(trainer),
+          fmt::format("simulation {} {} {} {} {}", options_.digest,
+                      engine_name_, options_.threads,
+                      static_cast<int>(choice.weights), choice.recompute),
+          options_.journal);
+    }
     trainers.push_back(std::move(trainer));
   }
   return &trainers;

@@ -15,9 +15,15 @@
 #include "absl/status/statusor.h"
 #include "client/base_models.h"
 #include "models/io/model_file.h"
+#include "simulations/fleet/step_journal.h"
 #include "training/engine_loader.h"
 
 namespace edgetune {
+
+// What a client has in memory before it opens an engine, in bytes: a device has
+// one of these, this process has a fleet. Measured
+// (docs/reference/simulation.md).
+inline constexpr uint64_t kClientBytes = 40'000'000;
 
 // The one base model of a simulated fleet: its file is mapped once, and each
 // worker of a WorkerPool has one trainer on it, whatever device it works for.
@@ -31,6 +37,8 @@ class SharedBase {
     std::function<absl::StatusOr<Engine*>(std::string_view)> open_engine;
     size_t workers = 1;
     int threads = 1;  // of each worker's trainer
+    // Keeps what trainers give; null: nothing is kept.
+    StepJournal* journal = nullptr;
   };
   explicit SharedBase(Options options) : options_(std::move(options)) {}
 

@@ -37,6 +37,7 @@ uint64_t TrainingTokens(const v1::TrainSpec& train,
 ClientFile FileOf(const FleetGround& ground, size_t number,
                   const std::string& name) {
   ClientFile file;
+  file.train.memory_budget = ground.budgets ? ground.model->Memory(number) : 0;
   file.population = ground.population;
   file.data.name = name;
   file.train.checkpoint_every = absl::ZeroDuration();
@@ -177,9 +178,13 @@ void SimulatedDevice::Start(WorkStep step, Job job, Done done) {
       return Transfer(/*up=*/false, job, std::move(done));
     case WorkStep::kUpload:
       return Transfer(/*up=*/true, job, std::move(done));
-    case WorkStep::kEvaluate:
-      return Compute(model.EvaluationTime(number_, evaluation_tokens_),
-                     std::move(job), std::move(done));
+    case WorkStep::kEvaluate: {
+      const absl::Duration takes =
+          model.EvaluationTime(number_, evaluation_tokens_);
+      // A training session that drops out does so while it trains.
+      if (session_.has_value() && !session_->train) VanishWithin(takes);
+      return Compute(takes, std::move(job), std::move(done));
+    }
     case WorkStep::kTrain: {
       const absl::Duration takes =
           model.TrainingTime(number_, training_tokens_);
@@ -245,14 +250,14 @@ void SimulatedDevice::Interrupt() {
   });
 }
 
-void SimulatedDevice::VanishWithin(absl::Duration training) {
+void SimulatedDevice::VanishWithin(absl::Duration work) {
   if (!session_.has_value()) return;
   const std::pair session(session_->round, session_->attempt);
   if (vanished_from_ == session) return;
   const std::optional<double> share =
       ground_->model->VanishesAt(number_, session.first, session.second);
   if (!share.has_value()) return;
-  At(ground_->clock->Now() + *share * training, [this, session] {
+  At(ground_->clock->Now() + *share * work, [this, session] {
     // The session may have ended before.
     if (session_.has_value() &&
         session == std::pair(session_->round, session_->attempt)) {

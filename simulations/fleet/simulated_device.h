@@ -41,6 +41,9 @@ struct FleetGround {
   const ReplaceTrainer* replace_trainer;  // may be empty
   TrustedKeys trusted;
   std::string population;
+  // Training fits a device's memory or is declined; else nobody can say what it
+  // takes, and no device has a limit.
+  bool budgets = false;
   uint64_t seed = 0;
   FleetObserver* observer;
   // Of the whole run: what is being computed is then not waited for.
@@ -83,7 +86,7 @@ class SimulatedDevice final : private WorkRunner {
   void FinishAfter(absl::Duration takes, std::function<absl::Status()> result,
                    Done done);
   void FinishWork();
-  void VanishWithin(absl::Duration training);
+  void VanishWithin(absl::Duration work);
   void Vanish();
   // Lets the client handle what came, and sets its alarm.
   void Step();

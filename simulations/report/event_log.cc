@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -13,6 +14,10 @@ namespace edgetune {
 namespace {
 
 constexpr size_t kMostBuffered = 1 << 20;
+
+std::string_view LineAt(std::string_view text, size_t from) {
+  return text.substr(from, text.find('\n', from) - from);
+}
 
 bool EndsAPart(EventKind kind) {
   return kind == EventKind::kRoundCommitted ||
@@ -33,9 +38,73 @@ absl::StatusOr<std::unique_ptr<EventLog>> EventLog::Create(
   }
   if (fd < 0) return ErrnoStatus(errno, "cannot create", path);
   std::unique_ptr<EventLog> log(new EventLog(path, fd));
-  log->buffer_ = line + "\n";
-  EDGETUNE_RETURN_IF_ERROR(log->Flush());
+  EDGETUNE_RETURN_IF_ERROR(log->Begin(line));
   return log;
+}
+
+absl::StatusOr<std::unique_ptr<EventLog>> EventLog::Repeat(
+    const std::string& path, const RunHeader& header) {
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string line, FormatHeader(header));
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, "cannot open", path);
+  std::unique_ptr<EventLog> log(new EventLog(path, fd));
+  EDGETUNE_RETURN_IF_ERROR(log->CutLastLine());
+  EDGETUNE_RETURN_IF_ERROR(log->Begin(line));
+  return log;
+}
+
+absl::Status EventLog::Begin(const std::string& line) {
+  buffer_ = line + "\n";
+  return Flush();
+}
+
+absl::Status EventLog::CutLastLine() {
+  const off_t size = lseek(fd_, 0, SEEK_END);
+  off_t end = size;
+  char last = '\n';
+  while (end > 0) {
+    if (pread(fd_, &last, 1, end - 1) != 1) {
+      return ErrnoStatus(errno, "cannot read", path_);
+    }
+    if (last == '\n') break;
+    --end;
+  }
+  if ((end < size && ftruncate(fd_, end) != 0) ||
+      lseek(fd_, 0, SEEK_SET) != 0) {
+    return ErrnoStatus(errno, "cannot cut", path_);
+  }
+  old_ = static_cast<uint64_t>(end);
+  return absl::OkStatus();
+}
+
+// As much of the buffer as the log before has, which the file is read along
+// with, so that writing goes on at its end.
+absl::Status EventLog::Compare() {
+  std::string old(std::min<uint64_t>(old_, buffer_.size()), '\0');
+  size_t have = 0;
+  while (have < old.size()) {
+    const ssize_t got = read(fd_, old.data() + have, old.size() - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return ErrnoStatus(errno, "cannot read", path_);
+    have += static_cast<size_t>(got);
+  }
+  const std::string_view now(buffer_.data(), old.size());
+  if (now != old) {
+    const auto at = std::mismatch(now.begin(), now.end(), old.begin()).first;
+    const auto begin = now.rfind('\n', static_cast<size_t>(at - now.begin()));
+    const size_t from = begin == now.npos ? 0 : begin + 1;
+    differs_ = Annotate(
+        absl::FailedPreconditionError(fmt::format(
+            "the run does not repeat itself: {} said {}, and now it is {}",
+            path_, LineAt(old, from), LineAt(now, from))),
+        ErrorKind::kFailed,
+        "was it begun by another build or on another machine? Begin it anew "
+        "in another directory");
+    return differs_;
+  }
+  old_ -= old.size();
+  buffer_.erase(0, old.size());
+  return absl::OkStatus();
 }
 
 EventLog::~EventLog() {
@@ -54,6 +123,8 @@ absl::Status EventLog::Append(const RunEvent& event) {
 }
 
 absl::Status EventLog::Flush() {
+  EDGETUNE_RETURN_IF_ERROR(differs_);
+  if (old_ > 0) EDGETUNE_RETURN_IF_ERROR(Compare());
   std::string_view left = buffer_;
   while (!left.empty()) {
     const ssize_t wrote = write(fd_, left.data(), left.size());
@@ -71,6 +142,12 @@ absl::Status EventLog::Flush() {
 
 absl::Status EventLog::Close() {
   EDGETUNE_RETURN_IF_ERROR(Flush());
+  if (old_ > 0) {
+    return Annotate(absl::FailedPreconditionError(fmt::format(
+                        "the run does not repeat itself: {} has {} bytes more",
+                        path_, old_)),
+                    ErrorKind::kFailed, "begin it anew in another directory");
+  }
   if (fsync(fd_) != 0) return ErrnoStatus(errno, "cannot write", path_);
   const int fd = std::exchange(fd_, -1);
   if (close(fd) != 0) return ErrnoStatus(errno, "cannot write", path_);

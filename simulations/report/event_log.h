@@ -19,13 +19,19 @@ namespace edgetune {
 // a round ends (committed, abandoned), when the run does, and after each MiB;
 // Close makes it outlive the machine.
 //
-// Life: Create, Append..., Close; a log destroyed before Close is handed to the
-// system as far as that goes. One thread. Errors: AlreadyExists (a file is
-// there), ResourceExhausted (disk full), those of FormatEvent, after which the
-// log goes on without that event.
+// Life: Create or Repeat, Append..., Close; a log destroyed before Close is
+// handed to the system as far as that goes. One thread. Errors: AlreadyExists
+// (a file is there), ResourceExhausted (disk full), FailedPrecondition (a
+// repeated run differs), those of FormatEvent, after which the log goes on
+// without that event.
 class EventLog {
  public:
   static absl::StatusOr<std::unique_ptr<EventLog>> Create(
+      const std::string& path, const RunHeader& header);
+  // The log of a run that was killed and is repeated from its beginning: what
+  // it says already is compared, byte by byte, and what comes after is added. A
+  // last line that is not whole is cut off. NotFound: there is none.
+  static absl::StatusOr<std::unique_ptr<EventLog>> Repeat(
       const std::string& path, const RunHeader& header);
   ~EventLog();
   EventLog(const EventLog&) = delete;
@@ -36,11 +42,16 @@ class EventLog {
 
  private:
   EventLog(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  absl::Status Begin(const std::string& line);
+  absl::Status CutLastLine();
   absl::Status Flush();
+  absl::Status Compare();
 
   const std::string path_;
   int fd_;  // -1 once closed
   std::string buffer_;
+  uint64_t old_ = 0;  // bytes of the log before that are still to come
+  absl::Status differs_;
 };
 
 // Reads such a file line by line; it may still be growing. Of a run that was

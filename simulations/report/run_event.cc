@@ -47,6 +47,7 @@ const std::pair<const char*, Field> kFields[] = {
     {"bytes_up", &RunEvent::bytes_up},
     {"train_s", &RunEvent::train_s},
     {"train_loss", &RunEvent::train_loss},
+    {"outcome", &RunEvent::outcome},
     {"reason", &RunEvent::reason},
     {"busy_s", &RunEvent::busy_s},
     {"span_s", &RunEvent::span_s},
@@ -92,6 +93,10 @@ const std::vector<Kind>& Kinds() {
        "client_measure",
        {"round", "client", "group", "nll_sum", "tokens"},
        {"attempt"}},
+      {kEvaluation,
+       "evaluation",
+       {"round", "client", "group", "outcome"},
+       {"attempt", "reason"}},
       {kBaseline, "baseline", {"name", "nll_sum", "tokens"}, {"group"}},
       {kRunFinished,
        "run_finished",
@@ -139,6 +144,12 @@ absl::Status CheckValue(std::string_view key, const std::string& value) {
   if (key == "state" && value != "finished" && value != "failed" &&
       value != "stopped") {
     return Wrong(key, "finished, failed or stopped");
+  }
+  constexpr std::array<std::string_view, 6> kOutcomes = {
+      "selected", "reported", "refused", "late", "dropped", "declined"};
+  if (key == "outcome" &&
+      std::ranges::find(kOutcomes, value) == kOutcomes.end()) {
+    return Wrong(key, "what becomes of a session");
   }
   return CheckUtf8(key, value);
 }

@@ -40,6 +40,7 @@ enum class EventKind {
   kRoundAbandoned,
   kMeasure,
   kClientMeasure,
+  kEvaluation,
   kBaseline,
   kRunFinished,
 };
@@ -54,8 +55,9 @@ struct RunEvent {
   std::optional<int64_t> asked = {};
   std::optional<std::string> client = {}, group = {};
   std::optional<int64_t> examples = {}, bytes_down = {}, bytes_up = {};
-  std::optional<double> train_s = {};     // virtual seconds of training
-  std::optional<double> train_loss = {};  // absent under masking
+  std::optional<double> train_s = {};       // virtual seconds of training
+  std::optional<double> train_loss = {};    // absent under masking
+  std::optional<std::string> outcome = {};  // of an evaluation's session
   std::optional<std::string> reason = {};
   std::optional<int64_t> updates = {};
   std::optional<double> weight_sum = {};

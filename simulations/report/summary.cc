@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
@@ -9,6 +10,23 @@
 
 namespace edgetune {
 namespace {
+
+// "needs 512.3 MB": "needs … MB".
+std::string WithoutNumbers(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789";
+  std::string out;
+  while (!text.empty()) {
+    const size_t number = std::min(text.find_first_of(kDigits), text.size());
+    out += text.substr(0, number);
+    text.remove_prefix(number);
+    if (text.empty()) break;
+    out += "\u2026";
+    size_t end = std::min(text.find_first_not_of("0123456789.,"), text.size());
+    while (text[end - 1] == '.' || text[end - 1] == ',') --end;
+    text.remove_prefix(end);
+  }
+  return out;
+}
 
 // Gathers while events come; what needs all of them is in Finish.
 class Gatherer {
@@ -37,6 +55,7 @@ class Gatherer {
   void Answer(const RunEvent& event, int64_t Funnel::*count);
   void End(const RunEvent& event, RoundState state);
   void MeasureClient(const RunEvent& event);
+  void Evaluate(const RunEvent& event);
   void AddBaseline(const RunEvent& event);
   void EndRun(const RunEvent& event);
   void FinishRounds();
@@ -49,6 +68,8 @@ class Gatherer {
   std::unordered_map<std::string, size_t> client_index_;
   std::map<std::string, GroupSummary> groups_;
   std::vector<Session> sessions_;
+  // Attempt and client of the closing evaluation, until there is an outcome.
+  std::set<std::pair<int64_t, std::string>> evaluating_;
   double last_ = 0;
   bool ended_ = false;
 };
@@ -90,6 +111,28 @@ void Gatherer::Answer(const RunEvent& event, int64_t Funnel::*count) {
     round.open.erase(session);
   }
   if (event.kind == EventKind::kReported) Report(event, client, &round);
+  if (event.kind == EventKind::kDeclined) {
+    ++out_.declined_for[WithoutNumbers(*event.reason)];
+  }
+}
+
+void Gatherer::Evaluate(const RunEvent& event) {
+  static const std::map<std::string, int64_t Funnel::*> kCounts = {
+      {"selected", &Funnel::selected}, {"reported", &Funnel::reported},
+      {"refused", &Funnel::refused},   {"late", &Funnel::late},
+      {"dropped", &Funnel::dropped},   {"declined", &Funnel::declined}};
+  const auto count = kCounts.find(*event.outcome);
+  if (count == kCounts.end()) return;
+  ++(out_.evaluation.*count->second);
+  const std::pair session(event.attempt.value_or(0), *event.client);
+  if (count->second == &Funnel::selected) {
+    evaluating_.insert(session);
+  } else {
+    evaluating_.erase(session);
+  }
+  if (count->second == &Funnel::declined && event.reason) {
+    ++out_.declined_for[WithoutNumbers(*event.reason)];
+  }
 }
 
 void Gatherer::End(const RunEvent& event, RoundState state) {
@@ -166,6 +209,8 @@ void Gatherer::Add(const RunEvent& event) {
                                                        *event.tokens);
     case EventKind::kClientMeasure:
       return MeasureClient(event);
+    case EventKind::kEvaluation:
+      return Evaluate(event);
     case EventKind::kBaseline:
       return AddBaseline(event);
     case EventKind::kRunFinished:
@@ -261,6 +306,7 @@ void Gatherer::FinishTime() {
 }
 
 RunSummary Gatherer::Finish() {
+  out_.evaluation.unanswered = static_cast<int64_t>(evaluating_.size());
   FinishRounds();
   FinishGroups();
   FinishFairness();

@@ -85,6 +85,11 @@ struct RunSummary {
   std::vector<GroupSummary> groups;    // by name
   std::map<std::string, Measure> baselines;
   Funnel funnel;  // sums
+  // Of the closing evaluation, which is no round; `asked` is 0.
+  Funnel evaluation;
+  // How often devices declined, both kinds together, by their reasons with each
+  // number in them as "…".
+  std::map<std::string, int64_t> declined_for;
   int64_t bytes_down = 0, bytes_up = 0;
   std::optional<int64_t> measured_version;  // of groups and spread
   std::optional<Spread> spread;             // over all clients

@@ -78,6 +78,8 @@ json SummaryJson(const RunSummary& run) {
           {"cohort", run.header.cohort},
           {"masked", run.header.masked},
           {"settings", run.header.settings},
+          {"evaluation", FunnelJson(run.evaluation)},
+          {"declined_for", run.declined_for},
           {"state", Known(run.state)},
           {"cut", run.cut},
           {"unknown_events", run.unknown_events},

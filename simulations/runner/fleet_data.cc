@@ -100,4 +100,19 @@ absl::StatusOr<LocalData> FleetData::Read(const std::string& client,
   return local;
 }
 
+std::string FleetData::ClientOfLongest() const {
+  const std::string* found = &partition_.front().name;
+  size_t longest = 0;
+  for (const ClientExamples& client : partition_) {
+    for (const auto index : client.examples) {
+      const size_t tokens =
+          all_->Get(static_cast<int64_t>(index)).tokens.size();
+      if (tokens <= longest) continue;
+      longest = tokens;
+      found = &client.name;
+    }
+  }
+  return *found;
+}
+
 }  // namespace edgetune

@@ -35,6 +35,8 @@ class FleetData {
   size_t NumberOf(const std::string& client) const {
     return by_name_.at(client);
   }
+  // Who holds the example with the most tokens.
+  std::string ClientOfLongest() const;
   // Of the client with this name: its examples, some held out as the plan says.
   // NotFound: there is none. FailedPrecondition: the plan cuts examples at
   // another length.

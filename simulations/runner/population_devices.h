@@ -22,6 +22,9 @@ class PopulationDevices final : public DeviceModel {
     return profiles_[device];
   }
 
+  uint64_t Memory(size_t device) const override {
+    return profiles_[device].memory_bytes;
+  }
   absl::Duration Latency(size_t device) const override;
   absl::Duration DownloadTime(size_t device, uint64_t bytes) const override;
   absl::Duration UploadTime(size_t device, uint64_t bytes) const override;

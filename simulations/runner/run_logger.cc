@@ -55,6 +55,24 @@ EventKind KindOf(SessionNews::Kind kind) {
   return EventKind::kDropped;
 }
 
+// As the events of a training session are called.
+std::string OutcomeName(EventKind kind) {
+  switch (kind) {
+    case EventKind::kSelected:
+      return "selected";
+    case EventKind::kReported:
+      return "reported";
+    case EventKind::kRefused:
+      return "refused";
+    case EventKind::kLate:
+      return "late";
+    case EventKind::kDeclined:
+      return "declined";
+    default:
+      return "dropped";
+  }
+}
+
 }  // namespace
 
 void RunLogger::Write(RunEvent event, absl::Time at) {
@@ -99,6 +117,19 @@ RunEvent RunLogger::EventOf(const SessionNews& news) const {
   return event;
 }
 
+// The version that is evaluated counts as the log's rounds do.
+RunEvent RunLogger::EvaluationOf(const SessionNews& news) const {
+  RunEvent event;
+  event.kind = EventKind::kEvaluation;
+  event.round = news.round;
+  event.attempt = news.attempt;
+  event.client = options_.clients[news.device].name;
+  event.group = options_.clients[news.device].group;
+  event.outcome = OutcomeName(KindOf(news.kind));
+  if (!news.reason.empty()) event.reason = news.reason;
+  return event;
+}
+
 void RunLogger::BeginRound(const SessionNews& news) {
   const std::pair<uint32_t, uint32_t> round(news.round, news.attempt);
   if (open_ && round == round_) return;
@@ -125,7 +156,7 @@ void RunLogger::OnSession(const SessionNews& news) {
   }
   busy_ += news.kind == SessionNews::Kind::kSelected ? absl::ZeroDuration()
                                                      : news.training;
-  if (news.train) Write(EventOf(news), news.at);
+  Write(news.train ? EventOf(news) : EvaluationOf(news), news.at);
   if (news.kind == SessionNews::Kind::kAccepted) {
     if (news.train) ++progress_.trainings;
     if (news.report != nullptr && news.report->tokens() > 0) {

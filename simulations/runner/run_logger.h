@@ -45,6 +45,8 @@ class RunLogger final : public FleetObserver {
 
   void OnSession(const SessionNews& news) override;
   void OnRun(absl::Time at, const v1::RunStatus& status) override;
+  // The first error of any line so far: the run ends with it.
+  absl::Status status() const override { return status_; }
 
   // What else was measured; `group` empty: of all.
   void OnBaseline(absl::Time at, const std::string& name,
@@ -58,6 +60,7 @@ class RunLogger final : public FleetObserver {
  private:
   void Write(RunEvent event, absl::Time at);
   RunEvent EventOf(const SessionNews& news) const;
+  RunEvent EvaluationOf(const SessionNews& news) const;
   void BeginRound(const SessionNews& news);
   void WriteMeasures(absl::Time at, const v1::RunStatus& status);
   void WriteCommitted(absl::Time at, const v1::RunStatus& status);

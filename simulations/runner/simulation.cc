@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/time/civil_time.h"
+#include "base/process_memory.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
@@ -138,6 +139,15 @@ absl::Status Simulation::MakeAdversaries() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<EventLog>> Simulation::OpenLog(
+    const RunHeader& header) {
+  if (options_.repeats) {
+    auto log = EventLog::Repeat(options_.log_path, header);
+    if (!absl::IsNotFound(log.status())) return log;
+  }
+  return EventLog::Create(options_.log_path, header);
+}
+
 absl::Status Simulation::MakeLog() {
   const RunFile::Simulation& simulation = options_.run.simulation;
   if (!options_.log_path.empty()) {
@@ -158,8 +168,7 @@ absl::Status Simulation::MakeLog() {
         {"adversary", simulation.adversary},
         {"adversaries", std::to_string(adversaries_->count())}};
     header.settings.insert(options_.settings.begin(), options_.settings.end());
-    EDGETUNE_ASSIGN_OR_RETURN(log_,
-                              EventLog::Create(options_.log_path, header));
+    EDGETUNE_ASSIGN_OR_RETURN(log_, OpenLog(header));
   }
   RunLogger::Options logger;
   logger.log = log_.get();
@@ -173,8 +182,34 @@ absl::Status Simulation::MakeLog() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<uint64_t> Simulation::FitMemory() {
+  if (options_.memory == 0) return UINT64_MAX;
+  FleetMemoryQuestion question{.plan = options_.plan,
+                               .model = *options_.model,
+                               .data = *data_,
+                               .workers = options_.workers,
+                               .resident = ResidentBytes()};
+  question.trains = options_.run.simulation.trainer != "null";
+  for (const v1::FilePart& part : options_.plan.model().parts()) {
+    question.base += part.size();
+  }
+  if (question.trains) {
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const std::string name,
+        EngineOf(options_.plan, ClientFile::Train().engine));
+    EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine, options_.engine(name));
+    question.bf16 =
+        engine->UsesBf16(EngineOptionsOf(options_.plan, 1).precision);
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(memory_, PredictFleetMemory(question));
+  return BlobsWithin(*memory_, options_.memory);
+}
+
 absl::Status Simulation::MakeFleet() {
   Fleet::Options fleet;
+  EDGETUNE_ASSIGN_OR_RETURN(fleet.most_blobs, FitMemory());
+  fleet.most_memory = options_.memory;
+  fleet.spill_directory = options_.spill_directory;
   fleet.plan = options_.plan;
   fleet.plan_payload = options_.plan_payload;
   fleet.initial_blob = options_.initial_blob;
@@ -209,6 +244,7 @@ absl::Status Simulation::MakeFleet() {
   fleet.seed = options_.plan.train().seed();
   fleet.workers = options_.workers;
   fleet.start = SimulationStart();
+  if (null_engine_ == nullptr) fleet.journal = options_.journal;
   EDGETUNE_ASSIGN_OR_RETURN(fleet_, Fleet::Make(std::move(fleet)));
   return absl::OkStatus();
 }

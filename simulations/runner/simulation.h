@@ -20,6 +20,7 @@
 #include "simulations/runner/attack_success.h"
 #include "simulations/runner/baselines.h"
 #include "simulations/runner/fleet_data.h"
+#include "simulations/runner/fleet_memory.h"
 #include "simulations/runner/measuring.h"
 #include "simulations/runner/population_devices.h"
 #include "simulations/runner/run_logger.h"
@@ -47,7 +48,17 @@ class Simulation {
     // Computes in place of the engine that would be opened; null: that itself.
     Engine* other_engine = nullptr;
     size_t workers = 1;
+    // What this process may have in memory, in bytes; 0: any. Blobs beyond it,
+    // and those that nobody reads any more, go to files in `spill_directory`;
+    // empty: they stay.
+    uint64_t memory = 0;
+    std::string spill_directory;
     std::string log_path;  // of events.jsonl; empty: none is written
+    // The run was begun before: its log, if it is there, is repeated.
+    bool repeats = false;
+    // Keeps what the devices compute, but for the null trainer, which is as
+    // fast as reading it; null: nothing is kept.
+    StepJournal* journal = nullptr;
     // What else the log says of the run: name and value.
     std::map<std::string, std::string> settings;
     std::function<void(const FleetProgress&)> on_progress;
@@ -73,6 +84,8 @@ class Simulation {
   absl::StatusOr<v1::RunStatus> Run(const StopToken& stop);
 
   const FleetData& data() const { return *data_; }
+  // With a memory ceiling: what was predicted.
+  const std::optional<FleetMemory>& memory() const { return memory_; }
   size_t adversaries() const { return adversaries_->count(); }
   // After Run.
   absl::StatusOr<ParameterVector> ReadAdapter() const {
@@ -86,6 +99,9 @@ class Simulation {
   absl::Status MakeClients();
   absl::Status MakeAdversaries();
   absl::Status MakeLog();
+  absl::StatusOr<std::unique_ptr<EventLog>> OpenLog(const RunHeader& header);
+  // Bytes of blobs that may stay in memory.
+  absl::StatusOr<uint64_t> FitMemory();
   absl::Status MakeFleet();
   absl::StatusOr<Adapter> MakeAdapter(ParameterVector values) const;
   absl::Status Measure(const StopToken& stop);
@@ -99,6 +115,7 @@ class Simulation {
   std::unique_ptr<RunLogger> logger_;
   std::unique_ptr<Engine> null_engine_;
   std::unique_ptr<Fleet> fleet_;
+  std::optional<FleetMemory> memory_;
   Measured measured_;
 };
 

@@ -249,5 +249,83 @@ TEST(FleetTest, BytesAreThoseThatADeployedFleetMoves) {
   EXPECT_EQ(status->base_bytes_down(), 4 * base);
 }
 
+// --- memory
+
+TEST(FleetTest, BlobsThatWaitInFilesChangeNothing) {
+  SmallFleet held(4), spilled(4);
+  spilled.spill_directory = spilled.scratch.path();
+  spilled.most_blobs = 0;
+  for (SmallFleet* fleet : {&held, &spilled}) ExpectFinished(fleet->Run());
+  EXPECT_EQ(spilled.diary.lines, held.diary.lines);
+  EXPECT_EQ(spilled.adapter(), held.adapter());
+}
+
+TEST(FleetTest, MaskedOnesNeither) {
+  SmallFleet held(4), spilled(4);
+  spilled.spill_directory = spilled.scratch.path();
+  spilled.most_blobs = 0;
+  for (SmallFleet* fleet : {&held, &spilled}) {
+    testing::Mask(fleet->run.plan);
+    ExpectFinished(fleet->Run());
+  }
+  EXPECT_EQ(spilled.diary.lines, held.diary.lines);
+  EXPECT_EQ(spilled.adapter(), held.adapter());
+}
+
+TEST(FleetTest, BlobsThatCannotBeSpilledEndTheRun) {
+  SmallFleet fleet(4);
+  fleet.spill_directory = fleet.scratch.File("nowhere");
+  fleet.most_blobs = 0;
+  EXPECT_FALSE(fleet.Run().ok());
+}
+
+// A process has more than a byte.
+TEST(FleetTest, ACeilingThatIsPassedEndsTheRunAndSaysHowMuchItWas) {
+  SmallFleet fleet(4);
+  fleet.most_memory = 1'000'000;
+  const absl::Status status = fleet.Run().status();
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("1.0 MB"));
+}
+
+TEST(FleetTest, ADeviceWithoutTheMemoryDeclinesAndSaysWhy) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_train()->set_engine("fused");
+  fleet.run.plan.mutable_rounds()->set_quorum(3);
+  fleet.devices.memory = {{0, 2'000'000'000}, {1, 41'000'000}};
+  const auto status = fleet.Run();
+  ExpectFinished(status);
+  // In three rounds and the closing evaluation.
+  EXPECT_EQ(fleet.diary.counts[Kind::kDeclined], 4);
+  EXPECT_EQ(ParseCard(status->cards(1).payload())->updates(), 3u);
+  EXPECT_THAT(fleet.diary.lines,
+              ::testing::Contains(::testing::AllOf(
+                  HasSubstr("declined device 1"), HasSubstr("41.0 MB"))));
+}
+
+TEST(FleetTest, OfAnotherEngineThanTheFusedOneNobodyKnowsWhatItTakes) {
+  SmallFleet fleet(4);
+  fleet.run.plan.mutable_train()->set_engine("reference");
+  fleet.devices.memory = {{1, 1'000'000}};
+  ExpectFinished(fleet.Run());
+  EXPECT_EQ(fleet.diary.counts[Kind::kDeclined], 0);
+}
+
+TEST(FleetTest, ADeviceMayVanishFromTheClosingEvaluationToo) {
+  SmallFleet fleet(4), again(4);
+  again.workers = 3;
+  for (SmallFleet* one : {&fleet, &again}) {
+    one->run.plan.mutable_rounds()->set_quorum(3);
+    one->devices.vanishing_round = 3;
+    one->devices.vanishes[2] = 0.5;
+    const auto status = one->Run();
+    ExpectFinished(status);
+    EXPECT_EQ(one->diary.counts[Kind::kVanished], 1);
+    EXPECT_EQ(status->measures(2).clients(), 4u);
+    EXPECT_EQ(status->measures(3).clients(), 3u);
+  }
+  EXPECT_EQ(again.diary.lines, fleet.diary.lines);
+}
+
 }  // namespace
 }  // namespace edgetune

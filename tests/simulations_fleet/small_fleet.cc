@@ -86,7 +86,10 @@ absl::StatusOr<v1::RunStatus> SmallFleet::Run() {
            .observer = &diary,
            .seed = seed,
            .workers = workers,
-           .start = Start()}));
+           .start = Start(),
+           .spill_directory = spill_directory,
+           .most_blobs = most_blobs,
+           .most_memory = most_memory}));
   const StopToken never{false};
   EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status,
                             fleet->Run(stop != nullptr ? *stop : never));

@@ -20,12 +20,18 @@ class NumberedDevices final : public DeviceModel {
   absl::Duration a_token =
       absl::Milliseconds(1);            // of device 0; n: n + 1 times
   std::map<size_t, double> slower;      // training, so many times
+  std::map<size_t, uint64_t> memory;    // none: no limit
   std::set<size_t> never;               // on-line
   std::map<size_t, absl::Time> off_at;  // for good
-  std::map<size_t, double> vanishes;    // in every first attempt of round 1
+  std::map<size_t, double> vanishes;    // in every first attempt of ...
+  uint32_t vanishing_round = 1;
   absl::Duration gone = absl::Seconds(40);
   std::map<size_t, int64_t> ranks;  // largest
 
+  uint64_t Memory(size_t device) const override {
+    const auto found = memory.find(device);
+    return found == memory.end() ? 0 : found->second;
+  }
   absl::Duration Latency(size_t device) const override {
     return latency * (device + 1);
   }
@@ -55,7 +61,7 @@ class NumberedDevices final : public DeviceModel {
   std::optional<double> VanishesAt(size_t device, uint32_t round,
                                    uint32_t attempt) const override {
     const auto found = vanishes.find(device);
-    if (found == vanishes.end() || round != 1 || attempt != 0) {
+    if (found == vanishes.end() || round != vanishing_round || attempt != 0) {
       return std::nullopt;
     }
     return found->second;
@@ -102,6 +108,9 @@ class SmallFleet {
   ReplaceTrainer replace_trainer;                // may be empty
   uint64_t seed = 1;
   size_t workers = 1;
+  std::string spill_directory;  // empty: nothing is spilled
+  uint64_t most_blobs = UINT64_MAX;
+  uint64_t most_memory = 0;
   absl::Duration length;  // of the run, virtual
 
  private:

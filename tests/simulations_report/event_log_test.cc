@@ -86,6 +86,14 @@ std::vector<RunEvent> EveryEvent() {
            .nll_sum = 12,
            .tokens = 5},
           client,
+          {.kind = kEvaluation,
+           .t = 7.5,
+           .round = 3,
+           .attempt = 0,
+           .client = "c",
+           .group = g,
+           .outcome = "dropped",
+           .reason = "gone"},
           {.kind = kBaseline,
            .t = 8,
            .group = g,
@@ -350,6 +358,55 @@ TEST_F(EventLogTest, AMissingLogSaysWhereItWouldBe) {
   const absl::Status status = EventReader::Open(path_).status();
   EXPECT_EQ(KindOf(status), ErrorKind::kData);
   EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
+}
+
+// A run that was killed is repeated; at any length its log comes to the same.
+TEST_F(EventLogTest, ARepeatedLogIsComparedAndGoesOn) {
+  ASSERT_TRUE(WriteLog(Header(), EveryEvent()).ok());
+  const std::string whole = *ReadFile(path_);
+  for (size_t size = 0; size <= whole.size(); size += 3) {
+    ASSERT_TRUE(WriteFileAtomically(path_, whole.substr(0, size)).ok());
+    const auto log = EventLog::Repeat(path_, Header());
+    ASSERT_TRUE(log.ok()) << log.status();
+    for (const RunEvent& event : EveryEvent()) {
+      ASSERT_TRUE((*log)->Append(event).ok()) << size;
+    }
+    ASSERT_TRUE((*log)->Close().ok());
+    ASSERT_EQ(*ReadFile(path_), whole) << size;
+  }
+}
+
+TEST_F(EventLogTest, ARepeatedLogThatDiffersStaysAsItIsAndSaysWhere) {
+  ASSERT_TRUE(WriteLog(Header(), EveryEvent()).ok());
+  const std::string whole = *ReadFile(path_);
+  {
+    const auto log = EventLog::Repeat(path_, Header());
+    ASSERT_TRUE(log.ok()) << log.status();
+    RunEvent other = EveryEvent()[0];
+    other.asked = 4;
+    EXPECT_TRUE((*log)->Append(other).ok());
+    const absl::Status status = (*log)->Close();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("\"asked\":4"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("\"asked\":3"));
+  }
+  EXPECT_EQ(*ReadFile(path_), whole);
+  RunHeader header = Header();
+  header.seed = 77;
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      EventLog::Repeat(path_, header).status()));
+  EXPECT_EQ(*ReadFile(path_), whole);
+}
+
+TEST_F(EventLogTest, ARepeatedLogMustComeToTheEndOfTheOneBefore) {
+  ASSERT_TRUE(WriteLog(Header(), EveryEvent()).ok());
+  const auto log = EventLog::Repeat(path_, Header());
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_TRUE(absl::IsFailedPrecondition((*log)->Close()));
+}
+
+TEST_F(EventLogTest, OnlyALogThatIsThereIsRepeated) {
+  EXPECT_TRUE(absl::IsNotFound(EventLog::Repeat(path_, Header()).status()));
 }
 
 }  // namespace

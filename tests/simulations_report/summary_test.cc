@@ -44,6 +44,35 @@ void AddRoundOfTwoAttempts(RunLog* log) {
   log->Of(EventKind::kLate, 1, "a2", 41).attempt = 1;
 }
 
+// Two are selected, one of them twice; one declines before it is selected.
+TEST(SummaryTest, TheClosingEvaluationHasAFunnelOfItsOwn) {
+  RunLog log;
+  const auto add = [&log](const char* client, int64_t attempt,
+                          const char* outcome, const char* reason) {
+    RunEvent& event = log.Of(EventKind::kEvaluation, 2, client, 50);
+    event.attempt = attempt, event.outcome = outcome;
+    if (*reason != 0) event.reason = reason;
+  };
+  add("a1", 0, "selected", "");
+  add("a2", 0, "selected", "");
+  add("a1", 0, "dropped", "gone");
+  add("a1", 1, "selected", "");
+  add("a1", 1, "reported", "");
+  add("b1", 1, "declined", "needs 512.3 MB, 1,000 B are there, or 3.");
+  log.Of(EventKind::kDeclined, 1, "b2", 51).reason =
+      "needs 7 MB, 2 B are there, or 99.";
+  const RunSummary run = log.Summary();
+  EXPECT_EQ(run.evaluation.selected, 3);
+  EXPECT_EQ(run.evaluation.reported, 1);
+  EXPECT_EQ(run.evaluation.dropped, 1);
+  EXPECT_EQ(run.evaluation.declined, 1);
+  EXPECT_EQ(run.evaluation.unanswered, 1);
+  EXPECT_EQ(run.funnel.selected, 0);
+  const std::map<std::string, int64_t> reasons = {
+      {"needs \u2026 MB, \u2026 B are there, or \u2026.", 2}};
+  EXPECT_EQ(run.declined_for, reasons);
+}
+
 TEST(SummaryTest, ARoundCountsAllItsAttempts) {
   RunLog log;
   AddRoundOfTwoAttempts(&log);

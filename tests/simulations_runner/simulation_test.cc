@@ -10,6 +10,7 @@
 
 #include "base/atomic_file.h"
 #include "base/factors.h"
+#include "base/process_memory.h"
 #include "base/status.h"
 #include "privacy/crypto/hash.h"
 #include "simulations/runner/null_engine.h"
@@ -47,6 +48,9 @@ class SimulationTest : public ::testing::Test {
     options.model = *ModelFile::Open(run_.model_path);
     options.model_files = {run_.model_path};
     options.workers = workers_;
+    options.on_progress = on_progress_;
+    options.memory = memory_;
+    options.spill_directory = scratch_.path();
     options.log_path = log.empty() ? "" : scratch_.File(log);
     return Simulation::Make(std::move(options));
   }
@@ -81,6 +85,8 @@ class SimulationTest : public ::testing::Test {
   testing::TestRun run_;
   RunFile file_;
   size_t workers_ = 1;
+  uint64_t memory_ = 0;
+  std::function<void(const FleetProgress&)> on_progress_;
 };
 
 TEST_F(SimulationTest, TheLogTellsTheWholeRun) {
@@ -121,6 +127,40 @@ TEST_F(SimulationTest, AnotherSeedIsAnotherRun) {
   const ParameterVector first = Run("first.jsonl");
   run_.plan.mutable_train()->set_seed(8);
   EXPECT_NE(Run("second.jsonl"), first);
+}
+
+// 40 sessions a round: what a session left behind, 1 kB, would be 5 MB.
+TEST_F(SimulationTest, MemoryStaysFlatOverTwoHundredRounds) {
+  run_.plan.mutable_rounds()->set_count(200);
+  run_.plan.mutable_rounds()->set_cohort(40);
+  run_.plan.mutable_rounds()->set_quorum(40);
+  file_.simulation.clients = 40;
+  uint64_t early = 0, late = 0;
+  on_progress_ = [&](const FleetProgress& at) {
+    if (at.round == 70 && early == 0) early = ResidentBytes();
+    if (at.round == 199 && late == 0) late = ResidentBytes();
+  };
+  Run("long.jsonl");
+  ASSERT_GT(early, 0u);
+  ASSERT_GT(late, 0u);
+  EXPECT_LT(late, early + 2'500'000);
+}
+
+TEST_F(SimulationTest, ACeilingChangesNeitherLogNorAdapter) {
+  const ParameterVector any = Run("any.jsonl");
+  memory_ = 4'000'000'000;
+  EXPECT_EQ(Run("most.jsonl"), any);
+  EXPECT_EQ(*ReadFile(scratch_.File("most.jsonl")),
+            *ReadFile(scratch_.File("any.jsonl")));
+}
+
+TEST_F(SimulationTest, ACeilingThatIsTooLowIsRefusedWithFigures) {
+  memory_ = 5'000'000;
+  const absl::Status status = Make("refused.jsonl").status();
+  EXPECT_EQ(ExitCodeOf(status), 4) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("--memory is 5.0 MB"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("6 devices"));
+  EXPECT_FALSE(HintOf(status).empty());
 }
 
 TEST_F(SimulationTest, WhatCannotBeSimulatedIsSaidBeforeAnythingIsWritten) {

@@ -113,6 +113,7 @@ TEST(MemoryBlobsTest, StoresShareEqualBytesAndLoseThemWithTheLast) {
   const std::string text(1000, 'x');
   const Digest digest = *first.Put(ByteSpan(text));
   EXPECT_FALSE(second.Has(digest));
+  EXPECT_TRUE(second.Adopt(digest));
   EXPECT_EQ(*second.Put(ByteSpan(text)), digest);
   EXPECT_EQ(memory.size(), 1000u);
   ASSERT_TRUE(first.Remove(digest).ok());
@@ -120,48 +121,7 @@ TEST(MemoryBlobsTest, StoresShareEqualBytesAndLoseThemWithTheLast) {
   EXPECT_TRUE(second.Has(digest));
   ASSERT_TRUE(second.Remove(digest).ok());
   EXPECT_EQ(memory.size(), 0u);
-}
-
-TEST(MemoryBlobsTest, AContentThatArrivesWholeIsSharedAndOutlivesItsSender) {
-  MemoryBlobs memory;
-  MemoryBlobStore sender(&memory), receiver(&memory);
-  const Digest digest = *sender.Put(ByteSpan("abcd"));
-  const auto sent = *sender.Get(digest);
-  ASSERT_TRUE(receiver.AppendPartial("u", 0, sent->bytes(), 4).ok());
-  EXPECT_EQ(*receiver.PartialSize("u"), 4u);
-  EXPECT_TRUE(absl::IsFailedPrecondition(
-      receiver.AppendPartial("u", 0, sent->bytes(), 4)));
-  ASSERT_TRUE(sender.Remove(digest).ok());
-  ASSERT_TRUE(receiver.FinishPartial("u", digest, 4).ok());
-  const auto received = *receiver.Get(digest);
-  EXPECT_EQ(received->bytes().data(), sent->bytes().data());
-  EXPECT_EQ(memory.size(), 4u);
-}
-
-// Under another digest than its own a content is as wrong as any bytes.
-TEST(MemoryBlobsTest, AContentThatArrivesUnderAnotherDigestIsRefused) {
-  MemoryBlobs memory;
-  MemoryBlobStore sender(&memory), receiver(&memory);
-  const Digest digest = *sender.Put(ByteSpan("abcd"));
-  const Digest other = *sender.Put(ByteSpan("efgh"));
-  const auto sent = *sender.Get(digest);
-  ASSERT_TRUE(receiver.AppendPartial("u", 0, sent->bytes(), 4).ok());
-  EXPECT_TRUE(absl::IsDataLoss(receiver.FinishPartial("u", other, 4)));
-  EXPECT_FALSE(receiver.Has(other));
-}
-
-// A piece of a content, or one with more to come, is bytes like any others.
-TEST(MemoryBlobsTest, PiecesOfAContentAreCopied) {
-  MemoryBlobs memory;
-  MemoryBlobStore sender(&memory), receiver(&memory);
-  const auto sent = *sender.Get(*sender.Put(ByteSpan("abcd")));
-  ASSERT_TRUE(receiver.AppendPartial("u", 0, sent->bytes().first(2), 2).ok());
-  ASSERT_TRUE(
-      receiver.FinishPartial("u", Sha256(std::string_view("ab")), 2).ok());
-  ASSERT_TRUE(receiver.AppendPartial("v", 0, sent->bytes(), 6).ok());
-  ASSERT_TRUE(receiver.AppendPartial("v", 4, ByteSpan("ef"), 6).ok());
-  EXPECT_TRUE(
-      receiver.FinishPartial("v", Sha256(std::string_view("abcdef")), 6).ok());
+  EXPECT_FALSE(first.Adopt(digest));
 }
 
 // Bytes that another store has are compared with it, and must still be equal.

@@ -78,7 +78,8 @@ class CheckpointTest : public ::testing::Test {
     std::vector<float> values = {7, 8, 9};
     const auto read = ReadCheckpoint(
         {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
-        SegmentDigest({engine_, model_, adapter_, numbers_, config_, &store}),
+        SegmentDigest({engine_, model_, adapter_, numbers_, config_, &store},
+                      store.task()),
         config_.steps, values, optimizer);
     EXPECT_TRUE(absl::IsDataLoss(read.status())) << read.status();
     EXPECT_THAT(values, ElementsAre(7, 8, 9));
@@ -194,8 +195,8 @@ TEST_F(CheckpointTest, ACheckpointOfAnotherOptimizerIsRefusedByItsSizeAlone) {
   MemoryCheckpoints store;
   Train(&store, 3);
   const std::string& bytes = store.saved[0];
-  const Digest segment =
-      SegmentDigest({engine_, model_, adapter_, numbers_, config_, &store});
+  const Digest segment = SegmentDigest(
+      {engine_, model_, adapter_, numbers_, config_, &store}, store.task());
   config_.optimizer = OptimizerKind::kSgd;
   config_.momentum = 0.9;
   const auto sgd = MakeOptimizer(config_, 3);

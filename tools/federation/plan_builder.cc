@@ -211,8 +211,9 @@ absl::StatusOr<PreparedRun> PrepareRun(const std::string& run_file,
                                        const std::string& token,
                                        absl::Time now) {
   PreparedRun prepared;
-  EDGETUNE_ASSIGN_OR_RETURN(prepared.run,
-                            ReadRunFile(run_file, sets, EdgetuneEnvironment()));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      prepared.run,
+      ReadRunFile(run_file, sets, EdgetuneEnvironment(), &prepared.settings));
   const std::string& base = prepared.run.model.base;
   EDGETUNE_ASSIGN_OR_RETURN(prepared.model_path, ResolveModel(base));
   EDGETUNE_ASSIGN_OR_RETURN(prepared.model, OpenModel(base));

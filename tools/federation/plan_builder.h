@@ -51,6 +51,7 @@ inline constexpr absl::Duration kPlanLife = absl::Hours(24 * 30);
 // A run file and all that follows from it, opened once.
 struct PreparedRun {
   RunFile run;
+  std::vector<ConfigOrigin> settings;  // every key of it
   std::string model_path;
   std::shared_ptr<const ModelFile> model;
   BuiltPlan built;

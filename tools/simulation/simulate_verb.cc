@@ -7,6 +7,7 @@
 
 #include "absl/time/clock.h"
 #include "base/log.h"
+#include "base/process_memory.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "simulations/mpi/post_loader.h"
@@ -29,6 +30,9 @@ struct Options {
   int64_t clients = 0, workers = 0;
   bool baselines = false;
   int64_t baseline_clients = 0;  // 0: all
+  bool resume = false;
+  std::string resume_space = "20GB";
+  std::string memory = "0B";
 };
 
 // Flags of the verb's own are keys of the run file.
@@ -65,28 +69,48 @@ size_t WorkersOf(const Options& options) {
              : std::max(1u, std::thread::hardware_concurrency());
 }
 
+std::string SpeedText(const SimulatedRun& run) {
+  if (run.seconds == 0) return "\n";
+  return fmt::format(
+      "\nsimulated in {}, {:.3g} trainings a second, at most {} in memory\n",
+      FormatSeconds(run.seconds),
+      static_cast<double>(run.trainings) / std::max(run.seconds, 1e-3),
+      FormatBytes(PeakResidentBytes()));
+}
+
+absl::StatusOr<uint64_t> BytesOf(const std::string& flag,
+                                 const std::string& text) {
+  if (const auto bytes = ParseBytes(text)) return *bytes;
+  return Annotate(
+      absl::InvalidArgumentError(fmt::format("{} {} is no size", flag, text)),
+      ErrorKind::kUsage, "such as 8GB or 512MiB");
+}
+
 absl::Status Tell(const SimulatedRun& run, const Output& output) {
   const std::string adapter = run.directory + "/adapter";
   const std::string report = run.directory + "/report";
-  nlohmann::json data = {
-      {"directory", run.directory}, {"adapter", adapter},
-      {"report", report},           {"seconds", run.seconds},
-      {"trainings", run.trainings}, {"run", SummaryJson(run.summary)}};
+  nlohmann::json data = {{"directory", run.directory},
+                         {"adapter", adapter},
+                         {"report", report},
+                         {"seconds", run.seconds},
+                         {"trainings", run.trainings},
+                         {"peak_memory", PeakResidentBytes()},
+                         {"run", SummaryJson(run.summary)}};
   AddMeasured(run.measured, data);
   return output.Finish(
-      data, SummaryText(run.summary) + MeasuredText(run.measured) +
-                fmt::format("\nsimulated in {}, {:.3g} trainings a second\n"
-                            "adapter {}\nreport  {}/index.html\n",
-                            FormatSeconds(run.seconds),
-                            static_cast<double>(run.trainings) /
-                                std::max(run.seconds, 1e-3),
-                            adapter, report));
+      data,
+      SummaryText(run.summary) + MeasuredText(run.measured) + SpeedText(run) +
+          fmt::format("adapter {}\nreport  {}/index.html\n", adapter, report));
 }
 
 // `how`: with workers and what else is not of the command line.
 absl::Status SimulateOne(const Options& options, const PreparedRun& prepared,
                          SimulatedRunOptions how, const Output& output) {
   how.directory = DirectoryOf(options, prepared.built.plan.name());
+  how.resume = options.resume;
+  EDGETUNE_ASSIGN_OR_RETURN(how.resume_space,
+                            BytesOf("--resume-space", options.resume_space));
+  EDGETUNE_ASSIGN_OR_RETURN(how.memory, BytesOf("--memory", options.memory));
   how.baselines = options.baselines;
   how.baseline_clients = static_cast<size_t>(options.baseline_clients);
   EDGETUNE_ASSIGN_OR_RETURN(const SimulatedRun run,
@@ -102,6 +126,10 @@ absl::Status SimulateSweep(const Options& options, const Output& output) {
   sweep.run_file = options.run_file;
   sweep.sets = SetsOf(options);
   sweep.directory = DirectoryOf(options, "sweep");
+  sweep.resume = options.resume;
+  EDGETUNE_ASSIGN_OR_RETURN(sweep.resume_space,
+                            BytesOf("--resume-space", options.resume_space));
+  EDGETUNE_ASSIGN_OR_RETURN(sweep.memory, BytesOf("--memory", options.memory));
   sweep.workers = WorkersOf(options);
   return RunSweep(sweep, output);
 }
@@ -158,6 +186,13 @@ void AddSimulateVerb(CLI::App& app, Invocation& invocation) {
       ->check(CLI::PositiveNumber);
   verb->add_option("--out", options->out,
                    "New directory for log, report and adapter");
+  verb->add_flag("--resume", options->resume,
+                 "Go on with what a simulation that was stopped or killed left "
+                 "in --out; begin it where there is nothing")
+      ->needs("--out");
+  verb->add_option("--resume-space", options->resume_space,
+                   "What --resume may take on the disk until the run is "
+                   "finished; beyond it, devices compute again");
   verb->add_option("--set", options->sets, "Override a key: train.lr=1e-4");
   verb->add_option("--sweep", options->sweeps,
                    "One run for each value of a key, train.lr=1e-4,1e-3; of "
@@ -167,6 +202,9 @@ void AddSimulateVerb(CLI::App& app, Invocation& invocation) {
           "Devices that compute at once; under mpirun, in each process; "
           "0: one a core")
       ->check(CLI::NonNegativeNumber);
+  verb->add_option("--memory", options->memory,
+                   "Most that this process may have in memory, such as 8GB; "
+                   "updates beyond it wait in files in --out");
   verb->add_flag("--baselines", options->baselines,
                  "Then train each client alone, and all examples in one place, "
                  "and compare")

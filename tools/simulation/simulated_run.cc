@@ -4,7 +4,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -21,6 +20,7 @@
 #include "tools/federation/run_report.h"
 #include "tools/model/base_files.h"
 #include "tools/progress.h"
+#include "tools/simulation/run_directory.h"
 
 namespace edgetune {
 namespace {
@@ -104,21 +104,30 @@ class Runner {
       : run_(run),
         options_(options),
         output_(output),
-        view_(std::make_unique<SimulationView>(output, options.title)),
         measuring_view_(
             std::make_unique<MeasuringView>(output, options.title)) {}
 
   absl::Status Begin() {
-    EDGETUNE_RETURN_IF_ERROR(CheckNew(options_.directory));
-    EDGETUNE_RETURN_IF_ERROR(MakeDirectories(options_.directory));
+    EDGETUNE_ASSIGN_OR_RETURN(RunFacts facts, RunFactsOf(run_));
+    if (options_.baselines) {
+      facts["--baseline-clients"] = std::to_string(options_.baseline_clients);
+    }
+    EDGETUNE_ASSIGN_OR_RETURN(
+        directory_, RunDirectory::Open({.path = options_.directory,
+                                        .resume = options_.resume,
+                                        .most_bytes = options_.resume_space},
+                                       facts));
+    if (directory_->finished()) return absl::OkStatus();
+    std::string title = options_.title;
+    if (directory_->resumed()) title += ResumedText();
+    view_ = std::make_unique<SimulationView>(output_, title);
     const absl::Status made = MakeSimulation();
-    if (made.ok()) return made;
-    std::error_code ignored;
-    std::filesystem::remove_all(options_.directory, ignored);
+    if (!made.ok()) directory_->Drop();
     return made;
   }
 
   absl::StatusOr<SimulatedRun> Run() {
+    if (directory_->finished()) return ReadFinished();
     const absl::Time start = absl::Now();
     const auto status = simulation_->Run(
         options_.stop != nullptr ? *options_.stop : InterruptFlag());
@@ -130,7 +139,9 @@ class Runner {
       simulation_.reset();
       return Annotate(
           status.status(), ErrorKind::kFailed,
-          "what was done until then: edgetune report " + options_.directory);
+          fmt::format("go on with it: --resume; what was done until then: "
+                      "edgetune report {}",
+                      options_.directory));
     }
     SimulatedRun done;
     done.directory = options_.directory;
@@ -140,8 +151,8 @@ class Runner {
     EDGETUNE_RETURN_IF_ERROR(WriteAdapter(*status));
     EDGETUNE_ASSIGN_OR_RETURN(done.summary,
                               SummariseDirectory(options_.directory));
-    EDGETUNE_RETURN_IF_ERROR(
-        WriteReport(done.summary, options_.directory + "/report"));
+    EDGETUNE_RETURN_IF_ERROR(WriteReport(done.summary, directory_->report()));
+    EDGETUNE_RETURN_IF_ERROR(directory_->Finish());
     done.outcome = OutcomeOf(*status);
     if (done.outcome.ok()) done.outcome = MeasuredOutcome();
     return done;
@@ -163,7 +174,11 @@ class Runner {
     options.engine = [](std::string_view name) { return LoadEngine(name); };
     options.other_engine = options_.engine;
     options.workers = options_.workers;
-    options.log_path = options_.directory + "/events.jsonl";
+    options.memory = options_.memory;
+    options.spill_directory = options_.directory;
+    options.log_path = directory_->log();
+    options.repeats = directory_->resumed();
+    options.journal = directory_->journal();
     options.settings = options_.settings;
     options.on_progress = [this](const FleetProgress& at) { view_->Show(at); };
     options.baselines = options_.baselines;
@@ -180,6 +195,18 @@ class Runner {
         options_.title, simulation_->data().partition().size(),
         simulation_->data().report().examples, run_.run.simulation.partition,
         run_.built.plan.rounds().cohort(), run_.built.plan.rounds().count()));
+    if (const auto& memory = simulation_->memory()) {
+      output_.Note(fmt::format(
+          "{}at most {} in memory: {} for all but updates, of these up to {} "
+          "at once; others wait in files",
+          options_.title, FormatBytes(options_.memory),
+          FormatBytes(memory->fixed), FormatBytes(memory->all_blobs)));
+    }
+    if (directory_->resumed()) {
+      output_.Note(fmt::format("{}{} finished steps are kept ({})",
+                               ResumedText(), directory_->journal()->steps(),
+                               FormatBytes(directory_->journal()->bytes())));
+    }
     if (simulation_->adversaries() > 0) {
       output_.Note(fmt::format("{}{} of the clients are adversaries ({})",
                                options_.title, simulation_->adversaries(),
@@ -207,14 +234,38 @@ class Runner {
         {"run", plan.name()},
         {"rounds", std::to_string(status.rounds_done())},
         {"base_sha256", BaseSha256(plan.model())}};
-    return WritePeftAdapter(options_.directory + "/adapter",
+    return WritePeftAdapter(directory_->adapter(),
                             PlainAdapter(std::move(adapter)),
                             plan.model().name(), provenance);
+  }
+
+  std::string ResumedText() const {
+    const int64_t rounds = run_.built.plan.rounds().count();
+    return fmt::format("resumed at round {}: ",
+                       std::min(directory_->rounds() + 1, rounds));
+  }
+
+  absl::StatusOr<SimulatedRun> ReadFinished() const {
+    output_.Note(fmt::format("{}{} was finished before", options_.title,
+                             options_.directory));
+    SimulatedRun done;
+    done.directory = options_.directory;
+    EDGETUNE_ASSIGN_OR_RETURN(done.summary,
+                              SummariseDirectory(options_.directory));
+    done.trainings = done.summary.funnel.reported;
+    if (done.summary.state != "finished") {
+      done.outcome =
+          Annotate(absl::AbortedError(options_.directory + ": the run " +
+                                      done.summary.state.value_or("failed")),
+                   ErrorKind::kFailed);
+    }
+    return done;
   }
 
   const PreparedRun& run_;
   const SimulatedRunOptions& options_;
   const Output& output_;
+  std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<SimulationView> view_;
   std::unique_ptr<MeasuringView> measuring_view_;
   std::optional<absl::Time> measuring_since_;

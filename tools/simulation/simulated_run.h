@@ -17,12 +17,15 @@
 namespace edgetune {
 
 struct SimulatedRunOptions {
-  std::string directory;  // must not be there yet
+  std::string directory;      // must not be there yet, unless `resume`
+  bool resume = false;        // go on with what is there (RunDirectory)
+  uint64_t resume_space = 0;  // of the journal, in bytes
   size_t workers = 1;
   // Of several ranks; null: the plan's, of this process.
   Engine* engine = nullptr;
   const StopToken* stop = nullptr;  // null: InterruptFlag()
-  std::string title;                // before each line of progress
+  uint64_t memory = 0;  // that this process may have, in bytes; 0: any
+  std::string title;    // before each line of progress
   // What the log says of the run beside its plan.
   std::map<std::string, std::string> settings;
   // Afterwards, of so many clients (0: all): simulations/runner/baselines.h.
@@ -36,7 +39,9 @@ struct SimulatedRun {
   RunSummary summary;
   Simulation::Measured measured;  // after it
   int64_t trainings = 0;
-  double seconds = 0;  // that simulating took, without what was measured after
+  // That simulating took, without what was measured after; 0: it was finished
+  // before.
+  double seconds = 0;
   // OK: the run finished, and what was to be measured is; else why not.
   absl::Status outcome;
 };
@@ -54,8 +59,9 @@ void KeepFreedMemory();
 
 // Simulates it from beginning to end, with progress on stderr. One thread; the
 // caller has called CatchInterrupts. A run that ended leaves a whole directory,
-// also where it failed. Errors: of what cannot begin, and then nothing is left;
-// Cancelled after an interrupt, and the log as far as it came is left.
+// also where it failed; one that had ended before is read again. Errors: of
+// what cannot begin, and then nothing is left; Cancelled after an interrupt: it
+// can be resumed, as after a kill, and the log as far as it came can be read.
 absl::StatusOr<SimulatedRun> RunSimulation(const PreparedRun& run,
                                            const SimulatedRunOptions& options,
                                            const Output& output);

@@ -42,6 +42,15 @@ std::string FairnessLine(const RunSummary& run) {
       PerplexityText(run.spread->worst_decile), run.spread->jain);
 }
 
+std::string EvaluationLine(const Funnel& evaluation) {
+  if (evaluation.selected == 0) return "none";
+  return fmt::format(
+      "{} selected: {} reported, {} dropped, {} late; {} declined",
+      Grouped(evaluation.selected), Grouped(evaluation.reported),
+      Grouped(evaluation.dropped), Grouped(evaluation.late),
+      Grouped(evaluation.declined));
+}
+
 // How long, and which share of the devices' time was spent training.
 std::string TimeLine(const RunSummary& run) {
   if (!run.utilisation) return FormatSeconds(run.span_s) + " virtual";
@@ -68,12 +77,17 @@ std::string SummaryText(const RunSummary& run) {
                     Grouped(funnel.late), Grouped(funnel.dropped),
                     Grouped(funnel.refused), Grouped(funnel.unanswered),
                     Grouped(funnel.declined))},
+       {"evaluation", EvaluationLine(run.evaluation)},
        {"bytes", fmt::format("{} down, {} up", BytesText(run.bytes_down),
                              BytesText(run.bytes_up))},
        {"time", TimeLine(run)},
        {"fairness", FairnessLine(run)}});
+  std::string text = table;
+  for (const auto& [reason, times] : run.declined_for) {
+    text += fmt::format("declined {} times: {}\n", Grouped(times), reason);
+  }
   const std::string incomplete = IncompleteText(run);
-  return incomplete.empty() ? table : table + incomplete + "\n";
+  return incomplete.empty() ? text : text + incomplete + "\n";
 }
 
 std::string ComparisonText(const Comparison& comparison) {

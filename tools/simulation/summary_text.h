@@ -10,7 +10,7 @@ namespace edgetune {
 
 // What people read of runs on a terminal. Stateless.
 
-// One run in seven lines.
+// One run in eight lines, and one for each reason for which devices declined.
 std::string SummaryText(const RunSummary& run);
 // Several, one a line.
 std::string ComparisonText(const Comparison& comparison);

@@ -43,7 +43,9 @@ class Sweep {
 
   absl::Status Run() {
     EDGETUNE_RETURN_IF_ERROR(CheckAll());
-    EDGETUNE_RETURN_IF_ERROR(CheckNew(options_.directory));
+    if (!options_.resume) {
+      EDGETUNE_RETURN_IF_ERROR(CheckNew(options_.directory));
+    }
     for (size_t i = 0; i < points_.size() && !Interrupted(); ++i) RunPoint(i);
     EDGETUNE_RETURN_IF_ERROR(Compare());
     // With --format json the error's envelope is the only one.
@@ -94,7 +96,10 @@ class Sweep {
         PrepareSimulation(options_.run_file, SetsOf(point)));
     SimulatedRunOptions options;
     options.directory = options_.directory + "/" + point.name;
+    options.resume = options_.resume;
+    options.resume_space = options_.resume_space;
     options.workers = options_.workers;
+    options.memory = options_.memory;
     options.title = Title(i);
     for (size_t k = 0; k < options_.keys.size(); ++k) {
       const std::string& key = options_.keys[k].key;

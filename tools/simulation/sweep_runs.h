@@ -15,8 +15,11 @@ struct SweepOptions {
   std::string run_file;
   std::vector<std::string> sets;  // under those of the sweep
   std::vector<SweepKey> keys;     // not empty
-  std::string directory;          // must not be there yet
+  std::string directory;          // must not be there yet, unless `resume`
+  bool resume = false;            // go on with each run, as SimulatedRunOptions
+  uint64_t resume_space = 0;      // of each run
   size_t workers = 1;
+  uint64_t memory = 0;  // as SimulatedRunOptions
 };
 
 // Simulates every point of a sweep, one after the other, each in

@@ -179,6 +179,30 @@ std::string Baselines(const RunSummary& run) {
   return RenderTable(table);
 }
 
+// The closing evaluation and why devices declined; nothing where there was
+// neither.
+std::string Sessions(const RunSummary& run) {
+  std::string out;
+  const Funnel& evaluation = run.evaluation;
+  if (evaluation.selected > 0) {
+    out += Paragraph(fmt::format(
+        "Closing evaluation: {} devices selected, {} reported, {} late, {} "
+        "dropped, {} refused, {} declined, {} without an answer.",
+        Grouped(evaluation.selected), Grouped(evaluation.reported),
+        Grouped(evaluation.late), Grouped(evaluation.dropped),
+        Grouped(evaluation.refused), Grouped(evaluation.declined),
+        Grouped(evaluation.unanswered)));
+  }
+  if (run.declined_for.empty()) return out;
+  HtmlTable table{.caption = "Why devices declined",
+                  .head = {"reason", "times"},
+                  .rows = {}};
+  for (const auto& [reason, times] : run.declined_for) {
+    table.rows.push_back({reason, Grouped(times)});
+  }
+  return out + RenderTable(table);
+}
+
 // A figure, or in words why there is none.
 std::string Or(std::string figure, std::string_view what, bool masked) {
   if (!figure.empty()) return figure;
@@ -244,7 +268,7 @@ std::string RenderRunPage(const RunSummary& run) {
                       FunnelFigure(run), BytesFigure(run),
                       Or(UtilisationFigure(run), "Utilisation", false),
                       Or(FairnessFigure(run), "Perplexity of groups", masked));
-  body += Section("Rounds", Rounds(run));
+  body += Section("Rounds", Rounds(run) + Sessions(run));
   body += Section("Groups and baselines", Groups(run) + Baselines(run));
   return RenderPage(name, body + LimitsSection(masked));
 }
