@@ -61,13 +61,16 @@ void Participation::WriteOwnAdapter() {
   std::filesystem::create_directories(state + "/adapters", ignored);
   std::filesystem::remove_all(path, ignored);  // of an earlier attempt
   const v1::TaskPlan& plan = assignment_.plan;
-  const absl::Status written =
-      WritePeftAdapter(path, adapter_, plan.model().name(),
-                       {{"made_by", "edgetune-client " EDGETUNE_VERSION},
-                        {"run", plan.name()},
-                        {"run_id", run},
-                        {"version", fmt::format("{}", assignment_.id.round)},
-                        {"factors", "A of the run, B of this device alone"}});
+  absl::Status written = LoadAdapter();  // nothing may have been scored
+  if (written.ok()) {
+    written =
+        WritePeftAdapter(path, adapter_, plan.model().name(),
+                         {{"made_by", "edgetune-client " EDGETUNE_VERSION},
+                          {"run", plan.name()},
+                          {"run_id", run},
+                          {"version", fmt::format("{}", assignment_.id.round)},
+                          {"factors", "A of the run, B of this device alone"}});
+  }
   if (written.ok()) {
     LogInfo(fmt::format("{}: this device's own adapter is {}", Name(), path));
   } else {
