@@ -1,6 +1,8 @@
 // What a Participation does with control variates (train.objective
 // "scaffold").
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 

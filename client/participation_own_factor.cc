@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/parameter_views.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "client/participation.h"
 #include "client/train_plan.h"
 #include "protos/plan_check.h"

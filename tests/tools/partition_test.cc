@@ -29,7 +29,8 @@ std::vector<size_t> Values() {
 
 TEST(PartitionTest, IidDealsOutEvenlyAndAsTheSeedSays) {
   const auto with = [](uint64_t seed) {
-    return *Partition(Values(), {.by = kIid, .clients = 3, .seed = seed});
+    return *ClientsOfExamples(Values(),
+                              {.by = kIid, .clients = 3, .seed = seed});
   };
   EXPECT_EQ(SizesOf(with(1), 3), (std::vector<size_t>{34, 33, 33}));
   EXPECT_EQ(with(1), with(1));
@@ -37,7 +38,8 @@ TEST(PartitionTest, IidDealsOutEvenlyAndAsTheSeedSays) {
 }
 
 TEST(PartitionTest, AFieldsValueStaysTogether) {
-  const auto clients = Partition(Values(), {.by = kField, .clients = 2});
+  const auto clients =
+      ClientsOfExamples(Values(), {.by = kField, .clients = 2});
   ASSERT_TRUE(clients.ok()) << clients.status();
   std::map<size_t, std::set<size_t>> of_value;
   for (size_t i = 0; i < 100; ++i) of_value[Values()[i]].insert((*clients)[i]);
@@ -46,15 +48,16 @@ TEST(PartitionTest, AFieldsValueStaysTogether) {
 }
 
 TEST(PartitionTest, MoreClientsThanValuesAreRefused) {
-  const auto clients = Partition(Values(), {.by = kField, .clients = 4});
+  const auto clients =
+      ClientsOfExamples(Values(), {.by = kField, .clients = 4});
   EXPECT_EQ(KindOf(clients.status()), ErrorKind::kUsage);
-  EXPECT_FALSE(Partition({0, 0, 0}, {.by = kIid, .clients = 2}).ok());
+  EXPECT_FALSE(ClientsOfExamples({0, 0, 0}, {.by = kIid, .clients = 2}).ok());
 }
 
 TEST(PartitionTest, ASmallAlphaIsUnevenAndALargeOneIsNot) {
   const std::vector<size_t> values(10000);
   const auto largest = [&](double alpha) {
-    const auto clients = Partition(
+    const auto clients = ClientsOfExamples(
         values, {.by = kDirichlet, .clients = 4, .alpha = alpha, .seed = 5});
     EXPECT_TRUE(clients.ok()) << clients.status();
     return std::ranges::max(SizesOf(*clients, 4));
@@ -64,13 +67,13 @@ TEST(PartitionTest, ASmallAlphaIsUnevenAndALargeOneIsNot) {
 }
 
 TEST(PartitionTest, EveryClientGetsTwoExamplesOrAllIsRefused) {
-  const auto some = Partition(
+  const auto some = ClientsOfExamples(
       Values(), {.by = kDirichlet, .clients = 4, .alpha = 0.3, .seed = 1});
   ASSERT_TRUE(some.ok()) << some.status();
   EXPECT_GE(std::ranges::min(SizesOf(*some, 4)), 2u);
-  EXPECT_FALSE(
-      Partition(Values(), {.by = kDirichlet, .clients = 30, .alpha = 0.001})
-          .ok());
+  EXPECT_FALSE(ClientsOfExamples(
+                   Values(), {.by = kDirichlet, .clients = 30, .alpha = 0.001})
+                   .ok());
 }
 
 // A share X of Dirichlet(a, ..., a) over n parts has mean 1/n and variance

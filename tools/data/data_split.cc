@@ -209,7 +209,7 @@ absl::StatusOr<SplitResult> SplitExamples(
     options.one_set = false;
   }
   EDGETUNE_ASSIGN_OR_RETURN(const auto clients,
-                            Partition(lines.values, partition));
+                            ClientsOfExamples(lines.values, partition));
   return Writer(options, lines).Write(clients);
 }
 

@@ -94,8 +94,8 @@ std::vector<double> DrawDirichlet(size_t parts, double alpha, Random& random) {
   return shares;
 }
 
-absl::StatusOr<std::vector<size_t>> Partition(const std::vector<size_t>& values,
-                                              const PartitionOptions& options) {
+absl::StatusOr<std::vector<size_t>> ClientsOfExamples(
+    const std::vector<size_t>& values, const PartitionOptions& options) {
   using enum PartitionOptions::By;
   Clients clients;
   int64_t fewest = 0;

@@ -28,8 +28,8 @@ struct PartitionOptions {
 //
 // A function of its arguments alone. InvalidArgument (kUsage): some client
 // would have fewer than two examples.
-absl::StatusOr<std::vector<size_t>> Partition(const std::vector<size_t>& values,
-                                              const PartitionOptions& options);
+absl::StatusOr<std::vector<size_t>> ClientsOfExamples(
+    const std::vector<size_t>& values, const PartitionOptions& options);
 
 // Shares that sum to 1, from the symmetric Dirichlet distribution.
 std::vector<double> DrawDirichlet(size_t parts, double alpha, Random& random);
