@@ -100,6 +100,7 @@ void AddExamples(const Segment& segment, FactHash& hash) {
       const LabelledTokens& example = segment.examples.Get(index);
       hash.AddAll(std::span<const int32_t>(example.tokens));
       hash.AddAll(std::span<const uint8_t>(example.labelled));
+      hash.AddAll(example.image);
     }
   }
 }

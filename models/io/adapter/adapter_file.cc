@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "models/io/adapter/adapter_formats.h"
 #include "models/io/llama_names.h"
+#include "models/io/vision/vision_network.h"
 
 namespace edgetune {
 namespace {
@@ -54,6 +55,19 @@ absl::Status CheckLora(const LoraShape& lora, const std::string& module,
                   std::min(shape.in, shape.out), module, shape.out, shape.in));
 }
 
+// Of a model of images: all of its parameters.
+absl::StatusOr<ParameterLayout> FullLayoutOf(const ModelConfig& model,
+                                             const AdapterSpec& spec) {
+  if (spec.rank != 0 || !spec.targets.empty() || !spec.exceptions.empty()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{} is a model of images, which has no LoRA targets: all of its "
+        "parameters are trained, with rank 0",
+        model.architecture));
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network, NetworkOf(model));
+  return LayoutOf(network);
+}
+
 }  // namespace
 
 std::span<const std::string> LoraTargets() {
@@ -75,6 +89,7 @@ LoraShape AdapterSpec::Of(const std::string& module) const {
 
 absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
                                                 const AdapterSpec& spec) {
+  if (model.image.has_value()) return FullLayoutOf(model, spec);
   EDGETUNE_ASSIGN_OR_RETURN(auto chosen, ChosenTargets(spec));
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
   size_t exceptions = 0;
