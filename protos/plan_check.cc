@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "protos/field_checks.h"
+#include "protos/full_training.h"
 #include "protos/local_work.h"
 #include "protos/plan_check_rounds.h"
 
@@ -99,7 +100,6 @@ void CheckParts(const v1::ModelSpec& model, FieldChecks& check) {
 void CheckModel(const v1::ModelSpec& model, FieldChecks& check) {
   check.Label("model.name", model.name(), 100);
   check.Digest("model.digest", model.digest());
-  CheckParts(model, check);
   check.Word("model.precision", model.precision(),
              {"auto", "fp32", "bf16", "int8"}, {"4bit"});
 }
@@ -160,13 +160,16 @@ void CheckLora(const v1::LoraSpec& lora, FieldChecks& check) {
   check.Whole("lora.rank", lora.rank(), 1, 1024);
   check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
-  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora"},
+  check.Word("lora.rule", lora.rule(), {"fedit", "ffa", "rolora", "full"},
              {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
   if (check.status().ok()) CheckLayout(lora, check);
 }
 
 void CheckData(const v1::DataSpec& data, FieldChecks& check) {
+  check.Require(data.schema() != "image", "data.schema", "\"image\"",
+                "lora.rule = \"full\" beside it: of models of images all "
+                "parameters are trained");
   check.Word("data.schema", data.schema(),
              {"auto", "messages", "sharegpt", "prompt", "alpaca", "text"});
   check.Whole("data.max_length", data.max_length(), 2, 1 << 17);
@@ -249,8 +252,13 @@ absl::Status CheckPlan(const v1::TaskPlan& plan) {
   check.Digest("nonce", plan.nonce());
   check.Label("name", plan.name(), 100);
   CheckModel(plan.model(), check);
-  CheckLora(plan.lora(), check);
-  CheckData(plan.data(), check);
+  if (TrainsAll(plan)) {
+    CheckFullTraining(plan, check);
+  } else {
+    CheckParts(plan.model(), check);
+    CheckLora(plan.lora(), check);
+    CheckData(plan.data(), check);
+  }
   CheckRounds(plan.rounds(), check);
   CheckAggregator(plan, check);
   CheckLocalWork(plan, check);
