@@ -64,7 +64,7 @@ size_t WorkersOf(const Options& options) {
 }
 
 absl::Status Tell(const SimulatedRun& run, const Output& output) {
-  const std::string adapter = run.directory + "/adapter";
+  const std::string& adapter = run.trained;
   const std::string report = run.directory + "/report";
   nlohmann::json data = {
       {"directory", run.directory}, {"adapter", adapter},
