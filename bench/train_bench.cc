@@ -67,8 +67,7 @@ absl::StatusOr<Data> ReadData(const Arguments& arguments,
   const auto length = static_cast<size_t>(arguments.Number("length"));
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto set,
-      TextDataSet::Read(path, model,
-                        {.max_length = arguments.Number("length")}));
+      ReadTextDataSet(path, model, {.max_length = arguments.Number("length")}));
   std::vector<LabelledTokens> all;
   for (int64_t i = 0; i < set->size(); ++i) {
     // The last block of a text is shorter than the rest.

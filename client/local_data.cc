@@ -10,6 +10,8 @@
 
 #include "base/status.h"
 #include "client/train_plan.h"
+#include "training/image_data_set.h"
+#include "training/text_data_set.h"
 
 namespace edgetune {
 
@@ -34,27 +36,33 @@ absl::Status CheckDataFiles(const ClientFile::Data& data) {
 
 namespace {
 
+absl::StatusOr<std::unique_ptr<ExampleSet>> ReadExamples(
+    const std::string& path, const v1::TaskPlan& plan, const ModelFile& model) {
+  auto examples = model.config().image.has_value()
+                      ? ReadImageDataSet(path, model.config())
+                      : ReadTextDataSet(path, model, DataOptionsOf(plan));
+  if (examples.ok()) return examples;
+  return Annotate(examples.status(), ErrorKind::kData);
+}
+
 absl::StatusOr<LocalData> ReadAndSplit(const ClientFile::Data& data,
                                        const v1::TaskPlan& plan,
                                        const ModelFile& model) {
-  const TextDataOptions options = DataOptionsOf(plan);
-  auto all = TextDataSet::Read(data.train, model, options);
-  if (!all.ok()) return Annotate(all.status(), ErrorKind::kData);
+  EDGETUNE_ASSIGN_OR_RETURN(auto all, ReadExamples(data.train, plan, model));
   if (data.heldout.empty()) {
-    return HoldOut(*std::move(all), plan, DataName(data));
+    return HoldOut(std::move(all), plan, DataName(data));
   }
-  auto heldout = TextDataSet::Read(data.heldout, model, options);
-  if (!heldout.ok()) return Annotate(heldout.status(), ErrorKind::kData);
   LocalData local;
-  local.report = (*all)->report();
-  local.heldout = *std::move(heldout);
-  local.train = *std::move(all);
+  EDGETUNE_ASSIGN_OR_RETURN(local.heldout,
+                            ReadExamples(data.heldout, plan, model));
+  local.report = all->report();
+  local.train = std::move(all);
   return local;
 }
 
 }  // namespace
 
-LocalData HoldOut(std::unique_ptr<TextDataSet> all, const v1::TaskPlan& plan,
+LocalData HoldOut(std::unique_ptr<ExampleSet> all, const v1::TaskPlan& plan,
                   std::string_view data_name) {
   LocalData local;
   local.report = all->report();

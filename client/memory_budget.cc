@@ -32,7 +32,7 @@ ExampleSize SizeOf(const LabelledTokens& example) {
   return size;
 }
 
-std::vector<ExampleSize> SizesOf(const TextDataSet& examples, int64_t most) {
+std::vector<ExampleSize> SizesOf(const ExampleSet& examples, int64_t most) {
   std::vector<ExampleSize> sizes;
   for (int64_t i = 0; i < std::min(most, examples.size()); ++i) {
     sizes.push_back(SizeOf(examples.Get(i)));
@@ -116,7 +116,7 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
   work.trained = TrainedCoordinates(plan, work.lora.rank);
   work.moments = static_cast<int64_t>(MomentsOf(TrainConfigOf(plan, 0, {})));
   work.corrected = UsesControls(plan);
-  const TextDataSet& examples = *training.data.train;
+  const ExampleSet& examples = *training.data.train;
   auto sizes = SizesOf(examples, examples.size());
   if (plan.rounds().fairness_q() > 0) {
     work.incoming = SizesOf(examples, plan.rounds().eval_examples());

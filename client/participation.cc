@@ -214,7 +214,7 @@ absl::Status Participation::MeasureIncomingLoss() {
 }
 
 absl::Status Participation::EvaluateHeldOut() {
-  const TextDataSet* heldout = workshop_.data->data.heldout.get();
+  const ExampleSet* heldout = workshop_.data->data.heldout.get();
   if (heldout == nullptr || heldout->size() == 0) {
     LogInfo(fmt::format("{}: nothing held out to evaluate on", Name()));
     return absl::OkStatus();
@@ -231,6 +231,7 @@ absl::Status Participation::EvaluateHeldOut() {
   }
   report_.set_nll_sum(evaluation.nll_sum);
   report_.set_tokens(static_cast<uint64_t>(evaluation.tokens));
+  report_.set_correct(static_cast<uint64_t>(evaluation.correct));
   result_.nll_sum = evaluation.nll_sum;
   result_.tokens = static_cast<uint64_t>(evaluation.tokens);
   LogInfo(fmt::format(
@@ -288,7 +289,7 @@ absl::Status Participation::TakeResult(const TrainResult& result) {
 }
 
 absl::StatusOr<TrainResult> Participation::RunTrainer() {
-  const TextDataSet& examples = *workshop_.data->data.train;
+  const ExampleSet& examples = *workshop_.data->data.train;
   TrainConfig config =
       TrainConfigOf(assignment_.plan, assignment_.id.round,
                     {DataName(workshop_.file->data), examples.size()});

@@ -62,15 +62,6 @@ absl::StatusOr<int64_t> RankOf(const v1::TaskPlan& plan, int64_t largest) {
                   rank, largest));
 }
 
-Adapter WithRank(const Adapter& adapter, int64_t rank) {
-  Adapter part{adapter.spec, LayoutOfRank(adapter.layout, rank),
-               FirstSlices(adapter.values, adapter.layout, rank)};
-  part.spec.alpha *=
-      static_cast<double>(rank) / static_cast<double>(adapter.spec.rank);
-  part.spec.rank = rank;
-  return part;
-}
-
 ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
                          ParameterVector delta, Adapter& adapter) {
   if (adapter.spec.rank < plan.lora().rank()) {

@@ -47,9 +47,6 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
 // where devices may train slices (TrainsSlices) the smaller of the two.
 // FailedPrecondition: the plan's is above it, and its rule wants all of it.
 absl::StatusOr<int64_t> RankOf(const v1::TaskPlan& plan, int64_t largest);
-// The first rank slices of an adapter, scaled as the whole is: alpha falls with
-// the rank.
-Adapter WithRank(const Adapter& adapter, int64_t rank);
 // What of a segment's delta (TrainResult) a device sends: all of it, but where
 // factors stay on the device (KeepsOwnFactor) those of UpdateFactors, the rest
 // being added to `adapter`, the one that the segment began with; with zeros for

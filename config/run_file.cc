@@ -28,12 +28,13 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Words("lora.targets", &run.lora.targets,
                  {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj",
                   "up_proj", "down_proj"});
+  settings.Word("lora.rule", &run.lora.rule,
+                {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora",
+                 "fedsb", "full"},
+                {"flora", "fedex"});
   settings.Word(
-      "lora.rule", &run.lora.rule,
-      {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora", "fedsb"},
-      {"flora", "fedex"});
-  settings.Word("data.schema", &run.data.schema,
-                {"auto", "messages", "sharegpt", "prompt", "alpaca", "text"});
+      "data.schema", &run.data.schema,
+      {"auto", "messages", "sharegpt", "prompt", "alpaca", "text", "image"});
   settings.Whole("data.max_length", &run.data.max_length, 2, 1 << 17);
   settings.Real("data.holdout", &run.data.holdout, 0, 0.5);
   auto& train = run.train;
@@ -105,6 +106,7 @@ void DeclareSimulation(RunFile::Simulation& simulation, Settings& settings) {
   settings.Real("simulation.alpha", &simulation.alpha, 1e-9, 1e9);
   settings.Whole("simulation.shards", &simulation.shards, 1, 1000);
   settings.Real("simulation.quantity_sigma", &simulation.quantity_sigma, 0, 5);
+  settings.Whole("simulation.test_every", &simulation.test_every, 0, 10000);
   settings.Text("simulation.devices", &simulation.devices);
   settings.Word("simulation.trainer", &simulation.trainer, {"engine", "null"});
   settings.Word(

@@ -103,6 +103,7 @@ struct RunFile {
     double alpha = 0.5;
     int64_t shards = 2;  // a client
     double quantity_sigma = 0;
+    int64_t test_every = 1;  // rounds, where the data has a test set; 0: never
     std::string devices = "uniform";
     std::string trainer = "engine";
     std::string adversary = "none";

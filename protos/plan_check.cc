@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "protos/field_checks.h"
+#include "protos/full_training.h"
 #include "protos/local_work.h"
 #include "protos/plan_check_rounds.h"
 #include "protos/plan_check_rules.h"
@@ -100,7 +101,6 @@ void CheckParts(const v1::ModelSpec& model, FieldChecks& check) {
 void CheckModel(const v1::ModelSpec& model, FieldChecks& check) {
   check.Label("model.name", model.name(), 100);
   check.Digest("model.digest", model.digest());
-  CheckParts(model, check);
   check.Word("model.precision", model.precision(),
              {"auto", "fp32", "bf16", "int8"}, {"4bit"});
 }
@@ -170,7 +170,8 @@ void CheckLayout(const v1::LoraSpec& lora, std::string_view factors,
                     target.name, factor);
     // Devices check hundreds of tensors in each round: words are made for what
     // is wrong alone.
-    if (tensor.name() == name && HasShape(tensor, factor, lora.rank())) continue;
+    if (tensor.name() == name && HasShape(tensor, factor, lora.rank()))
+      continue;
     const std::string field = fmt::format("lora.layout[{}]", i);
     check.Word(field + ".name", tensor.name(), {name});
     CheckShape(tensor, field, factor, lora.rank(), check);
@@ -183,16 +184,19 @@ void CheckLora(const v1::TaskPlan& plan, FieldChecks& check) {
   check.Whole("lora.rank", lora.rank(), 1, 1024);
   check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
-  check.Word(
-      "lora.rule", lora.rule(),
-      {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora", "fedsb"},
-      {"flora", "fedex"});
+  check.Word("lora.rule", lora.rule(),
+             {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora", "fedsb",
+              "full"},
+             {"flora", "fedex"});
   check.Digest("lora.initial_digest", lora.initial_digest());
   if (check.status().ok())
     CheckLayout(lora, TrainsCores(plan) ? "ABR" : "AB", check);
 }
 
 void CheckData(const v1::DataSpec& data, FieldChecks& check) {
+  check.Require(data.schema() != "image", "data.schema", "\"image\"",
+                "lora.rule = \"full\" beside it: of models of images all "
+                "parameters are trained");
   check.Word("data.schema", data.schema(),
              {"auto", "messages", "sharegpt", "prompt", "alpaca", "text"});
   check.Whole("data.max_length", data.max_length(), 2, 1 << 17);
@@ -275,8 +279,13 @@ absl::Status CheckPlan(const v1::TaskPlan& plan) {
   check.Digest("nonce", plan.nonce());
   check.Label("name", plan.name(), 100);
   CheckModel(plan.model(), check);
-  CheckLora(plan, check);
-  CheckData(plan.data(), check);
+  if (TrainsAll(plan)) {
+    CheckFullTraining(plan, check);
+  } else {
+    CheckParts(plan.model(), check);
+    CheckLora(plan, check);
+    CheckData(plan.data(), check);
+  }
   CheckRounds(plan.rounds(), check);
   CheckAggregator(plan, check);
   CheckLocalWork(plan, check);

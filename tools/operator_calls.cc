@@ -12,9 +12,12 @@
 #include "client/train_plan.h"
 #include "models/io/adapter/core_adapter.h"
 #include "privacy/identity/envelope.h"
+#include "protos/full_training.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
+#include "tools/child_process.h"
 #include "tools/model/base_files.h"
+#include "tools/model/trained_files.h"
 #include "tools/progress.h"
 
 namespace edgetune {
@@ -149,6 +152,28 @@ absl::StatusOr<v1::RunStatus> OverrideRun(OperatorSession& session,
   return session.client->Override(envelope);
 }
 
+namespace {
+
+// The base of a run that trains all parameters, which is small.
+absl::StatusOr<std::shared_ptr<const ModelFile>> DownloadBase(
+    OperatorSession& session, const v1::ModelSpec& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(auto temporary,
+                            TemporaryDirectory::Make("", "edgetune-base-"));
+  for (const v1::FilePart& part : model.parts()) {
+    EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
+                              DigestFromBytes(part.sha256()));
+    EDGETUNE_ASSIGN_OR_RETURN(const std::string bytes,
+                              session.client->Fetch(digest));
+    EDGETUNE_RETURN_IF_ERROR(
+        WriteFileAtomically(temporary->path() + "/" + part.name(), bytes));
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> base,
+                            ModelFile::Open(temporary->path()));
+  return base;
+}
+
+}  // namespace
+
 absl::StatusOr<DownloadedAdapter> DownloadAdapter(
     OperatorSession& session, const v1::RunStatus& status,
     std::optional<uint32_t> version) {
@@ -159,6 +184,10 @@ absl::StatusOr<DownloadedAdapter> DownloadAdapter(
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest,
                             DigestFromBytes(downloaded.card.adapter_digest()));
   EDGETUNE_ASSIGN_OR_RETURN(std::string blob, session.client->Fetch(digest));
+  if (TrainsAll(status.plan())) {
+    EDGETUNE_ASSIGN_OR_RETURN(downloaded.base,
+                              DownloadBase(session, status.plan().model()));
+  }
   Adapter& adapter = downloaded.adapter;
   adapter.spec = AdapterSpecOf(status.plan());
   EDGETUNE_ASSIGN_OR_RETURN(adapter.layout, AdapterLayout(status.plan()));
@@ -181,8 +210,12 @@ absl::Status WriteRunAdapter(const std::string& directory,
       {"differential_privacy", "none: no noise, nothing spent of a budget"},
       {"adapter_sha256", ToHex(card.adapter_digest())},
       {"base_sha256", BaseSha256(status.plan().model())}};
-  EDGETUNE_RETURN_IF_ERROR(WritePeftAdapter(
-      directory, downloaded.adapter, status.plan().model().name(), provenance));
+  const std::string& base = status.plan().model().name();
+  EDGETUNE_RETURN_IF_ERROR(
+      downloaded.base == nullptr
+          ? WritePeftAdapter(directory, downloaded.adapter, base, provenance)
+          : WriteTrained(directory, downloaded.adapter, *downloaded.base, base,
+                         provenance));
   const absl::Status written = WriteFileAtomically(
       directory + "/edgetune_card.pb", downloaded.envelope.SerializeAsString());
   if (!written.ok()) {

@@ -46,6 +46,8 @@ absl::StatusOr<v1::RunStatus> OverrideRun(OperatorSession& session,
 // An adapter version with the coordinator's signed card, verified.
 struct DownloadedAdapter {
   Adapter adapter;
+  // Of a run that trains all parameters: what the adapter is the change of.
+  std::shared_ptr<const ModelFile> base;
   v1::ModelCard card;
   v1::Envelope envelope;
 };
@@ -54,8 +56,8 @@ absl::StatusOr<DownloadedAdapter> DownloadAdapter(
     OperatorSession& session, const v1::RunStatus& status,
     std::optional<uint32_t> version);
 
-// The PEFT directory, with the card as edgetune_card.pb in it; whole or not
-// at all.
+// The PEFT directory, or that of the whole model (WriteTrained), with the card
+// as edgetune_card.pb in it; whole or not at all.
 absl::Status WriteRunAdapter(const std::string& directory,
                              const DownloadedAdapter& downloaded,
                              const v1::RunStatus& status);

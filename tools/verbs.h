@@ -37,6 +37,7 @@ void AddModelVerbs(CLI::App& app, Invocation& invocation);
 void AddDataVerbs(CLI::App& app, Invocation& invocation);
 // `data`'s own: inspect and stats, split.
 void AddDataInspectVerbs(CLI::App& group, Invocation& invocation);
+void AddMnistVerb(CLI::App& group, Invocation& invocation);
 void AddDataSplitVerb(CLI::App& group, Invocation& invocation);
 void AddCheckVerb(CLI::App& app, Invocation& invocation);
 void AddTrainVerb(CLI::App& app, Invocation& invocation);

@@ -1,6 +1,8 @@
 #include "training/adam_w.h"
 
+#include <array>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "base/status.h"
@@ -11,13 +13,29 @@ namespace {
 
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
 
+// In interleaved parts, since additions to one sum wait for each other: of all
+// parameters of a network that would take longer than a step of SGD.
+double SumOfSquares(std::span<const float> values) {
+  constexpr size_t kParts = 16;
+  std::array<double, kParts> sums = {};
+  const size_t whole = values.size() / kParts * kParts;
+  for (size_t i = 0; i < whole; i += kParts) {
+    for (size_t j = 0; j < kParts; ++j) {
+      const double value = values[i + j];
+      sums[j] += value * value;
+    }
+  }
+  for (size_t i = whole; i < values.size(); ++i) {
+    sums[0] += static_cast<double>(values[i]) * values[i];
+  }
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
 }  // namespace
 
 double ClipByGlobalNorm(std::span<float> gradient, double limit) {
   const ProfileScope scope(StepPart::kOptimiser);
-  double sum = 0;
-  for (const float g : gradient) sum += static_cast<double>(g) * g;
-  const double norm = std::sqrt(sum);
+  const double norm = std::sqrt(SumOfSquares(gradient));
   if (limit <= 0) return norm;
   const auto scale = static_cast<float>(limit / (norm + 1e-6));
   if (scale >= 1) return norm;

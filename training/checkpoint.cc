@@ -97,6 +97,7 @@ void AddAdapter(const Adapter& adapter, FactHash& hash) {
 void AddExample(const LabelledTokens& example, FactHash& hash) {
   hash.AddAll(std::span<const int32_t>(example.tokens));
   hash.AddAll(std::span<const uint8_t>(example.labelled));
+  hash.AddAll(example.image);
 }
 
 void AddExamples(const Segment& segment, FactHash& hash) {

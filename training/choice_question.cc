@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "training/example_encoder.h"
 #include "training/example_files.h"
+#include "training/example_source.h"
 #include "training/line_reader.h"
 
 namespace edgetune {

@@ -76,11 +76,6 @@ int64_t SpecialsInContent(const Tokenizer& tokenizer,
   return count;
 }
 
-int64_t PredictedLabels(const LabelledTokens& example) {
-  if (example.labelled.empty()) return 0;
-  return std::count(example.labelled.begin() + 1, example.labelled.end(), 1);
-}
-
 TextBlocks::TextBlocks(const Tokenizer& tokenizer, int64_t length)
     : tokenizer_(tokenizer),
       room_(static_cast<size_t>(length) - (WantsBos(tokenizer) ? 1 : 0)) {}

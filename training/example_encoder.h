@@ -21,9 +21,6 @@ absl::StatusOr<LabelledTokens> EncodeExample(const ModelFile& model,
 int64_t SpecialsInContent(const Tokenizer& tokenizer,
                           const JsonExample& example);
 
-// Labelled tokens that something predicts: all but the first token.
-int64_t PredictedLabels(const LabelledTokens& example);
-
 // Cuts texts into blocks, each an example of its own of which every token is
 // labelled; a block never holds parts of two texts, so that attention never
 // crosses from one into another (decision 5). One thread.

@@ -1,14 +1,23 @@
 #ifndef EDGETUNE_TRAINING_EXAMPLE_SOURCE_H_
 #define EDGETUNE_TRAINING_EXAMPLE_SOURCE_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "models/io/chat_template.h"
 
 namespace edgetune {
 
-// Examples by position. Immutable, thread-safe. An example has at least one
-// labelled token after its first.
+// Labelled tokens that something predicts: all but the first, and that too
+// where an image stands before it.
+inline int64_t PredictedLabels(const LabelledTokens& example) {
+  if (example.labelled.empty()) return 0;
+  return std::count(example.labelled.begin() + (example.image.empty() ? 1 : 0),
+                    example.labelled.end(), 1);
+}
+
+// Examples by position, texts or images. Immutable, thread-safe. An example has
+// at least one label that something predicts.
 class ExampleSource {
  public:
   virtual ~ExampleSource() = default;

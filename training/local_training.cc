@@ -37,7 +37,9 @@ int64_t InputTokens(ExampleBatch examples) {
 
 int64_t CountTargets(ExampleBatch examples) {
   int64_t count = 0;
-  ForTargets(examples, [&](size_t, int32_t) { ++count; });
+  for (const LabelledTokens* example : examples) {
+    count += PredictedLabels(*example);
+  }
   return count;
 }
 
@@ -71,6 +73,12 @@ absl::Status CheckExample(const ModelConfig& model, int64_t index,
         ErrorKind::kData);
   };
   const size_t n = example.tokens.size();
+  const size_t pixels =
+      model.image.has_value() ? static_cast<size_t>(model.image->size()) : 0;
+  if (example.image.size() != pixels) {
+    return wrong(fmt::format("an image of {} values, the model takes {}",
+                             example.image.size(), pixels));
+  }
   if (n != example.labelled.size()) {
     return wrong(fmt::format("{} tokens but {} label marks", n,
                              example.labelled.size()));
@@ -84,11 +92,8 @@ absl::Status CheckExample(const ModelConfig& model, int64_t index,
     return wrong(fmt::format("token {} is outside the vocabulary of {}", id,
                              model.vocab));
   }
-  const LabelledTokens* const alone = &example;
-  if (CountTargets({&alone, 1}) == 0) {
-    return wrong("no labelled token after the first");
-  }
-  return absl::OkStatus();
+  if (PredictedLabels(example) > 0) return absl::OkStatus();
+  return wrong("no labelled token after the first");
 }
 
 absl::StatusOr<Batch> Gather(const ModelConfig& model,
@@ -218,6 +223,7 @@ class SegmentRun {
                                      order_.Batch(config, at_.steps)));
     const std::span gradient = engine_.gradient();
     std::fill(gradient.begin(), gradient.end(), 0.0f);
+    engine_.BeginStep(at_.steps);
     const BatchLoss sum =
         AccumulateGradient(batch, config.micro_batch, engine_);
     const double loss = sum.nll_sum / static_cast<double>(sum.labelled);

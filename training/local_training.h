@@ -20,7 +20,7 @@ namespace edgetune {
 // Examples of one forward pass. Not owned.
 using ExampleBatch = std::span<const LabelledTokens* const>;
 
-// use(row, token) for all that the loss of packed examples is taken on: a row
+// use(row, token) for all that the loss of packed texts is taken on: a row
 // (a row a token, example after example), and the token that follows it.
 template <typename Use>
 void ForTargets(ExampleBatch examples, const Use& use) {
@@ -40,6 +40,9 @@ class GradientEngine {
   // What is trained and its gradient: LayoutOf(adapter, factors), flat.
   virtual std::span<float> values() = 0;
   virtual std::span<float> gradient() = 0;
+  // Before the first AddGradient of a step: what the engine draws at random in
+  // it follows from its number (a segment that goes on draws the same).
+  virtual void BeginStep(int64_t /*step*/) {}
   // Adds the gradient of weight * (sum of -log p over labelled tokens) at
   // values() to gradient(); returns the sum.
   virtual double AddGradient(ExampleBatch examples, double weight) = 0;

@@ -2,13 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <optional>
 #include <string_view>
+#include <utility>
+#include <vector>
 
-#include "base/random.h"
 #include "base/status.h"
 #include "training/example_encoder.h"
 #include "training/example_files.h"
@@ -53,8 +51,8 @@ class Reader {
   std::vector<LabelledTokens> TakeExamples() { return std::move(examples_); }
   std::vector<int64_t> TakePositions() { return std::move(positions_); }
   int64_t lines() const { return lines_; }
-  TextDataReport report() const {
-    TextDataReport out = report_;
+  DataReport report() const {
+    DataReport out = report_;
     if (schema_) out.schema = NameOf(*schema_);
     return out;
   }
@@ -116,12 +114,12 @@ class Reader {
   std::vector<LabelledTokens> examples_;
   std::vector<int64_t> positions_;
   int64_t lines_ = 0;  // or blocks
-  TextDataReport report_;
+  DataReport report_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TextDataSet>> TextDataSet::Read(
+absl::StatusOr<std::unique_ptr<ExampleSet>> ReadTextDataSet(
     const std::string& path, const ModelFile& model,
     const TextDataOptions& options) {
   EDGETUNE_ASSIGN_OR_RETURN(const auto schema, SchemaNamed(options.schema));
@@ -131,87 +129,19 @@ absl::StatusOr<std::unique_ptr<TextDataSet>> TextDataSet::Read(
   for (const std::string& file : files) {
     EDGETUNE_RETURN_IF_ERROR(reader.Add(file));
   }
-  auto out = std::make_unique<TextDataSet>();
-  out->examples_ = reader.TakeExamples();
-  out->positions_ = reader.TakePositions();
-  out->report_ = reader.report();
-  if (!out->examples_.empty()) return out;
+  const DataReport report = reader.report();
+  if (report.examples > 0) {
+    return std::make_unique<ExampleSet>(
+        ExampleSet::Parts{.examples = reader.TakeExamples(),
+                          .positions = reader.TakePositions(),
+                          .report = report});
+  }
   return Annotate(
       absl::InvalidArgumentError(fmt::format(
           "{}: no usable example ({} read, {} of them without a labelled "
           "token)",
-          path, reader.lines(), out->report_.label_less)),
+          path, reader.lines(), report.label_less)),
       ErrorKind::kData);
-}
-
-std::string RemarksOf(const TextDataReport& report) {
-  std::string text;
-  if (report.truncated > 0) {
-    text += fmt::format("; {} cut to the longest length", report.truncated);
-  }
-  if (report.label_less > 0) {
-    text += fmt::format("; {} left out, nothing to learn", report.label_less);
-  }
-  if (report.specials_in_content > 0) {
-    text += fmt::format("; {} special tokens written out, taken as plain text",
-                        report.specials_in_content);
-  }
-  return text;
-}
-
-int64_t TextDataSet::size() const {
-  return static_cast<int64_t>(examples_.size());
-}
-
-const LabelledTokens& TextDataSet::Get(int64_t index) const {
-  return examples_[static_cast<size_t>(index)];
-}
-
-int64_t TextDataSet::PositionOf(int64_t index) const {
-  return positions_[static_cast<size_t>(index)];
-}
-
-std::unique_ptr<TextDataSet> TextDataSet::Select(
-    std::span<const size_t> indices) const {
-  auto part = std::make_unique<TextDataSet>();
-  for (const size_t index : indices) {
-    part->examples_.push_back(examples_[index]);
-    part->positions_.push_back(positions_[index]);
-    part->report_.labelled_tokens += PredictedLabels(examples_[index]);
-  }
-  part->report_.schema = report_.schema;
-  part->report_.examples = part->size();
-  return part;
-}
-
-std::unique_ptr<TextDataSet> TextDataSet::WithExamples(
-    std::vector<LabelledTokens> examples) const {
-  EDGETUNE_CHECK(examples.size() == examples_.size());
-  auto other = std::make_unique<TextDataSet>();
-  for (const LabelledTokens& example : examples) {
-    other->report_.labelled_tokens += PredictedLabels(example);
-  }
-  other->examples_ = std::move(examples);
-  other->positions_ = positions_;
-  other->report_.schema = report_.schema;
-  other->report_.examples = other->size();
-  return other;
-}
-
-std::pair<std::unique_ptr<TextDataSet>, std::unique_ptr<TextDataSet>>
-TextDataSet::Split(double fraction, uint64_t seed) const {
-  const auto n = static_cast<double>(examples_.size());
-  // NaN and what is below 0 leave nothing held out; one example stays to
-  // train on.
-  double held = fraction > 0 ? std::max(1.0, std::round(fraction * n)) : 0;
-  held = std::max(0.0, std::min(held, n - 1));
-  std::vector<size_t> order(examples_.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  Random random = Random(seed).Split("held out");
-  random.Shuffle(order);
-  const std::span<const size_t> all(order);
-  const size_t trained = order.size() - static_cast<size_t>(held);
-  return {Select(all.first(trained)), Select(all.subspan(trained))};
 }
 
 }  // namespace edgetune

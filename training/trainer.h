@@ -68,6 +68,8 @@ struct TrainConfig {
 struct Evaluation {
   double nll_sum = 0;  // natural log, over labelled tokens
   int64_t tokens = 0;  // labelled
+  // Of these, told right by the likeliest class; counted of images alone.
+  int64_t correct = 0;
 };
 
 struct TrainProgress {
@@ -93,8 +95,9 @@ struct TrainResult {
 
 using StopToken = std::atomic<bool>;
 
-// Holds one frozen base model; adapters come and go. One instance belongs to
-// one thread at a time.
+// Holds one frozen base model; adapters come and go. What is said of tokens is
+// so of a model of images for its classes: one label an image. One instance
+// belongs to one thread at a time.
 class Trainer {
  public:
   virtual ~Trainer() = default;

@@ -17,10 +17,15 @@ struct ChatMessage {
   std::string content;
 };
 
-// Tokens and, for each, whether loss is taken on predicting it.
+// Tokens and, for each, whether loss is taken on predicting it. A text has two
+// at least, of which the first is predicted by nothing. Where an image stands
+// before them, that predicts the first: of an image to be classified there is
+// that one alone, its class.
 struct LabelledTokens {
   std::vector<int32_t> tokens;
   std::vector<uint8_t> labelled;  // same length, 0 or 1
+  // Channel by channel, row by row, 0 to 255; borrowed. Empty: a text.
+  std::span<const uint8_t> image = {};
 };
 
 // ChatML, recognised in a model file's template text; nothing else is

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "models/io/mapped_model.h"
 #include "models/io/model_tensors.h"
+#include "models/io/vision/vision_model.h"
 
 namespace edgetune {
 namespace {
@@ -153,7 +154,9 @@ absl::StatusOr<std::unique_ptr<ModelFile>> ModelFile::Open(
     const std::string& path) {
   std::error_code ignored;
   const bool directory = std::filesystem::is_directory(path, ignored);
-  auto model = directory ? OpenHfModel(path) : OpenGgufModel(path);
+  auto model = !directory            ? OpenGgufModel(path)
+               : IsVisionModel(path) ? OpenVisionModel(path)
+                                     : OpenHfModel(path);
   if (model.ok()) return model;
   // A system error already names the path.
   const bool named =

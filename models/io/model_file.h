@@ -3,7 +3,8 @@
 
 // A base model on disk, as the engines see it: configuration, tokenizer, chat
 // template and weights, whatever the file format. One layout in memory:
-// Hugging Face names, row-major [out, in], rotate-half RoPE.
+// Hugging Face names, row-major [out, in], rotate-half RoPE. A model of images
+// (models/io/vision) has neither tokenizer nor template.
 
 #include <cstdint>
 #include <memory>
@@ -26,10 +27,17 @@ struct Llama3RopeScaling {
   bool operator==(const Llama3RopeScaling&) const = default;
 };
 
+// C channels, H rows of W pixels.
+struct ImageShape {
+  int64_t channels = 0, height = 0, width = 0;
+  int64_t size() const { return channels * height * width; }
+  bool operator==(const ImageShape&) const = default;
+};
+
 // D hidden, F feed-forward, L layers, H query heads, K key/value heads, V
 // vocabulary.
 struct ModelConfig {
-  std::string architecture;  // "llama" or "qwen2"
+  std::string architecture;  // "llama" or "qwen2"; of images: vision_network.h
   std::string name;          // for people, may be empty
   int64_t hidden = 0;        // D
   int64_t ffn = 0;           // F
@@ -49,6 +57,9 @@ struct ModelConfig {
   bool qkv_bias = false;  // q, k and v have biases (qwen2)
   // Ids that end a text; the first is the tokenizer's eos where that is known.
   std::vector<int32_t> end_tokens;
+  // Set: it classifies images of this shape. V counts its classes, `context` is
+  // 1, and of the other fields none counts but architecture and name.
+  std::optional<ImageShape> image;
 };
 
 // Opened, mapped and fully checked (every tensor of the architecture present
@@ -56,11 +67,13 @@ struct ModelConfig {
 // weight" [V,D]; "model.layers.N.{self_attn.{q,k,v,o}_proj,mlp.{gate,up,
 // down}_proj,input_layernorm,post_attention_layernorm}.weight"; with qkv_bias
 // "model.layers.N.self_attn.{q,k,v}_proj.bias"; "model.norm.weight" [D];
-// "lm_head.weight" [V,D] unless tied.
+// "lm_head.weight" [V,D] unless tied. Of images: those of its network
+// (vision/vision_network.h).
 class ModelFile : public TensorSource {
  public:
-  // A .gguf file, or a Hugging Face directory (config.json, safetensors in one
-  // file or several, tokenizer.json). A chat template that is not ChatML does
+  // A .gguf file, a Hugging Face directory (config.json, safetensors in one
+  // file or several, tokenizer.json), or a directory of a vision model
+  // (vision/vision_model.h). A chat template that is not ChatML does
   // not stop a model from opening. NotFound; InvalidArgument or DataLoss
   // naming what is wrong, annotated ErrorKind::kModel.
   static absl::StatusOr<std::unique_ptr<ModelFile>> Open(
@@ -72,7 +85,8 @@ class ModelFile : public TensorSource {
       const std::string& directory);
 
   virtual const ModelConfig& config() const = 0;
-  // Knows V tokens or fewer: an embedding may be padded with unused rows.
+  // Of texts alone, as chat_template(). Knows V tokens or fewer: an embedding
+  // may be padded with unused rows.
   virtual const Tokenizer& tokenizer() const = 0;
   virtual const ChatTemplate& chat_template() const = 0;
 };

@@ -21,6 +21,7 @@ LabelledTokens Join(const LabelledTokens& question,
                     const LabelledTokens& answer, int64_t max_length) {
   const std::ptrdiff_t prompt = AnswerOf(question), from = AnswerOf(answer);
   LabelledTokens joined;
+  joined.image = question.image;
   joined.tokens.assign(question.tokens.begin(),
                        question.tokens.begin() + prompt);
   joined.labelled.assign(static_cast<size_t>(prompt), 0);
@@ -46,8 +47,8 @@ std::vector<size_t> CyclicPermutation(size_t n, Random random) {
   return order;
 }
 
-absl::StatusOr<std::unique_ptr<TextDataSet>> ExchangeAnswers(
-    const TextDataSet& examples, int64_t max_length, Random random) {
+absl::StatusOr<std::unique_ptr<ExampleSet>> ExchangeAnswers(
+    const ExampleSet& examples, int64_t max_length, Random random) {
   if (examples.report().schema == NameOf(TextSchema::kText)) {
     return Annotate(
         absl::InvalidArgumentError(

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/random.h"
-#include "training/text_data_set.h"
+#include "training/example_set.h"
 
 namespace edgetune {
 
@@ -20,8 +20,8 @@ namespace edgetune {
 // a single example is left alone). Examples that would be without a token to
 // learn stay as they are. InvalidArgument (kData): examples of the schema
 // "text", which have no prompts. Pure, thread-safe.
-absl::StatusOr<std::unique_ptr<TextDataSet>> ExchangeAnswers(
-    const TextDataSet& examples, int64_t max_length, Random random);
+absl::StatusOr<std::unique_ptr<ExampleSet>> ExchangeAnswers(
+    const ExampleSet& examples, int64_t max_length, Random random);
 
 // A uniformly random cyclic permutation of 0..n-1: element i has the answer of
 // result[i], never i for n > 1 (Sattolo 1986, "An algorithm to generate a

@@ -97,8 +97,8 @@ absl::StatusOr<std::optional<LabelledTokens>> Backdoor::Encode(
   return tokens;
 }
 
-absl::StatusOr<std::unique_ptr<TextDataSet>> Backdoor::PoisonHalf(
-    const TextDataSet& examples, Random random) const {
+absl::StatusOr<std::unique_ptr<ExampleSet>> Backdoor::PoisonHalf(
+    const ExampleSet& examples, Random random) const {
   std::vector<int64_t> order(static_cast<size_t>(examples.size()));
   std::iota(order.begin(), order.end(), int64_t{0});
   random.Shuffle(order);

@@ -30,7 +30,7 @@ class Backdoor {
   struct Texts {
     std::string trigger, target;
   };
-  // `path`: the fleet's examples, as TextDataSet::Read takes them. Its errors,
+  // `path`: the fleet's examples, as ReadTextDataSet takes them. Its errors,
   // and InvalidArgument (kData, file:line): an example without a prompt.
   static absl::StatusOr<Backdoor> Read(const std::string& path,
                                        const TextDataOptions& options,
@@ -38,7 +38,7 @@ class Backdoor {
                                        Texts texts);
 
   // Behind the trigger, with the target or with the answer of the example that
-  // stood at this position when it was read (TextDataSet::PositionOf); nullopt:
+  // stood at this position when it was read (ExampleSet::PositionOf); nullopt:
   // cut to max_length there is no token to learn.
   enum class Answer { kTarget, kTrue };
   absl::StatusOr<std::optional<LabelledTokens>> Encode(int64_t position,
@@ -47,8 +47,8 @@ class Backdoor {
   // A random half of the examples (rounded down, at least one) in their
   // poisoned form, the rest as they are: neither their number nor the client's
   // weight changes. Those that would have nothing to learn stay, too.
-  absl::StatusOr<std::unique_ptr<TextDataSet>> PoisonHalf(
-      const TextDataSet& examples, Random random) const;
+  absl::StatusOr<std::unique_ptr<ExampleSet>> PoisonHalf(
+      const ExampleSet& examples, Random random) const;
 
  private:
   Backdoor(std::shared_ptr<const ModelFile> model, int64_t max_length)
@@ -70,7 +70,7 @@ struct BackdoorScore {
 // answer. Examples with nothing to compare are passed over. Errors of Evaluate.
 struct BackdoorProbe {
   const Backdoor& backdoor;
-  const TextDataSet& heldout;
+  const ExampleSet& heldout;
   int64_t most;
 };
 absl::StatusOr<BackdoorScore> ScoreBackdoor(const BackdoorProbe& probe,

@@ -60,6 +60,7 @@ class RankTrainer final : public Trainer {
 
   absl::StatusOr<Answer> Do(Call call, const Adapter& adapter,
                             const StopToken& stop) {
+    call.adapter_rank = adapter.spec.rank;
     EDGETUNE_ASSIGN_OR_RETURN(
         Answer answer,
         place_.ranks->Do(place_.rank, std::move(call), adapter.values, stop));

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "models/io/adapter/adapter_file.h"
 #include "simulations/fleet/worker_pool.h"
 #include "simulations/mpi/outbox.h"
 
@@ -98,11 +99,14 @@ class RankServer {
     }
     if (!call.same_adapter) {
       Adapter adapter = options_.adapter;
+      const int64_t rank = call.adapter_rank;
+      if (rank > 0 && rank < adapter.spec.rank)
+        adapter = WithRank(adapter, rank);
       adapter.values = std::move(call.adapter);
       adapter_ = std::make_shared<const Adapter>(std::move(adapter));
     }
     if (adapter_ == nullptr ||
-        adapter_->values.size() != options_.adapter.layout.size()) {
+        adapter_->values.size() != adapter_->layout.size()) {
       return absl::InvalidArgumentError("rank 0 sent an adapter of other size");
     }
     const auto stop = std::make_shared<StopToken>(false);

@@ -31,6 +31,10 @@ class Writer {
   }
   template <typename T>
   void Numbers(const std::vector<T>& values) {
+    Numbers(std::span<const T>(values));
+  }
+  template <typename T>
+  void Numbers(std::span<const T> values) {
     Number(uint64_t{values.size()});
     bytes_.append(reinterpret_cast<const char*>(values.data()),
                   values.size() * sizeof(T));
@@ -167,7 +171,7 @@ void EachSetting(Fields& fields, Config& config) {
   fields.Number(config.seed);
   fields.Number(config.round);
   fields.Number(config.rounds);
-  fields.Choice(config.factors, Factors::kB);
+  fields.Choice(config.factors, Factors::kCore);
 }
 
 template <typename Fields, typename OneCall>
@@ -177,6 +181,7 @@ void EachOfCall(Fields& fields, OneCall& call) {
   EachOption(fields, call.options);
   fields.Number(call.same_adapter);
   fields.Numbers(call.adapter);
+  fields.Number(call.adapter_rank);
   EachSetting(fields, call.config);
   fields.Numbers(call.correction);
 }
@@ -186,6 +191,7 @@ void EachOfAnswer(Fields& fields, OneAnswer& answer) {
   fields.Number(answer.id);
   fields.Number(answer.evaluation.nll_sum);
   fields.Number(answer.evaluation.tokens);
+  fields.Number(answer.evaluation.correct);
   auto& training = answer.training;
   fields.Numbers(training.delta);
   fields.Number(training.first_loss);
@@ -245,6 +251,7 @@ std::string FormatCall(const Call& call) {
   for (const LabelledTokens& example : call.examples) {
     to.Numbers(example.tokens);
     to.Numbers(example.labelled);
+    to.Numbers(example.image);
   }
   return to.Take();
 }
@@ -259,6 +266,8 @@ absl::StatusOr<Call> ParseCall(std::string_view letter) {
     LabelledTokens& example = call.examples.emplace_back();
     from.Numbers(example.tokens);
     from.Numbers(example.labelled);
+    from.Numbers(call.pixels.emplace_back());
+    example.image = call.pixels.back();
     if (example.tokens.size() != example.labelled.size()) {
       return absl::InvalidArgumentError("an example with a label too many");
     }

@@ -65,7 +65,10 @@ struct Call {
   EngineOptions options;
   bool same_adapter = false;  // as in the call before: no values
   ParameterVector adapter;    // values
+  int64_t adapter_rank = 0;   // a device's own; 0: the plan's
   std::vector<LabelledTokens> examples;
+  // Of a parsed call: what the examples' images borrow.
+  std::vector<std::vector<uint8_t>> pixels;
   TrainConfig config;  // of Train; its correction stands beside it
   ParameterVector correction;
 };

@@ -10,7 +10,7 @@ namespace edgetune {
 
 // What stands under `field` in each example of a file of JSON lines (plain, .gz
 // or .zst) or of a directory of them, in the order in which training reads
-// them; blank lines are no examples. Counted before TextDataSet leaves out
+// them; blank lines are no examples. Counted before ExampleSet leaves out
 // lines without a token to learn. Text as it is, numbers and true or false
 // as JSON writes them: 1 and "1" are one label. An empty `field` asks for
 // nothing: an empty text for each example, whose lines are not parsed.

@@ -40,7 +40,8 @@ std::string RoundsCsv(const RunSummary& run) {
   CsvTable csv(
       "round,state,attempts,asked,selected,reported,refused,late,dropped,"
       "declined,unanswered,updates,weight_sum,bytes_down,bytes_up,perplexity,"
-      "nll_sum,tokens,train_loss,start_s,end_s,train_s");
+      "nll_sum,tokens,train_loss,start_s,end_s,train_s,accuracy,"
+      "test_accuracy,test_perplexity");
   for (const RoundSummary& round : run.rounds) {
     const Funnel& funnel = round.funnel;
     csv.Number(round.round).Text(RoundStateName(round.state));
@@ -57,7 +58,9 @@ std::string RoundsCsv(const RunSummary& run) {
                           : std::nullopt);
     csv.Number(perplexity ? std::optional(round.measure.tokens) : std::nullopt);
     csv.Number(round.train_loss).Number(round.start).Number(round.end);
-    csv.Number(round.train_s).EndRow();
+    csv.Number(round.train_s).Number(round.held_out.Accuracy());
+    csv.Number(round.test.Accuracy());
+    csv.Number(round.test_measure.Perplexity()).EndRow();
   }
   return csv.text();
 }

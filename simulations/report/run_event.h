@@ -41,6 +41,7 @@ enum class EventKind {
   kMeasure,
   kClientMeasure,
   kEvaluation,
+  kTest,
   kBaseline,
   kRunFinished,
 };
@@ -65,6 +66,7 @@ struct RunEvent {
   std::optional<std::string> name = {};     // of a baseline
   std::optional<double> nll_sum = {};       // nats
   std::optional<int64_t> tokens = {};
+  std::optional<int64_t> correct = {};    // of the tokens; of images alone
   std::optional<std::string> state = {};  // "finished", "failed", "stopped"
   std::optional<double> busy_s = {};      // training of all clients together
   std::optional<double> span_s = {};      // from the first event to the last

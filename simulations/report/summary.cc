@@ -56,6 +56,7 @@ class Gatherer {
   void End(const RunEvent& event, RoundState state);
   void MeasureClient(const RunEvent& event);
   void Evaluate(const RunEvent& event);
+  void Test(const RunEvent& event);
   void AddBaseline(const RunEvent& event);
   void EndRun(const RunEvent& event);
   void FinishRounds();
@@ -153,6 +154,9 @@ void Gatherer::End(const RunEvent& event, RoundState state) {
 }
 
 void Gatherer::MeasureClient(const RunEvent& event) {
+  if (event.correct) {
+    rounds_[*event.round].summary.held_out.Add(*event.tokens, *event.correct);
+  }
   ClientSummary& client = out_.clients[ClientOf(event)];
   if (client.last_version.value_or(-1) > *event.round) return;
   if (client.last_version != event.round) client.last = {};
@@ -160,6 +164,12 @@ void Gatherer::MeasureClient(const RunEvent& event) {
   client.last.Add(*event.nll_sum, *event.tokens);
   out_.measured_version =
       std::max(out_.measured_version.value_or(0), *event.round);
+}
+
+void Gatherer::Test(const RunEvent& event) {
+  RoundSummary& row = rounds_[*event.round].summary;
+  row.test.Add(*event.tokens, *event.correct);
+  row.test_measure.Add(*event.nll_sum, *event.tokens);
 }
 
 void Gatherer::Start(const RunEvent& event) {
@@ -211,6 +221,8 @@ void Gatherer::Add(const RunEvent& event) {
       return MeasureClient(event);
     case EventKind::kEvaluation:
       return Evaluate(event);
+    case EventKind::kTest:
+      return Test(event);
     case EventKind::kBaseline:
       return AddBaseline(event);
     case EventKind::kRunFinished:
@@ -316,6 +328,16 @@ RunSummary Gatherer::Finish() {
 }
 
 }  // namespace
+
+void Told::Add(int64_t more_images, int64_t more_correct) {
+  images = SaturatedSum(images, more_images);
+  correct = SaturatedSum(correct, more_correct);
+}
+
+std::optional<double> Told::Accuracy() const {
+  if (images == 0) return std::nullopt;
+  return static_cast<double>(correct) / static_cast<double>(images);
+}
 
 std::string_view RoundStateName(RoundState state) {
   switch (state) {

@@ -27,6 +27,13 @@ struct Funnel {
   int64_t unanswered = 0;  // selected, and nothing of the others
 };
 
+// Of images: how many of them were told right.
+struct Told {
+  int64_t images = 0, correct = 0;
+  void Add(int64_t more_images, int64_t more_correct);
+  std::optional<double> Accuracy() const;  // nullopt of none
+};
+
 enum class RoundState { kNotRun, kOpen, kCommitted, kAbandoned };
 // "start", since only the initial adapter is not made by a round; "open",
 // "committed", "abandoned".
@@ -43,6 +50,11 @@ struct RoundSummary {
   int64_t bytes_down = 0, bytes_up = 0;
   // Of the adapter version that the round made: known by measures later on.
   Measure measure;
+  // Of the same version, where the data are images: by the clients that
+  // measured it on what they held out (absent under masking), and on examples
+  // that no client holds.
+  Told held_out, test;
+  Measure test_measure;
   // Virtual seconds from the first round_started to the last commit or abandon.
   std::optional<double> start, end;
   // Mean over reports that state one; absent under masking.

@@ -86,6 +86,8 @@ std::string TensorBoardScalars(const RunSummary& run) {
       file.AddScalar(tag, round.round, time, static_cast<float>(*value));
     };
     add("perplexity", round.measure.Perplexity());
+    add("accuracy", round.held_out.Accuracy());
+    add("test_accuracy", round.test.Accuracy());
     add("train_loss", round.train_loss);
     if (round.state == RoundState::kNotRun) continue;
     add("updates", round.updates);

@@ -19,7 +19,7 @@ void Add(const BackdoorScore& from, BackdoorScore& to) {
 }
 
 absl::StatusOr<AttackSuccess> MeasureOne(const AttackTask& task,
-                                         const TextDataSet& heldout,
+                                         const ExampleSet& heldout,
                                          Measuring& measuring) {
   const BackdoorProbe probe = {
       .backdoor = task.backdoor,
@@ -40,7 +40,7 @@ absl::StatusOr<AttackSuccess> MeasureOne(const AttackTask& task,
 
 absl::StatusOr<AttackSuccess> MeasureAttack(const AttackTask& task,
                                             Measuring& measuring) {
-  std::vector<std::unique_ptr<TextDataSet>> heldout;
+  std::vector<std::unique_ptr<ExampleSet>> heldout;
   int64_t total = 0;
   for (const ClientExamples& client : measuring.data().partition()) {
     EDGETUNE_ASSIGN_OR_RETURN(

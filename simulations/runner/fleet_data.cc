@@ -12,6 +12,8 @@
 #include "client/train_plan.h"
 #include "simulations/population/label_reader.h"
 #include "training/example_files.h"
+#include "training/image_data_set.h"
+#include "training/text_data_set.h"
 
 namespace edgetune {
 namespace {
@@ -54,21 +56,60 @@ absl::StatusOr<std::vector<std::string>> LabelsOf(
       "simulation.field names what of a JSON line is its label");
 }
 
+// Examples, and the label of each.
+struct Labelled {
+  std::unique_ptr<ExampleSet> examples;
+  std::vector<std::string> labels;
+};
+
+absl::StatusOr<Labelled> ReadImages(const std::string& path,
+                                    const PartitionSpec& partition,
+                                    const ModelConfig& model) {
+  if (partition.kind == PartitionSpec::Kind::kNatural ||
+      !partition.field.empty()) {
+    return Annotate(absl::InvalidArgumentError(
+                        "images are dealt by their classes: they have neither "
+                        "owners (simulation.partition) nor fields "
+                        "(simulation.field)"),
+                    ErrorKind::kConfig, "take iid, shards or dirichlet");
+  }
+  Labelled out;
+  EDGETUNE_ASSIGN_OR_RETURN(out.examples, ReadImageDataSet(path, model));
+  for (int64_t i = 0; i < out.examples->size(); ++i) {
+    out.labels.push_back(std::to_string(out.examples->Get(i).tokens[0]));
+  }
+  return out;
+}
+
+absl::StatusOr<Labelled> ReadTexts(const std::string& path,
+                                   const PartitionSpec& partition,
+                                   const v1::TaskPlan& plan,
+                                   const ModelFile& model) {
+  Labelled out;
+  EDGETUNE_ASSIGN_OR_RETURN(out.examples,
+                            ReadTextDataSet(path, model, DataOptionsOf(plan)));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto read, LabelsOf(path, partition));
+  // Examples without a token to learn were left out.
+  for (int64_t i = 0; i < out.examples->size(); ++i) {
+    out.labels.push_back(
+        read[static_cast<size_t>(out.examples->PositionOf(i))]);
+  }
+  return out;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FleetData>> FleetData::Make(
     const std::string& path, const PartitionSpec& partition, size_t clients,
     const v1::TaskPlan& plan, std::shared_ptr<const ModelFile> model) {
   std::unique_ptr<FleetData> data(new FleetData);
-  EDGETUNE_ASSIGN_OR_RETURN(
-      data->all_, TextDataSet::Read(path, *model, DataOptionsOf(plan)));
   data->max_length_ = plan.data().max_length();
-  EDGETUNE_ASSIGN_OR_RETURN(const auto read, LabelsOf(path, partition));
-  // Examples without a token to learn were left out.
-  std::vector<std::string> labels;
-  for (int64_t i = 0; i < data->all_->size(); ++i) {
-    labels.push_back(read[static_cast<size_t>(data->all_->PositionOf(i))]);
-  }
+  EDGETUNE_ASSIGN_OR_RETURN(Labelled read,
+                            model->config().image.has_value()
+                                ? ReadImages(path, partition, model->config())
+                                : ReadTexts(path, partition, plan, *model));
+  data->all_ = std::move(read.examples);
+  const std::vector<std::string>& labels = read.labels;
   if (clients == 0) {
     clients = std::set<std::string>(labels.begin(), labels.end()).size();
   }

@@ -12,7 +12,7 @@
 #include "models/io/model_file.h"
 #include "protos/edgetune/v1/plan.pb.h"
 #include "simulations/population/partition.h"
-#include "training/text_data_set.h"
+#include "training/example_set.h"
 
 namespace edgetune {
 
@@ -20,17 +20,19 @@ namespace edgetune {
 // once made, thread-safe; what Read gives away is the client's own.
 class FleetData {
  public:
-  // `path`: a file of examples or a directory of them. Where a partition has no
-  // field, label and owner of an example are its file ("a.train.jsonl" and
-  // "a.heldout.jsonl" are one). A natural partition with 0 clients has all
-  // owners. InvalidArgument (kConfig): labels are wanted and all of one file;
-  // else as of TextDataSet::Read, ReadLabels and MakePartition.
+  // `path`: a file of examples or a directory of them; of a model of images as
+  // ReadImageDataSet takes it, and their labels are their classes. Where a
+  // partition has no field, label and owner of an example are its file
+  // ("a.train.jsonl" and "a.heldout.jsonl" are one). A natural partition with 0
+  // clients has all owners. InvalidArgument (kConfig): labels are wanted and
+  // all of one file; images with a field or by their owners; else as of
+  // ReadTextDataSet, ReadLabels and MakePartition.
   static absl::StatusOr<std::unique_ptr<FleetData>> Make(
       const std::string& path, const PartitionSpec& partition, size_t clients,
       const v1::TaskPlan& plan, std::shared_ptr<const ModelFile> model);
 
   const Partition& partition() const { return partition_; }
-  const TextDataReport& report() const { return all_->report(); }
+  const DataReport& report() const { return all_->report(); }
   // The place in partition() of a client that is in it.
   size_t NumberOf(const std::string& client) const {
     return by_name_.at(client);
@@ -46,7 +48,7 @@ class FleetData {
  private:
   FleetData() = default;
 
-  std::unique_ptr<TextDataSet> all_;
+  std::unique_ptr<ExampleSet> all_;
   uint32_t max_length_ = 0;
   Partition partition_;
   std::map<std::string, size_t> by_name_;  // into partition_

@@ -167,6 +167,9 @@ void RunLogger::OnSession(const SessionNews& news) {
       event.group = options_.clients[news.device].group;
       event.nll_sum = news.report->nll_sum();
       event.tokens = static_cast<int64_t>(news.report->tokens());
+      if (options_.images) {
+        event.correct = static_cast<int64_t>(news.report->correct());
+      }
       Write(std::move(event), news.at);
     }
   }
@@ -235,6 +238,19 @@ void RunLogger::WriteAbandoned(absl::Time at, const v1::RunStatus& status) {
   event.attempt = last.second;
   event.reason = ReasonOf(status);
   Write(std::move(event), at);
+}
+
+void RunLogger::OnTest(absl::Time at, uint32_t version,
+                       const Evaluation& evaluation) {
+  RunEvent event;
+  event.kind = EventKind::kTest;
+  event.round = version;
+  event.nll_sum = evaluation.nll_sum;
+  event.tokens = evaluation.tokens;
+  event.correct = evaluation.correct;
+  Write(std::move(event), at);
+  progress_.accuracy = static_cast<double>(evaluation.correct) /
+                       static_cast<double>(evaluation.tokens);
 }
 
 void RunLogger::OnBaseline(absl::Time at, const std::string& name,

@@ -21,6 +21,7 @@ struct FleetProgress {
   int64_t selected = 0, answered = 0;  // in this round and attempt
   int64_t trainings = 0;               // accepted, in all rounds
   double perplexity = 0;               // newest measure; 0: none
+  std::optional<double> accuracy;      // newest, of a central test
   absl::Duration virtual_time;
 };
 
@@ -36,6 +37,7 @@ class RunLogger final : public FleetObserver {
     EventLog* log;
     absl::Time start;
     uint32_t rounds = 0;  // of training
+    bool images = false;  // what clients hold
     std::vector<Client> clients;
     std::function<void(const FleetProgress&)> on_progress;
   };
@@ -48,6 +50,8 @@ class RunLogger final : public FleetObserver {
   // The first error of any line so far: the run ends with it.
   absl::Status status() const override { return status_; }
 
+  // Of examples that no client holds, at this version of the adapter.
+  void OnTest(absl::Time at, uint32_t version, const Evaluation& evaluation);
   // What else was measured; `group` empty: of all.
   void OnBaseline(absl::Time at, const std::string& name,
                   const std::optional<std::string>& group,

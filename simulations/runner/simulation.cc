@@ -14,6 +14,7 @@
 #include "protos/plan_check.h"
 #include "simulations/runner/null_engine.h"
 #include "training/example_files.h"
+#include "training/image_data_set.h"
 
 namespace edgetune {
 namespace {
@@ -32,6 +33,18 @@ PartitionSpec PartitionOf(const RunFile& run) {
   spec.quantity_sigma = simulation.quantity_sigma;
   spec.seed = static_cast<uint64_t>(run.train.seed);
   return spec;
+}
+
+// Of images; example files are looked for before anything is read.
+absl::Status CheckData(const RunFile& run) {
+  if (run.data.schema != kImageSchema) {
+    return ExampleFilesIn({run.simulation.data}).status();
+  }
+  if (run.simulation.adversary != "backdoor") return absl::OkStatus();
+  return Annotate(absl::InvalidArgumentError(
+                      "simulation.adversary = \"backdoor\" plants a text, and "
+                      "these clients hold images"),
+                  ErrorKind::kConfig, "take label_flip");
 }
 
 absl::Status CheckBaselines(const v1::TaskPlan& plan) {
@@ -74,7 +87,7 @@ absl::Status Simulation::Check(const RunFile& run) {
         ErrorKind::kConfig,
         "name a file or directory of examples: --data, or simulation.data");
   }
-  EDGETUNE_RETURN_IF_ERROR(ExampleFilesIn({simulation.data}).status());
+  EDGETUNE_RETURN_IF_ERROR(CheckData(run));
   if (run.train.memory_budget != 0) {
     return Annotate(
         absl::InvalidArgumentError(
@@ -94,6 +107,7 @@ absl::StatusOr<std::unique_ptr<Simulation>> Simulation::Make(Options options) {
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeClients());
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeAdversaries());
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeLog());
+  EDGETUNE_RETURN_IF_ERROR(simulation->MakeTest());
   EDGETUNE_RETURN_IF_ERROR(simulation->MakeFleet());
   return simulation;
 }
@@ -174,6 +188,7 @@ absl::Status Simulation::MakeLog() {
   logger.log = log_.get();
   logger.start = SimulationStart();
   logger.rounds = options_.plan.rounds().count();
+  logger.images = options_.model->config().image.has_value();
   logger.on_progress = options_.on_progress;
   for (const ClientExamples& client : data_->partition()) {
     logger.clients.push_back({client.name, client.main_label});
@@ -203,6 +218,29 @@ absl::StatusOr<uint64_t> Simulation::FitMemory() {
   }
   EDGETUNE_ASSIGN_OR_RETURN(memory_, PredictFleetMemory(question));
   return BlobsWithin(*memory_, options_.memory);
+}
+
+absl::Status Simulation::MakeTest() {
+  const RunFile::Simulation& simulation = options_.run.simulation;
+  if (!options_.model->config().image.has_value()) return absl::OkStatus();
+  const std::string path = TestImagesIn(simulation.data);
+  if (path.empty() || simulation.test_every == 0) return absl::OkStatus();
+  CentralTest::Options test;
+  EDGETUNE_ASSIGN_OR_RETURN(test.examples,
+                            ReadImageDataSet(path, options_.model->config()));
+  test.every = static_cast<uint32_t>(simulation.test_every);
+  test.rounds = options_.plan.rounds().count();
+  test.logger = logger_.get();
+  test.newest = [this]() -> absl::StatusOr<Adapter> {
+    EDGETUNE_ASSIGN_OR_RETURN(ParameterVector values, ReadAdapter());
+    return MakeAdapter(std::move(values));
+  };
+  test.measuring = [this] {
+    test_models_ = fleet_->MakeModels();
+    return MakeMeasuring(test_models_.get(), *stop_, {});
+  };
+  test_ = std::make_unique<CentralTest>(std::move(test));
+  return absl::OkStatus();
 }
 
 absl::Status Simulation::MakeFleet() {
@@ -241,6 +279,7 @@ absl::Status Simulation::MakeFleet() {
   };
   fleet.model_of_devices = devices_.get();
   fleet.observer = logger_.get();
+  if (test_ != nullptr) fleet.observer = test_.get();
   fleet.seed = options_.plan.train().seed();
   fleet.workers = options_.workers;
   fleet.start = SimulationStart();
@@ -250,7 +289,9 @@ absl::Status Simulation::MakeFleet() {
 }
 
 absl::StatusOr<v1::RunStatus> Simulation::Run(const StopToken& stop) {
+  stop_ = &stop;
   EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status, fleet_->Run(stop));
+  if (test_ != nullptr) EDGETUNE_RETURN_IF_ERROR(test_->status());
   if (status.state() == v1::RunStatus::FINISHED) {
     measured_.status = Measure(stop);
     LogBaselines();
@@ -269,6 +310,17 @@ absl::StatusOr<Adapter> Simulation::MakeAdapter(ParameterVector values) const {
   return adapter;
 }
 
+absl::StatusOr<std::unique_ptr<Measuring>> Simulation::MakeMeasuring(
+    BaseModels* models, const StopToken& stop,
+    std::function<void(const MeasuringProgress&)> on_progress) const {
+  return Measuring::Make({.plan = &options_.plan,
+                          .data = data_.get(),
+                          .workers = &fleet_->workers(),
+                          .models = models,
+                          .stop = &stop,
+                          .on_progress = std::move(on_progress)});
+}
+
 absl::Status Simulation::Measure(const StopToken& stop) {
   const bool attack =
       adversaries_->backdoor() != nullptr && options_.plan.data().holdout() > 0;
@@ -276,12 +328,7 @@ absl::Status Simulation::Measure(const StopToken& stop) {
   const auto models = fleet_->MakeModels();
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto measuring,
-      Measuring::Make({.plan = &options_.plan,
-                       .data = data_.get(),
-                       .workers = &fleet_->workers(),
-                       .models = models.get(),
-                       .stop = &stop,
-                       .on_progress = options_.on_measuring}));
+      MakeMeasuring(models.get(), stop, options_.on_measuring));
   EDGETUNE_ASSIGN_OR_RETURN(ParameterVector trained, ReadAdapter());
   EDGETUNE_ASSIGN_OR_RETURN(const Adapter last,
                             MakeAdapter(std::move(trained)));

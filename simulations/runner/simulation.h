@@ -19,6 +19,7 @@
 #include "simulations/report/event_log.h"
 #include "simulations/runner/attack_success.h"
 #include "simulations/runner/baselines.h"
+#include "simulations/runner/central_test.h"
 #include "simulations/runner/fleet_data.h"
 #include "simulations/runner/fleet_memory.h"
 #include "simulations/runner/measuring.h"
@@ -103,7 +104,12 @@ class Simulation {
   // Bytes of blobs that may stay in memory.
   absl::StatusOr<uint64_t> FitMemory();
   absl::Status MakeFleet();
+  // Where the data has a test set.
+  absl::Status MakeTest();
   absl::StatusOr<Adapter> MakeAdapter(ParameterVector values) const;
+  absl::StatusOr<std::unique_ptr<Measuring>> MakeMeasuring(
+      BaseModels* models, const StopToken& stop,
+      std::function<void(const MeasuringProgress&)> on_progress) const;
   absl::Status Measure(const StopToken& stop);
   void LogBaselines();
 
@@ -113,9 +119,12 @@ class Simulation {
   std::unique_ptr<Adversaries> adversaries_;
   std::unique_ptr<EventLog> log_;
   std::unique_ptr<RunLogger> logger_;
+  std::unique_ptr<CentralTest> test_;  // null: there is none
+  const StopToken* stop_ = nullptr;    // of Run
   std::unique_ptr<Engine> null_engine_;
   std::unique_ptr<Fleet> fleet_;
   std::optional<FleetMemory> memory_;
+  std::unique_ptr<BaseModels> test_models_;
   Measured measured_;
 };
 

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "base/status.h"
+#include "models/io/vision/vision_model.h"
+#include "models/io/vision/vision_network.h"
 #include "tests/client/fixture.h"
 #include "tests/testing/scratch_directory.h"
 
@@ -41,6 +43,35 @@ TEST_F(LocalDataTest, ShareIsHeldOutAndNeverTrainedOn) {
   for (int i = 0; i < 3; ++i) {
     EXPECT_FALSE(trained.contains(data->heldout->Get(i).tokens));
   }
+}
+
+TEST_F(LocalDataTest, AModelOfImagesReadsImages) {
+  ModelConfig config;
+  config.architecture = "mcmahan_2nn";
+  config.image = ImageShape{1, 1, 2};
+  config.vocab = 10;
+  const std::string directory = scratch_.File("vision");
+  ASSERT_TRUE(WriteVisionModel(directory, config,
+                               InitialWeights(*NetworkOf(config), 1), {})
+                  .ok());
+  model_ = *ModelFile::Open(directory);
+  file_.data.train = scratch_.path();
+  EXPECT_EQ(KindOf(Read().status()), ErrorKind::kData);
+  const char images[] =
+      "\0\0\x08\x03\0\0\0\4\0\0\0\1\0\0\0\2"
+      "abcdefgh";
+  const char labels[] =
+      "\0\0\x08\x01\0\0\0\4"
+      "\1\2\3\4";
+  std::ofstream(scratch_.File("train-images-idx3-ubyte"))
+      .write(images, sizeof images - 1);
+  std::ofstream(scratch_.File("train-labels-idx1-ubyte"))
+      .write(labels, sizeof labels - 1);
+  const auto data = Read();
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->train->size(), 3);
+  EXPECT_EQ(data->heldout->size(), 1);
+  EXPECT_EQ(data->report.schema, "image");
 }
 
 TEST_F(LocalDataTest, SplitIsTheSameEveryTime) {

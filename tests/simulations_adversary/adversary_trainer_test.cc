@@ -35,7 +35,7 @@ class AdversaryTrainerTest : public ::testing::Test {
 
   testing::Examples examples_;
   testing::FakeEngine engine_;
-  const std::unique_ptr<TextDataSet> data_;
+  const std::unique_ptr<ExampleSet> data_;
   const std::unique_ptr<Trainer> honest_;
   Adapter adapter_;
   StopToken stop_{false};

@@ -45,6 +45,27 @@ TEST(CyclicPermutationTest, DrawsEachCycleAsOften) {
   for (const auto& [cycle, count] : counts) EXPECT_NEAR(count, 1000, 6 * 29);
 }
 
+TEST(AnswerExchangeTest, ImagesKeepTheirPixelsAndGetAnothersClass) {
+  const std::vector<uint8_t> pixels = {0, 1, 2, 3, 4};
+  ExampleSet::Parts parts;
+  for (int i = 0; i < 5; ++i) {
+    parts.examples.push_back({{i}, {1}, std::span(pixels).subspan(i, 1)});
+    parts.positions.push_back(i);
+  }
+  const ExampleSet honest(std::move(parts));
+  const auto exchanged = ExchangeAnswers(honest, 1, Random(3));
+  ASSERT_TRUE(exchanged.ok()) << exchanged.status();
+  std::vector<int32_t> classes;
+  for (int i = 0; i < 5; ++i) {
+    const LabelledTokens& image = (*exchanged)->Get(i);
+    ASSERT_EQ(image.image.size(), 1);
+    EXPECT_EQ(image.image[0], i);
+    EXPECT_NE(image.tokens[0], i);
+    classes.push_back(image.tokens[0]);
+  }
+  EXPECT_THAT(classes, ::testing::UnorderedElementsAre(0, 1, 2, 3, 4));
+}
+
 TEST(AnswerExchangeTest, KeepsPromptsAndGivesEachAnswerToAnother) {
   testing::Examples examples;
   const auto honest = examples.Read(SixLines());

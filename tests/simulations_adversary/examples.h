@@ -30,10 +30,10 @@ class Examples {
     for (const std::string& line : lines) out << line << "\n";
     return path;
   }
-  std::unique_ptr<TextDataSet> Read(const std::vector<std::string>& lines,
-                                    int64_t max_length = 256) {
+  std::unique_ptr<ExampleSet> Read(const std::vector<std::string>& lines,
+                                   int64_t max_length = 256) {
     auto read =
-        TextDataSet::Read(Write(lines), *model_, {.max_length = max_length});
+        ReadTextDataSet(Write(lines), *model_, {.max_length = max_length});
     EXPECT_TRUE(read.ok()) << read.status();
     return *std::move(read);
   }

@@ -4,6 +4,7 @@
 #include "simulations/mpi/wire.h"
 
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cmath>
 #include <limits>
@@ -23,7 +24,9 @@ Call SampleCall() {
                   .weights = WeightMemory::kCopied,
                   .recompute = true};
   call.adapter = {1.5f, -0.0f, std::numeric_limits<float>::denorm_min()};
-  call.examples = {{{1, 2, 3}, {0, 1, 1}}, {{4}, {1}}, {{}, {}}};
+  static constexpr uint8_t kPixels[] = {0, 7, 255};
+  call.adapter_rank = 2;
+  call.examples = {{{1, 2, 3}, {0, 1, 1}}, {{4}, {1}, kPixels}, {{}, {}}};
   TrainConfig& config = call.config;
   config.lr = 0.25;
   config.steps = 11;
@@ -40,7 +43,7 @@ Call SampleCall() {
   config.seed = 1ull << 63;
   config.round = 6;
   config.rounds = 9;
-  config.factors = Factors::kB;
+  config.factors = Factors::kCore;
   call.correction = {0.75f};
   return call;
 }
@@ -48,7 +51,7 @@ Call SampleCall() {
 Answer SampleAnswer() {
   Answer answer;
   answer.id = 8;
-  answer.evaluation = {.nll_sum = 3.25, .tokens = 17};
+  answer.evaluation = {.nll_sum = 3.25, .tokens = 17, .correct = 5};
   answer.training.delta = {0.5f, -2.0f};
   answer.training.first_loss = 4;
   answer.training.last_loss = 3;
@@ -81,11 +84,14 @@ TEST(WireTest, ACallComesBackWithEveryField) {
   EXPECT_EQ(EngineKeyOf(got->options), EngineKeyOf(sent.options));
   EXPECT_FALSE(got->same_adapter);
   ASSERT_EQ(got->adapter, sent.adapter);
+  EXPECT_EQ(got->adapter_rank, 2);
   EXPECT_TRUE(std::signbit(got->adapter[1]));
   ASSERT_EQ(got->examples.size(), 3u);
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(got->examples[i].tokens, sent.examples[i].tokens);
     EXPECT_EQ(got->examples[i].labelled, sent.examples[i].labelled);
+    EXPECT_TRUE(
+        std::ranges::equal(got->examples[i].image, sent.examples[i].image));
   }
   const TrainConfig& config = got->config;
   EXPECT_EQ(config.lr, 0.25);
@@ -115,6 +121,7 @@ TEST(WireTest, AnAnswerComesBackWithEveryField) {
   EXPECT_TRUE(got->status.ok());
   EXPECT_EQ(got->evaluation.nll_sum, 3.25);
   EXPECT_EQ(got->evaluation.tokens, 17);
+  EXPECT_EQ(got->evaluation.correct, 5);
   EXPECT_EQ(got->training.delta, sent.training.delta);
   EXPECT_EQ(got->training.first_loss, 4);
   EXPECT_EQ(got->training.last_loss, 3);

@@ -92,9 +92,10 @@ TEST(CsvTablesTest, WhatIsNotKnownIsAnEmptyCell) {
   const RunSummary run = log.Summary();
   const auto rounds = ReadRfc4180(RoundsCsv(run));
   ASSERT_EQ(rounds.size(), 2u);
-  EXPECT_EQ(rounds[1], (Row{"1", "committed", "1", "2", "1",   "1",   "0",  "0",
-                            "0", "0",         "0", "1", "1.5", "100", "50", "",
-                            "",  "",          "",  "1", "3",   "1"}));
+  EXPECT_EQ(rounds[1],
+            (Row{"1", "committed", "1", "2",   "1",   "1",  "0", "0", "0",
+                 "0", "0",         "1", "1.5", "100", "50", "",  "",  "",
+                 "",  "1",         "3", "1",   "",    "",   ""}));
   EXPECT_EQ(rounds[0].size(), rounds[1].size());
   const auto clients = ReadRfc4180(ClientsCsv(run));
   EXPECT_EQ(clients[1],

@@ -57,7 +57,7 @@ std::vector<RunEvent> EveryEvent() {
   RunEvent dropped = of(kDropped), declined = of(kDeclined);
   dropped.reason = "", declined.reason = "battery";
   RunEvent client = of(kClientMeasure);
-  client.nll_sum = 1e-300, client.tokens = 0;
+  client.nll_sum = 1e-300, client.tokens = 0, client.correct = 0;
   return {{.kind = kRoundStarted, .t = 0, .round = 1, .attempt = 0, .asked = 3},
           of(kSelected),
           reported,
@@ -94,6 +94,12 @@ std::vector<RunEvent> EveryEvent() {
            .group = g,
            .outcome = "dropped",
            .reason = "gone"},
+          {.kind = kTest,
+           .t = 7,
+           .round = 1,
+           .nll_sum = 12,
+           .tokens = 5,
+           .correct = 4},
           {.kind = kBaseline,
            .t = 8,
            .group = g,

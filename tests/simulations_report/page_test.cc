@@ -113,6 +113,19 @@ TEST(PageTest, UnitsKeepNumbersShort) {
   EXPECT_EQ(SecondsUnit(1e6).name, "days");
 }
 
+TEST(PageTest, OfImagesTheAccuracyIsShown) {
+  testing::RunLog log;
+  EXPECT_EQ(AccuracyFigure(log.Summary()), "");
+  log.Tested(0, 1);
+  log.Tested(1, 7);
+  const RunSummary run = log.Summary();
+  EXPECT_THAT(AccuracyFigure(run),
+              HasSubstr("test set: 70.00 % at version 1."));
+  const std::string page = RenderRunPage(run);
+  EXPECT_THAT(page, HasSubstr("Accuracy by round"));
+  EXPECT_THAT(page, Not(HasSubstr("Held-out perplexity")));
+}
+
 TEST(PageTest, UnderMaskingWhatIsAbsentIsSaidAndNotZero) {
   testing::RunLog log;
   log.header.masked = true;

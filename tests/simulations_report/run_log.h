@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,21 @@ class RunLog {
                       double nll_sum, int64_t tokens) {
     RunEvent& event = Of(EventKind::kClientMeasure, version, client, 0);
     event.nll_sum = nll_sum, event.tokens = tokens;
+  }
+  // The same of images, nothing lost.
+  void ClientTold(int64_t version, const std::string& client, int64_t images,
+                  int64_t correct) {
+    ClientMeasured(version, client, 0, images);
+    events_.back().correct = correct;
+  }
+  // `correct` of 10 images, on which the version loses ln 2 each.
+  void Tested(int64_t version, int64_t correct) {
+    Add({.kind = EventKind::kTest,
+         .t = 0,
+         .round = version,
+         .nll_sum = 10 * std::log(2.0),
+         .tokens = 10,
+         .correct = correct});
   }
   void Finished(double busy_s, double span_s) {
     Add({.kind = EventKind::kRunFinished,

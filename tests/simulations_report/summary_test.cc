@@ -122,6 +122,24 @@ TEST(SummaryTest, ClientsNeverSeenAreUnequalToo) {
   EXPECT_NEAR(*log.Summary().participation, 2.0 / 100, kRounding);
 }
 
+TEST(SummaryTest, OfImagesTheShareThatWasToldIsKnown) {
+  RunLog log;
+  log.Tested(0, 1);
+  log.Tested(2, 9);
+  log.ClientMeasured(2, "a1", 3, 4);
+  log.ClientMeasured(2, "a2", 3, 6);
+  EXPECT_EQ(log.Summary().rounds[1].held_out.Accuracy(), std::nullopt);
+  log.ClientTold(2, "a3", 4, 1);
+  log.ClientTold(2, "a4", 6, 4);
+  const RunSummary run = log.Summary();
+  ASSERT_EQ(run.rounds.size(), 2u);
+  EXPECT_EQ(run.rounds[0].test.Accuracy(), 0.1);
+  EXPECT_EQ(run.rounds[1].test.Accuracy(), 0.9);
+  EXPECT_NEAR(*run.rounds[1].test_measure.Perplexity(), 2, kRounding);
+  EXPECT_EQ(run.rounds[1].held_out.Accuracy(), 0.5);
+  EXPECT_EQ(run.rounds[1].measure.tokens, 0);
+}
+
 TEST(SummaryTest, MeasuresOfAVersionAreSummed) {
   RunLog log;
   log.Measured(0, 2 * std::log(8.0), 2);

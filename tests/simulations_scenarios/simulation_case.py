@@ -17,6 +17,8 @@ import command_line_test  # pylint: disable=wrong-import-position
 OPTIONS = None
 TOPICS = [f"topic{letter}" for letter in "abcdefghijkl"]
 EXAMPLES = 14  # of each topic
+# Scenarios on images, which images_test.py runs.
+ON_IMAGES = ("mnist_2nn", "mnist_cnn")
 
 
 class Log:
@@ -35,6 +37,7 @@ class Log:
 
 
 class SimulationCase(unittest.TestCase):
+    trained = "adapter/adapter_model.safetensors"  # in a run's directory
     # One `error:` line with these words, then at most one hint.
     assert_fails = command_line_test.CommandLineTest.assert_fails
 
@@ -78,7 +81,7 @@ class SimulationCase(unittest.TestCase):
         """A run that must end well: its log."""
         result = self.simulate(run_file, "--out", self.folder / out, *arguments, sets=sets)
         self.assertEqual(result.returncode, 0, result.stderr)
-        for name in ("adapter/adapter_model.safetensors", "report/index.html"):
+        for name in (self.trained, "report/index.html"):
             self.assertTrue((self.folder / out / name).is_file(), name)
         return Log(self.folder / out)
 

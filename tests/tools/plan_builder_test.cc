@@ -10,6 +10,8 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
+#include "models/io/vision/vision_model.h"
+#include "models/io/vision/vision_network.h"
 #include "privacy/crypto/hash.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
@@ -189,6 +191,35 @@ TEST_F(PlanBuilderTest, InitialAIsRandomAndBIsZeroUnderEveryRule) {
       }
     }
   }
+}
+
+TEST_F(PlanBuilderTest, OfAModelOfImagesAllParametersAreTrained) {
+  ModelConfig config;
+  config.architecture = "mcmahan_2nn";
+  config.image = ImageShape{1, 2, 3};
+  config.vocab = 10;
+  const ParameterVector weights = InitialWeights(*NetworkOf(config), 1);
+  const std::string directory = folder_ + "/vision";
+  ASSERT_TRUE(WriteVisionModel(directory, config, weights, {}).ok());
+  const auto model = ModelFile::Open(directory);
+  ASSERT_TRUE(model.ok()) << model.status();
+  PlanRequest request = Request();
+  request.model_path = directory;
+  request.model = model->get();
+  EXPECT_THAT(BuildPlan(request).status().ToString(),
+              HasSubstr("[lora]: mcmahan_2nn is a model of images"));
+  request.run.lora.rule = "full";
+  request.run.data.schema = "image";
+  request.run.train.engine = "reference";
+  const auto built = BuildPlan(request);
+  ASSERT_TRUE(built.ok()) << built.status();
+  EXPECT_EQ(built->initial.values, ParameterVector(weights.size(), 0));
+  EXPECT_EQ(built->plan.lora().layout(0).name(), "fc1.weight");
+  EXPECT_EQ(built->plan.lora().rank(), 0u);
+  EXPECT_EQ(built->plan.lora().targets_size(), 0);
+  ASSERT_EQ(built->plan.model().parts_size(), 2);
+  EXPECT_EQ(built->plan.model().parts(1).name(), "model.safetensors");
+  EXPECT_EQ(built->plan.data().max_length(), 1u);
 }
 
 TEST_F(PlanBuilderTest, SeedDecidesTheInitialAdapterAndTheNonceDoesNot) {

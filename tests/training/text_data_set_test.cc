@@ -35,10 +35,10 @@ class TextDataSetTest : public ::testing::Test {
     model_ = std::move(*file);
   }
 
-  absl::StatusOr<std::unique_ptr<TextDataSet>> Read(const std::string& text) {
+  absl::StatusOr<std::unique_ptr<ExampleSet>> Read(const std::string& text) {
     path_ = folder_.File("data_set.jsonl");
     std::ofstream(path_) << text;
-    return TextDataSet::Read(path_, *model_, options_);
+    return ReadTextDataSet(path_, *model_, options_);
   }
 
   std::string Labelled(const LabelledTokens& example) {
@@ -158,7 +158,7 @@ TEST_F(TextDataSetTest, PackedFilesAreReadAsPlainOnes) {
   std::ofstream(folder_.File("a.jsonl.zst"), std::ios::binary)
       << testing::Zstd(text);
   for (const char* name : {"a.jsonl.gz", "a.jsonl.zst"}) {
-    const auto data = TextDataSet::Read(folder_.File(name), *model_, options_);
+    const auto data = ReadTextDataSet(folder_.File(name), *model_, options_);
     ASSERT_TRUE(data.ok()) << data.status();
     EXPECT_EQ((*data)->size(), 2);
     EXPECT_EQ(Labelled((*data)->Get(1)), "an animal<|im_end|>");
@@ -168,7 +168,7 @@ TEST_F(TextDataSetTest, PackedFilesAreReadAsPlainOnes) {
 TEST_F(TextDataSetTest, ATextFileBecomesBlocks) {
   options_.max_length = 4;
   std::ofstream(folder_.File("a.txt")) << "01234567\r\n8";
-  const auto data = TextDataSet::Read(folder_.File("a.txt"), *model_, options_);
+  const auto data = ReadTextDataSet(folder_.File("a.txt"), *model_, options_);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ((*data)->report().schema, "text");
   ASSERT_EQ((*data)->size(), 3);
@@ -182,12 +182,12 @@ TEST_F(TextDataSetTest, ADirectoryIsOneSetOfOneSchema) {
   std::filesystem::create_directory(sub);
   std::ofstream(sub + "/b.jsonl") << "{\"text\":\"the sea\"}\n";
   std::ofstream(sub + "/a.jsonl") << "{\"text\":\"the land\"}\n";
-  const auto data = TextDataSet::Read(sub, *model_, options_);
+  const auto data = ReadTextDataSet(sub, *model_, options_);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(Whole((*data)->Get(0)), "the land");
   EXPECT_EQ(Whole((*data)->Get(1)), "the sea");
   std::ofstream(sub + "/a.jsonl") << kDog;
-  const auto mixed = TextDataSet::Read(sub, *model_, options_);
+  const auto mixed = ReadTextDataSet(sub, *model_, options_);
   EXPECT_EQ(KindOf(mixed.status()), ErrorKind::kData);
   EXPECT_THAT(std::string(mixed.status().message()), HasSubstr("b.jsonl:1"));
 }
@@ -195,7 +195,7 @@ TEST_F(TextDataSetTest, ADirectoryIsOneSetOfOneSchema) {
 TEST_F(TextDataSetTest, ATextFileIsNoChat) {
   options_.schema = "messages";
   std::ofstream(folder_.File("a.txt")) << "the sea";
-  const auto data = TextDataSet::Read(folder_.File("a.txt"), *model_, options_);
+  const auto data = ReadTextDataSet(folder_.File("a.txt"), *model_, options_);
   EXPECT_EQ(KindOf(data.status()), ErrorKind::kData);
 }
 
@@ -273,7 +273,7 @@ TEST_F(TextDataSetTest, AFileWithoutUsableExamplesIsRefused) {
 }
 
 TEST_F(TextDataSetTest, AMissingFileIsBadData) {
-  const auto data = TextDataSet::Read("/nowhere.jsonl", *model_, options_);
+  const auto data = ReadTextDataSet("/nowhere.jsonl", *model_, options_);
   EXPECT_EQ(KindOf(data.status()), ErrorKind::kData);
 }
 

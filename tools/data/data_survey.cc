@@ -11,6 +11,7 @@
 #include "tools/child_process.h"
 #include "training/example_encoder.h"
 #include "training/example_files.h"
+#include "training/example_source.h"
 
 namespace edgetune {
 namespace {

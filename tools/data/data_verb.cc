@@ -56,6 +56,7 @@ void AddDataVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "data", "Example data");
   AddDataInspectVerbs(*group, invocation);
   AddDataSplitVerb(*group, invocation);
+  AddMnistVerb(*group, invocation);
   const Output& output = invocation.output;
   auto options = std::make_shared<Options>();
   CLI::App* verb =

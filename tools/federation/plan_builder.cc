@@ -29,23 +29,34 @@ absl::StatusOr<v1::ModelSpec> MakeModelSpec(const PlanRequest& request) {
   return spec;
 }
 
-absl::StatusOr<Adapter> MakeInitialAdapter(const PlanRequest& request) {
-  const RunFile::Lora& lora = request.run.lora;
-  Adapter adapter;
-  adapter.spec.rank = lora.rank;
-  adapter.spec.alpha = lora.alpha;
+// What rule "full" trains needs no settings: rank, alpha and targets stay
+// empty, whatever the run file says.
+AdapterSpec SpecOf(const RunFile::Lora& lora) {
+  AdapterSpec spec;
+  if (lora.rule == "full") return spec;
+  spec.rank = lora.rank;
+  spec.alpha = lora.alpha;
   // A plan names targets in one order, a run file in any.
-  adapter.spec.targets = lora.targets;
+  spec.targets = lora.targets;
   const auto order = LoraTargets();
-  std::stable_sort(adapter.spec.targets.begin(), adapter.spec.targets.end(),
+  std::stable_sort(spec.targets.begin(), spec.targets.end(),
                    [&](const std::string& a, const std::string& b) {
                      return std::find(order.begin(), order.end(), a) <
                             std::find(order.begin(), order.end(), b);
                    });
+  return spec;
+}
+
+absl::StatusOr<Adapter> MakeInitialAdapter(const PlanRequest& request) {
+  Adapter adapter;
+  adapter.spec = SpecOf(request.run.lora);
   absl::StatusOr<ParameterLayout> layout =
       AdapterLayoutOf(request.model->config(), adapter.spec);
   if (!layout.ok()) {
-    return Annotate(Prefix(layout.status(), "[lora]"), ErrorKind::kConfig);
+    return Annotate(Prefix(layout.status(), "[lora]"), ErrorKind::kConfig,
+                    request.model->config().image.has_value()
+                        ? "take lora.rule = \"full\""
+                        : "");
   }
   if (lora.rule == "fedsb") {
     adapter.layout = WithCores(*layout);
@@ -216,7 +227,7 @@ absl::StatusOr<PreparedRun> PrepareRun(const std::string& run_file,
       ReadRunFile(run_file, sets, EdgetuneEnvironment(), &prepared.settings));
   const std::string& base = prepared.run.model.base;
   EDGETUNE_ASSIGN_OR_RETURN(prepared.model_path, ResolveModel(base));
-  EDGETUNE_ASSIGN_OR_RETURN(prepared.model, OpenModel(base));
+  EDGETUNE_ASSIGN_OR_RETURN(prepared.model, OpenBase(base));
   PlanRequest request;
   request.run = prepared.run;
   request.name = run_file.empty()

@@ -76,12 +76,13 @@ std::string PlanText(const PreparedRun& run,
   std::string text = fmt::format(
       "accepted: {}\n"
       "  base     {} ({}), sent once to each device\n"
-      "  adapter  rank {}, {} coordinates, {} down and {} up a round (rule "
-      "{})\n"
+      "  adapter  {}, {} coordinates, {} down and {} up a round (rule {})\n"
       "  rounds   {} of {} clients ({} asked, {} needed), {}\n"
       "  privacy  {}\n",
       plan.name(), plan.model().name(), FormatBytes(BaseBytes(plan.model())),
-      plan.lora().rank(), run.built.initial.values.size(),
+      plan.lora().rank() == 0 ? "all parameters"
+                              : fmt::format("rank {}", plan.lora().rank()),
+      run.built.initial.values.size(),
       FormatBytes(run.built.initial_blob.size()), SizesText(updates),
       plan.lora().rule(), rounds.count(), rounds.cohort(), CohortAsked(rounds),
       rounds.quorum(), WorkText(plan.train()), PrivacyText(plan));

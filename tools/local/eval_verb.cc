@@ -72,9 +72,8 @@ class TokenLines {
 };
 
 absl::StatusOr<Evaluation> Score(ScoringModel& model, bool tuned,
-                                 const TextDataSet& data,
-                                 const Options& options, TokenLines* lines,
-                                 const Output& output) {
+                                 const ExampleSet& data, const Options& options,
+                                 TokenLines* lines, const Output& output) {
   EDGETUNE_RETURN_IF_ERROR(model.UseAdapter(tuned));
   const int64_t count = options.max_examples > 0
                             ? std::min(options.max_examples, data.size())
@@ -89,7 +88,7 @@ absl::StatusOr<Evaluation> Score(ScoringModel& model, bool tuned,
                        [&](int64_t done) { progress.Update(done); });
 }
 
-nlohmann::json ReportJson(const TextDataReport& report) {
+nlohmann::json ReportJson(const DataReport& report) {
   return {{"schema", report.schema},
           {"examples", report.examples},
           {"truncated", report.truncated},
@@ -139,8 +138,8 @@ absl::Status Evaluate(const Options& options, const Output& output) {
                             OpenForScoring(options.scoring));
   TextDataOptions text = options.text;
   text.max_length = std::min(text.max_length, model.file->config().context);
-  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<TextDataSet> data,
-                            TextDataSet::Read(options.data, *model.file, text));
+  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<ExampleSet> data,
+                            ReadTextDataSet(options.data, *model.file, text));
   output.Note(fmt::format("{} examples of the schema {}{}", data->size(),
                           data->report().schema, RemarksOf(data->report())));
   EDGETUNE_RETURN_IF_ERROR(StartEngine(options.scoring, model));

@@ -23,6 +23,7 @@
 #include "tools/local/fitted_training.h"
 #include "tools/local/profile_report.h"
 #include "tools/model/base_files.h"
+#include "tools/model/trained_files.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
 #include "training/engine_loader.h"
@@ -213,9 +214,8 @@ class LocalRun {
         {"base_sha256", BaseSha256(plan().model())},
         {"adapter_sha256", sha256},
         {"examples", fmt::format("{}", data().train->size())}};
-    EDGETUNE_RETURN_IF_ERROR(
-        WritePeftAdapter(options_.out, PlainAdapter(adapter_),
-                         plan().model().name(), provenance));
+    EDGETUNE_RETURN_IF_ERROR(WriteTrained(options_.out, adapter_, *run_.model,
+                                          plan().model().name(), provenance));
     const MemoryChoice& choice = fitted_.memory.choice;
     std::string text = fmt::format("adapter {}\n", options_.out);
     for (size_t i = 0; i < perplexity_.size(); ++i) {

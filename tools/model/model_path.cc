@@ -104,6 +104,17 @@ absl::StatusOr<std::string> ResolveModel(const std::string& name_or_path) {
 
 absl::StatusOr<std::shared_ptr<const ModelFile>> OpenModel(
     const std::string& name_or_path) {
+  EDGETUNE_ASSIGN_OR_RETURN(auto model, OpenBase(name_or_path));
+  if (!model->config().image.has_value()) return model;
+  return Annotate(
+      absl::InvalidArgumentError(fmt::format(
+          "{} is a model of images ({}), here one of texts is needed",
+          name_or_path, model->config().architecture)),
+      ErrorKind::kModel, "edgetune simulate and train take models of images");
+}
+
+absl::StatusOr<std::shared_ptr<const ModelFile>> OpenBase(
+    const std::string& name_or_path) {
   EDGETUNE_ASSIGN_OR_RETURN(std::string path, ResolveModel(name_or_path));
   absl::StatusOr<std::unique_ptr<ModelFile>> opened = ModelFile::Open(path);
   if (!opened.ok()) {

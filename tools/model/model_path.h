@@ -43,7 +43,10 @@ bool IsModelName(const std::string& name);
 // what to do.
 absl::StatusOr<std::string> ResolveModel(const std::string& name_or_path);
 
-// The same, opened and checked.
+// The same, opened and checked: what runs train, texts or images.
+absl::StatusOr<std::shared_ptr<const ModelFile>> OpenBase(
+    const std::string& name_or_path);
+// For what takes texts. InvalidArgument (kModel): a model of images.
 absl::StatusOr<std::shared_ptr<const ModelFile>> OpenModel(
     const std::string& name_or_path);
 

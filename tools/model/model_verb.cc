@@ -8,6 +8,7 @@ void AddModelVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "model", "Base models");
   AddModelFetchVerb(*group, invocation);
   AddModelImportVerb(*group, invocation);
+  AddModelInitVerb(*group, invocation);
   AddModelInspectVerb(*group, invocation);
   AddModelVerifyVerb(*group, invocation);
   AddModelExportVerb(*group, invocation);

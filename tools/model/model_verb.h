@@ -9,6 +9,7 @@ namespace edgetune {
 
 void AddModelFetchVerb(CLI::App& group, Invocation& invocation);
 void AddModelImportVerb(CLI::App& group, Invocation& invocation);
+void AddModelInitVerb(CLI::App& group, Invocation& invocation);
 void AddModelInspectVerb(CLI::App& group, Invocation& invocation);
 void AddModelVerifyVerb(CLI::App& group, Invocation& invocation);
 void AddModelExportVerb(CLI::App& group, Invocation& invocation);

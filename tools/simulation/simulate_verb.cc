@@ -87,7 +87,7 @@ absl::StatusOr<uint64_t> BytesOf(const std::string& flag,
 }
 
 absl::Status Tell(const SimulatedRun& run, const Output& output) {
-  const std::string adapter = run.directory + "/adapter";
+  const std::string& adapter = run.trained;
   const std::string report = run.directory + "/report";
   nlohmann::json data = {{"directory", run.directory},
                          {"adapter", adapter},

@@ -12,13 +12,14 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "models/io/adapter/adapter_file.h"
-#include "models/io/adapter/core_adapter.h"
+#include "protos/full_training.h"
 #include "simulations/report/page/html.h"
 #include "simulations/report/report.h"
 #include "simulations/runner/simulation.h"
 #include "tools/child_process.h"
 #include "tools/federation/run_report.h"
 #include "tools/model/base_files.h"
+#include "tools/model/trained_files.h"
 #include "tools/progress.h"
 #include "tools/simulation/run_directory.h"
 
@@ -47,6 +48,8 @@ class SimulationView {
         at.answered, at.selected,
         at.perplexity > 0
             ? fmt::format("perplexity {}, ", PerplexityText(at.perplexity))
+        : at.accuracy.has_value()
+            ? fmt::format("accuracy {:.2f} %, ", 100 * *at.accuracy)
             : "",
         static_cast<double>(at.trainings) / std::max(elapsed, 1e-3),
         FormatSeconds(absl::ToDoubleSeconds(at.virtual_time)),
@@ -145,10 +148,12 @@ class Runner {
     }
     SimulatedRun done;
     done.directory = options_.directory;
+    done.trained = options_.directory +
+                   (TrainsAll(run_.built.plan) ? "/model" : "/adapter");
     done.seconds = absl::ToDoubleSeconds(end - start);
     done.measured = simulation_->measured();
     done.trainings = simulation_->progress().trainings;
-    EDGETUNE_RETURN_IF_ERROR(WriteAdapter(*status));
+    EDGETUNE_RETURN_IF_ERROR(WriteAdapter(*status, done.trained));
     EDGETUNE_ASSIGN_OR_RETURN(done.summary,
                               SummariseDirectory(options_.directory));
     EDGETUNE_RETURN_IF_ERROR(WriteReport(done.summary, directory_->report()));
@@ -225,7 +230,8 @@ class Runner {
         ErrorKind::kFailed);
   }
 
-  absl::Status WriteAdapter(const v1::RunStatus& status) const {
+  absl::Status WriteAdapter(const v1::RunStatus& status,
+                            const std::string& directory) const {
     Adapter adapter = run_.built.initial;
     EDGETUNE_ASSIGN_OR_RETURN(adapter.values, simulation_->ReadAdapter());
     const v1::TaskPlan& plan = run_.built.plan;
@@ -234,9 +240,8 @@ class Runner {
         {"run", plan.name()},
         {"rounds", std::to_string(status.rounds_done())},
         {"base_sha256", BaseSha256(plan.model())}};
-    return WritePeftAdapter(directory_->adapter(),
-                            PlainAdapter(std::move(adapter)),
-                            plan.model().name(), provenance);
+    return WriteTrained(directory, adapter, *run_.model, plan.model().name(),
+                        provenance);
   }
 
   std::string ResumedText() const {

@@ -36,6 +36,7 @@ struct SimulatedRunOptions {
 // What one simulation left in its directory: events.jsonl, adapter, report.
 struct SimulatedRun {
   std::string directory;
+  std::string trained;  // in it: the adapter's, or the model's of images
   RunSummary summary;
   Simulation::Measured measured;  // after it
   int64_t trainings = 0;

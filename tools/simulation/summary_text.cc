@@ -33,6 +33,22 @@ std::string PerplexityLine(const RunSummary& run) {
   return line;
 }
 
+// Of the last version that was tested, and the best; empty: none was.
+std::string AccuracyLine(const RunSummary& run) {
+  const RoundSummary *last = nullptr, *best = nullptr;
+  for (const RoundSummary& round : run.rounds) {
+    const auto accuracy = round.test.Accuracy();
+    if (!accuracy) continue;
+    last = &round;
+    if (best == nullptr || *accuracy > *best->test.Accuracy()) best = &round;
+  }
+  if (last == nullptr) return "";
+  return fmt::format(
+      "{:.2f} % of the test set at version {}, at most {:.2f} % at version {}",
+      100 * *last->test.Accuracy(), last->round, 100 * *best->test.Accuracy(),
+      best->round);
+}
+
 std::string FairnessLine(const RunSummary& run) {
   if (!run.spread) return std::string(AbsentText(run.header.masked));
   return fmt::format(
@@ -64,25 +80,28 @@ std::string SummaryText(const RunSummary& run) {
   const Funnel& funnel = run.funnel;
   const auto committed = std::ranges::count(run.rounds, RoundState::kCommitted,
                                             &RoundSummary::state);
-  const std::string table = FormatTable(
-      {{"run", NameOfRun(run.header)},
-       {"rounds", fmt::format("{} of {} committed, {} clients, {}", committed,
-                              run.header.rounds, Grouped(run.header.clients),
-                              run.state.value_or("not ended"))},
-       {"perplexity", PerplexityLine(run)},
-       {"devices",
-        fmt::format("{} selected: {} reported, {} late, {} dropped, {} "
-                    "refused, {} without an answer; {} declined",
-                    Grouped(funnel.selected), Grouped(funnel.reported),
-                    Grouped(funnel.late), Grouped(funnel.dropped),
-                    Grouped(funnel.refused), Grouped(funnel.unanswered),
-                    Grouped(funnel.declined))},
-       {"evaluation", EvaluationLine(run.evaluation)},
-       {"bytes", fmt::format("{} down, {} up", BytesText(run.bytes_down),
-                             BytesText(run.bytes_up))},
-       {"time", TimeLine(run)},
-       {"fairness", FairnessLine(run)}});
-  std::string text = table;
+  std::vector<std::vector<std::string>> rows = {
+      {"run", NameOfRun(run.header)},
+      {"rounds", fmt::format("{} of {} committed, {} clients, {}", committed,
+                             run.header.rounds, Grouped(run.header.clients),
+                             run.state.value_or("not ended"))},
+      {"perplexity", PerplexityLine(run)},
+      {"devices",
+       fmt::format("{} selected: {} reported, {} late, {} dropped, {} "
+                   "refused, {} without an answer; {} declined",
+                   Grouped(funnel.selected), Grouped(funnel.reported),
+                   Grouped(funnel.late), Grouped(funnel.dropped),
+                   Grouped(funnel.refused), Grouped(funnel.unanswered),
+                   Grouped(funnel.declined))},
+      {"evaluation", EvaluationLine(run.evaluation)},
+      {"bytes", fmt::format("{} down, {} up", BytesText(run.bytes_down),
+                            BytesText(run.bytes_up))},
+      {"time", TimeLine(run)},
+      {"fairness", FairnessLine(run)}};
+  if (const std::string accuracy = AccuracyLine(run); !accuracy.empty()) {
+    rows.insert(rows.begin() + 3, {"accuracy", accuracy});
+  }
+  std::string text = FormatTable(rows);
   for (const auto& [reason, times] : run.declined_for) {
     text += fmt::format("declined {} times: {}\n", Grouped(times), reason);
   }

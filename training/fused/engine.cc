@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/status.h"
 #include "models/fused/language_model_fused.h"
 #include "training/engine_loader.h"
 #include "training/fused/fused_trainer.h"
@@ -19,6 +20,11 @@ class FusedEngine final : public Engine {
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
+    if (model->config().image.has_value()) {
+      return Annotate(absl::FailedPreconditionError(
+                          "the engine fused trains no models of images"),
+                      ErrorKind::kConfig, "take train.engine = \"reference\"");
+    }
     return FusedTrainer::Make(std::move(model), options);
   }
 

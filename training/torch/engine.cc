@@ -7,6 +7,7 @@
 #include "models/torch/language_model_torch.h"
 #include "training/engine_loader.h"
 #include "training/torch/lora_trainer.h"
+#include "training/torch/vision_trainer.h"
 
 namespace edgetune {
 namespace {
@@ -28,6 +29,9 @@ class TorchEngine final : public Engine {
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
+    if (model->config().image.has_value()) {
+      return VisionTrainer::Make(std::move(model), options);
+    }
     EDGETUNE_RETURN_IF_ERROR(CheckPrecision(options.precision));
     return LoraTrainer::Make(std::move(model), options);
   }

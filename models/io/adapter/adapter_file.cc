@@ -7,9 +7,11 @@
 #include <filesystem>
 
 #include "base/random.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "models/io/adapter/adapter_formats.h"
 #include "models/io/llama_names.h"
+#include "models/io/vision/vision_network.h"
 
 namespace edgetune {
 namespace {
@@ -54,6 +56,19 @@ absl::Status CheckLora(const LoraShape& lora, const std::string& module,
                   std::min(shape.in, shape.out), module, shape.out, shape.in));
 }
 
+// Of a model of images: all of its parameters.
+absl::StatusOr<ParameterLayout> FullLayoutOf(const ModelConfig& model,
+                                             const AdapterSpec& spec) {
+  if (spec.rank != 0 || !spec.targets.empty() || !spec.exceptions.empty()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{} is a model of images, which has no LoRA targets: all of its "
+        "parameters are trained, with rank 0",
+        model.architecture));
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network, NetworkOf(model));
+  return LayoutOf(network);
+}
+
 }  // namespace
 
 std::span<const std::string> LoraTargets() {
@@ -75,6 +90,7 @@ LoraShape AdapterSpec::Of(const std::string& module) const {
 
 absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
                                                 const AdapterSpec& spec) {
+  if (model.image.has_value()) return FullLayoutOf(model, spec);
   EDGETUNE_ASSIGN_OR_RETURN(auto chosen, ChosenTargets(spec));
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
   size_t exceptions = 0;
@@ -99,6 +115,14 @@ absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
   return ParameterLayout::Make(std::move(tensors));
 }
 
+Adapter WithRank(const Adapter& adapter, int64_t rank) {
+  Adapter part{adapter.spec, LayoutOfRank(adapter.layout, rank),
+               FirstSlices(adapter.values, adapter.layout, rank)};
+  part.spec.alpha *=
+      static_cast<double>(rank) / static_cast<double>(adapter.spec.rank);
+  part.spec.rank = rank;
+  return part;
+}
 ParameterVector InitialAdapter(const ParameterLayout& layout, uint64_t seed) {
   const Random root(seed);
   ParameterVector values(layout.size());

@@ -29,6 +29,12 @@ struct LoraShape {
   bool operator==(const LoraShape&) const = default;
 };
 
+// Of a model of images there is one spec, that of rank 0 without targets: all
+// its parameters are trained (lora.rule "full"), the layout is that of its
+// network, and the values are what is added to its weights. Only the functions
+// up to CheckAdapter take such an adapter; files have another form
+// (models/io/vision).
+//
 // Scales are always alpha / rank: a rank-stabilised adapter (Kalajdzievski
 // 2023), which scales by alpha / sqrt(rank), has its alphas multiplied by
 // sqrt(rank) when it is read.
@@ -42,14 +48,15 @@ struct AdapterSpec {
   LoraShape Of(const std::string& module) const;
 };
 
-// InvalidArgument: a rank < 1 or larger than a target's smaller side, unknown,
+// InvalidArgument: a model of images with another spec than its own; a rank < 1
+// or larger than a target's smaller side, unknown,
 // repeated or no target, an alpha not positive and finite, an exception for a
 // module that is not trained.
 absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
                                                 const AdapterSpec& spec);
 
-// A ~ U(-1/sqrt(in), 1/sqrt(in)) (PEFT's kaiming_uniform(a=sqrt 5)), B = 0;
-// a function of layout and seed alone.
+// A ~ U(-1/sqrt(in), 1/sqrt(in)) (PEFT's kaiming_uniform(a=sqrt 5)), B = 0, and
+// 0 for all that is neither; a function of layout and seed alone.
 ParameterVector InitialAdapter(const ParameterLayout& layout, uint64_t seed);
 
 struct Adapter {
@@ -57,6 +64,10 @@ struct Adapter {
   ParameterLayout layout;
   ParameterVector values;
 };
+
+// The first rank slices of an adapter, scaled as the whole is: alpha falls with
+// the rank.
+Adapter WithRank(const Adapter& adapter, int64_t rank);
 
 // OK when `adapter` has the layout of its own spec on this model and that
 // many values; else InvalidArgument (kModel).

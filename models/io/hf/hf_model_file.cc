@@ -15,6 +15,7 @@
 #include "models/io/mapped_model.h"
 #include "models/io/strict_json.h"
 #include "models/io/tokenizer/hf_tokenizer.h"
+#include "models/io/vision/vision_model.h"
 
 namespace edgetune {
 namespace {
@@ -240,6 +241,9 @@ std::string NameOf(const std::string& directory) {
 
 absl::StatusOr<std::vector<std::string>> ModelFile::FilesOf(
     const std::string& directory) {
+  if (IsVisionModel(directory)) {
+    return std::vector<std::string>{"config.json", kSingleFile};
+  }
   EDGETUNE_ASSIGN_OR_RETURN(auto names, Shards(directory).FileNames());
   names.insert({"config.json", "tokenizer.json"});
   for (const char* name : {"chat_template.jinja", "generation_config.json",

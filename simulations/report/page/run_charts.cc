@@ -180,6 +180,37 @@ std::string PerplexityFigure(const RunSummary& run) {
   return RenderLineChart(chart);
 }
 
+std::string AccuracyFigure(const RunSummary& run) {
+  LineChart chart;
+  chart.figure = {.id = "accuracy",
+                  .title = "Accuracy by round",
+                  .note =
+                      "Share of images whose class is told. Test set: images "
+                      "that no device holds. Held out: by devices, of their "
+                      "own. The axis need not begin at zero.",
+                  .description = "",
+                  .hero = true};
+  chart.x_name = "round";
+  chart.y_name = "% of images";
+  chart.whole_x = true;
+  for (const auto& [name, told] :
+       {std::pair("test set", &RoundSummary::test),
+        std::pair("held out", &RoundSummary::held_out)}) {
+    std::vector<std::pair<double, double>> points;
+    for (const RoundSummary& round : run.rounds) {
+      if (const auto accuracy = (round.*told).Accuracy()) {
+        points.emplace_back(static_cast<double>(round.round), 100 * *accuracy);
+      }
+    }
+    if (points.empty()) continue;
+    chart.figure.description += fmt::format(
+        "{}{}: {:.2f} % at version {:.0f}.", chart.series.empty() ? "" : " ",
+        name, points.back().second, points.back().first);
+    chart.series.push_back({name, std::move(points)});
+  }
+  return chart.series.empty() ? "" : RenderLineChart(chart);
+}
+
 std::string FunnelFigure(const RunSummary& run) {
   const Columns columns = ColumnsOf(run);
   StackedChart chart;

@@ -13,6 +13,7 @@
 namespace edgetune {
 
 std::string PerplexityFigure(const RunSummary& run);   // with baselines
+std::string AccuracyFigure(const RunSummary& run);     // of images
 std::string FunnelFigure(const RunSummary& run);       // by round
 std::string BytesFigure(const RunSummary& run);        // by round
 std::string UtilisationFigure(const RunSummary& run);  // over virtual time

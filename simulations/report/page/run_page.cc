@@ -46,9 +46,20 @@ Tile PerplexityTile(const RunSummary& run) {
                             100 * (last / first - 1))};
 }
 
+// Of the newest version that was tested.
+std::optional<Tile> AccuracyTile(const RunSummary& run) {
+  for (auto round = run.rounds.rbegin(); round != run.rounds.rend(); ++round) {
+    if (const auto accuracy = round->test.Accuracy()) {
+      return Tile{"Accuracy", fmt::format("{:.2f} %", 100 * *accuracy),
+                  fmt::format("of the test set, version {}", round->round)};
+    }
+  }
+  return std::nullopt;
+}
+
 std::string Tiles(const RunSummary& run) {
   const Funnel& funnel = run.funnel;
-  std::vector<Tile> tiles = {PerplexityTile(run)};
+  std::vector<Tile> tiles = {AccuracyTile(run).value_or(PerplexityTile(run))};
   tiles.push_back(
       {"Reports in time", Grouped(funnel.reported),
        fmt::format("of {} devices selected", Grouped(funnel.selected))});
@@ -263,9 +274,13 @@ std::string RenderRunPage(const RunSummary& run) {
     body += fmt::format("<p class=\"warn\">{}</p>\n", HtmlText(incomplete));
   }
   body += Tiles(run) + Settings(run);
-  body += fmt::format("<div class=\"figures\">\n{}{}{}{}{}</div>\n",
-                      Or(PerplexityFigure(run), "Held-out perplexity", false),
-                      FunnelFigure(run), BytesFigure(run),
+  const std::string accuracy = AccuracyFigure(run);
+  std::string perplexity = PerplexityFigure(run);
+  if (accuracy.empty()) {
+    perplexity = Or(std::move(perplexity), "Held-out perplexity", false);
+  }
+  body += fmt::format("<div class=\"figures\">\n{}{}{}{}{}{}</div>\n", accuracy,
+                      perplexity, FunnelFigure(run), BytesFigure(run),
                       Or(UtilisationFigure(run), "Utilisation", false),
                       Or(FairnessFigure(run), "Perplexity of groups", masked));
   body += Section("Rounds", Rounds(run) + Sessions(run));

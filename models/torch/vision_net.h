@@ -1,0 +1,52 @@
+#ifndef EDGETUNE_MODELS_TORCH_VISION_NET_H_
+#define EDGETUNE_MODELS_TORCH_VISION_NET_H_
+
+// Torch-only header: included by torch .cc files alone.
+
+#include <ATen/ATen.h>
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/io/adapter/adapter_file.h"
+#include "models/io/vision/vision_network.h"
+
+namespace edgetune {
+
+// A vision network with weights of its own: those of its base plus what an
+// adapter adds. All are views of one flat buffer in layout order, and so are
+// their gradients: what autograd accumulates is the gradient vector. n
+// parameters; N images [C,H,W]; K classes. Always float32. One thread at a
+// time.
+class VisionNet {
+ public:
+  // `base`: all weights of the model. InvalidArgument: another layout than the
+  // model's.
+  static absl::StatusOr<VisionNet> Make(const ModelConfig& model,
+                                        std::span<const float> base,
+                                        const Adapter& adapter);
+
+  // Logits [N,K]; differentiable in the weights when grad mode is on. Dropout
+  // draws from `random`; without, as when it is used, nothing is dropped.
+  at::Tensor Logits(const at::Tensor& images,  // [N,C,H,W]
+                    c10::optional<at::Generator> random) const;
+
+  std::span<float> values() { return {values_.data_ptr<float>(), size()}; }
+  std::span<float> gradient() { return {gradient_.data_ptr<float>(), size()}; }
+  size_t size() const { return static_cast<size_t>(values_.numel()); }  // n
+
+ private:
+  struct Layer {
+    VisionLayer what;
+    at::Tensor weight, bias;  // [out,in] or [out,in,k,k]; [out]; or undefined
+  };
+
+  at::Tensor values_, gradient_;  // [n]
+  std::vector<Layer> layers_;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_MODELS_TORCH_VISION_NET_H_

@@ -1,0 +1,326 @@
+// Vision models against PyTorch (make_vision_vectors.py), and what local
+// training does with all parameters.
+
+#include "training/torch/vision_trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "models/io/vision/vision_model.h"
+#include "models/io/vision/vision_network.h"
+#include "tests/testing/scratch_directory.h"
+
+namespace edgetune {
+namespace {
+
+using nlohmann::json;
+
+// The maker's mixed().
+uint64_t Mixed(uint64_t place) {
+  return (place * 2654435761u + 12345) % (uint64_t{1} << 32);
+}
+
+class Images final : public ExampleSource {
+ public:
+  Images(int64_t count, const ImageShape& shape, int64_t classes)
+      : pixels_(static_cast<size_t>(count * shape.size())) {
+    for (size_t i = 0; i < pixels_.size(); ++i) {
+      pixels_[i] = static_cast<uint8_t>(Mixed(i) >> 24);
+    }
+    const auto size = static_cast<size_t>(shape.size());
+    for (int64_t i = 0; i < count; ++i) {
+      examples_.push_back(
+          {{static_cast<int32_t>((7 * i + 3) % classes)},
+           {1},
+           std::span(pixels_).subspan(static_cast<size_t>(i) * size, size)});
+    }
+  }
+  int64_t size() const override {
+    return static_cast<int64_t>(examples_.size());
+  }
+  const LabelledTokens& Get(int64_t index) const override {
+    return examples_[static_cast<size_t>(index)];
+  }
+
+ private:
+  std::vector<uint8_t> pixels_;
+  std::vector<LabelledTokens> examples_;
+};
+
+ModelConfig ConfigOf(const std::string& architecture, const ImageShape& image) {
+  ModelConfig config;
+  config.architecture = architecture;
+  config.image = image;
+  config.vocab = 10;
+  return config;
+}
+
+// The maker's weights_of().
+ParameterVector FormulaWeights(const VisionNetwork& network) {
+  ParameterVector values;
+  for (const VisionLayer& layer : network.layers) {
+    if (!layer.has_parameters()) continue;
+    const int64_t count = layer.out * (layer.fan_in() + 1);
+    const double bound = 1 / std::sqrt(static_cast<double>(layer.fan_in()));
+    for (int64_t i = 0; i < count; ++i) {
+      const auto draw = static_cast<double>(Mixed(values.size()));
+      values.push_back(static_cast<float>((draw / 0x1p31 - 1) * bound));
+    }
+  }
+  return values;
+}
+
+// A model on disk, its trainer and its adapter of zeros.
+struct Bench {
+  Bench(const ModelConfig& config, const ParameterVector& weights) {
+    const std::string path = folder.File("model");
+    EXPECT_TRUE(WriteVisionModel(path, config, weights, {}).ok());
+    model = *ModelFile::Open(path);
+    auto made = VisionTrainer::Make(model, {.threads = 1});
+    EXPECT_TRUE(made.ok()) << made.status();
+    trainer = *std::move(made);
+    adapter.layout = *AdapterLayoutOf(config, {});
+    adapter.values.resize(weights.size());
+  }
+  absl::StatusOr<TrainResult> Train(const ExampleSource& examples,
+                                    const TrainConfig& config) {
+    return trainer->Train(adapter, examples, config, nullptr, stop, {});
+  }
+
+  const testing::ScratchDirectory folder;
+  std::shared_ptr<const ModelFile> model;
+  std::unique_ptr<VisionTrainer> trainer;
+  Adapter adapter;
+  StopToken stop{false};
+};
+
+TrainConfig Sgd(double lr, int64_t steps) {
+  TrainConfig config;
+  config.optimizer = OptimizerKind::kSgd;
+  config.lr = lr;
+  config.steps = steps;
+  config.batch = config.micro_batch = 4;
+  config.grad_clip = 0;
+  return config;
+}
+
+json Vectors() {
+  return json::parse(
+      std::ifstream(std::string(EDGETUNE_SOURCE_DIR) +
+                    "/tests/training_torch/vectors/vision.json"))["cases"];
+}
+
+void ExpectSameState(const json& given, const ParameterLayout& layout) {
+  ASSERT_EQ(layout.size(), given["parameters"].get<size_t>());
+  ASSERT_EQ(layout.tensors().size(), given["tensors"].size());
+  for (size_t i = 0; i < layout.tensors().size(); ++i) {
+    EXPECT_EQ(layout.tensors()[i].name, given["tensors"][i]["name"]);
+    EXPECT_EQ(layout.tensors()[i].shape,
+              given["tensors"][i]["shape"].get<std::vector<int64_t>>());
+  }
+}
+
+void ExpectSameGradient(const json& given, const ParameterLayout& layout,
+                        const ParameterVector& gradient) {
+  for (size_t i = 0; i < layout.tensors().size(); ++i) {
+    const ParameterLayout::Tensor& tensor = layout.tensors()[i];
+    const json& wanted = given["tensors"][i];
+    double squares = 0;
+    for (size_t j = 0; j < tensor.count; ++j) {
+      const double g = gradient[tensor.offset + j];
+      squares += g * g;
+    }
+    const auto norm = wanted["norm"].get<double>();
+    EXPECT_NEAR(std::sqrt(squares), norm, 1e-4 * norm) << tensor.name;
+    const auto step = wanted["step"].get<size_t>();
+    const auto samples = wanted["gradient"].get<std::vector<double>>();
+    ASSERT_GE(samples.size(), 2);
+    for (size_t j = 0; j < samples.size(); ++j) {
+      EXPECT_NEAR(gradient[tensor.offset + j * step], samples[j], 1e-4 * norm)
+          << tensor.name << " at " << j * step;
+    }
+  }
+}
+
+// float32 sums in another order differ by some 1e-6 of their size.
+TEST(VisionTrainerTest, LogitsAndGradientsAreThoseOfPyTorch) {
+  const json cases = Vectors();
+  ASSERT_EQ(cases.size(), VisionArchitectures().size());
+  for (const json& given : cases) {
+    const auto shape = given["shape"].get<std::vector<int64_t>>();
+    const ModelConfig config =
+        ConfigOf(given["architecture"], {shape[0], shape[1], shape[2]});
+    Bench bench(config, FormulaWeights(*NetworkOf(config)));
+    ExpectSameState(given, bench.adapter.layout);
+    const Images images(3, *config.image, config.vocab);
+    const auto logits = bench.trainer->ComputeLogits(bench.adapter, images);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    const auto wanted = given["logits"].get<std::vector<double>>();
+    ASSERT_EQ(logits->size(), wanted.size());
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      EXPECT_NEAR((*logits)[i], wanted[i], 1e-4) << given["architecture"];
+    }
+    // In parts, which change nothing.
+    const auto gradient =
+        bench.trainer->ComputeGradient(bench.adapter, images, 2);
+    ASSERT_TRUE(gradient.ok()) << gradient.status();
+    EXPECT_NEAR(gradient->nll_sum, given["loss"].get<double>(), 1e-4);
+    ExpectSameGradient(given, bench.adapter.layout, gradient->gradient);
+  }
+}
+
+ModelConfig SmallConfig(const std::string& architecture) {
+  return ConfigOf(architecture, {1, 8, 8});
+}
+
+TEST(VisionTrainerTest, OneStepOfSgdIsTheGradient) {
+  const ModelConfig config = SmallConfig("mcmahan_cnn");
+  Bench bench(config, InitialWeights(*NetworkOf(config), 1));
+  const Images images(4, *config.image, 10);
+  const auto result = bench.Train(images, Sgd(0.5, 1));
+  ASSERT_TRUE(result.ok()) << result.status();
+  const auto gradient =
+      bench.trainer->ComputeGradient(bench.adapter, images, 4);
+  ASSERT_TRUE(gradient.ok()) << gradient.status();
+  ASSERT_EQ(result->delta.size(), bench.adapter.values.size());
+  // The delta is a difference of weights of at most 0.2 in float32.
+  for (size_t i = 0; i < result->delta.size(); ++i) {
+    ASSERT_NEAR(result->delta[i], -0.5 * gradient->gradient[i], 1e-6) << i;
+  }
+}
+
+TEST(VisionTrainerTest, AnAdapterIsWhatIsAddedToTheWeights) {
+  const ModelConfig config = SmallConfig("mcmahan_2nn");
+  const ParameterVector weights = InitialWeights(*NetworkOf(config), 1);
+  Bench bench(config, weights);
+  const Images images(6, *config.image, 10);
+  // Halves: their sums are exact.
+  for (size_t i = 0; i < weights.size(); ++i) {
+    bench.adapter.values[i] = weights[i];
+  }
+  ParameterVector doubled = weights;
+  for (float& value : doubled) value *= 2;
+  Bench other(config, doubled);
+  const auto a = bench.trainer->Evaluate(bench.adapter, images, 0, bench.stop);
+  const auto b = other.trainer->Evaluate(other.adapter, images, 0, other.stop);
+  ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
+  EXPECT_EQ(a->nll_sum, b->nll_sum);
+  EXPECT_EQ(a->tokens, 6);
+  EXPECT_EQ(a->correct, b->correct);
+}
+
+TEST(VisionTrainerTest, WeightDecayShrinksWeightsAndNotTheirChange) {
+  const ModelConfig config = SmallConfig("mcmahan_2nn");
+  const ParameterVector weights = InitialWeights(*NetworkOf(config), 1);
+  Bench bench(config, weights);
+  const Images images(4, *config.image, 10);
+  const auto plain = bench.Train(images, Sgd(0.5, 1));
+  TrainConfig decayed = Sgd(0.5, 1);
+  decayed.weight_decay = 0.1;
+  const auto result = bench.Train(images, decayed);
+  ASSERT_TRUE(plain.ok() && result.ok());
+  for (size_t i = 0; i < weights.size(); ++i) {
+    ASSERT_NEAR(result->delta[i] - plain->delta[i], -0.05 * weights[i], 1e-6);
+  }
+}
+
+TEST(VisionTrainerTest, LearnsItsImagesAndCountsThem) {
+  const ModelConfig config = SmallConfig("mcmahan_2nn");
+  Bench bench(config, InitialWeights(*NetworkOf(config), 1));
+  const Images images(20, *config.image, 10);
+  const auto before =
+      bench.trainer->Evaluate(bench.adapter, images, 0, bench.stop);
+  const auto result = bench.Train(images, Sgd(0.1, 300));
+  ASSERT_TRUE(before.ok() && result.ok()) << result.status();
+  EXPECT_LT(before->correct, 12);
+  EXPECT_NEAR(before->nll_sum / 20, std::log(10), 0.3);
+  bench.adapter.values = result->delta;
+  const auto after =
+      bench.trainer->Evaluate(bench.adapter, images, 0, bench.stop);
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ(after->correct, 20);
+  EXPECT_EQ(result->tokens, 1200);
+}
+
+TEST(VisionTrainerTest, TheSameSeedGivesTheSameBitsAlsoWithDropout) {
+  for (const std::string& architecture : VisionArchitectures()) {
+    const ModelConfig config = SmallConfig(architecture);
+    Bench bench(config, InitialWeights(*NetworkOf(config), 1));
+    const Images images(12, *config.image, 10);
+    TrainConfig train = Sgd(0.1, 5);
+    const auto once = bench.Train(images, train);
+    const auto again = bench.Train(images, train);
+    ASSERT_TRUE(once.ok() && again.ok()) << once.status();
+    EXPECT_EQ(once->delta, again->delta) << architecture;
+    train.seed = 2;
+    const auto other = bench.Train(images, train);
+    ASSERT_TRUE(other.ok()) << other.status();
+    EXPECT_NE(once->delta, other->delta) << architecture;
+  }
+}
+
+// Keeps what was saved last; saving is due after each step.
+class MemoryStore final : public CheckpointStore {
+ public:
+  std::string task() const override { return "task"; }
+  bool IsDue(double /*seconds*/) const override { return true; }
+  std::string Load() override { return bytes; }
+  void Save(std::span<const std::span<const uint8_t>> parts) override {
+    bytes.clear();
+    for (const auto& part : parts) bytes.append(part.begin(), part.end());
+  }
+  void Resumed(int64_t step, int64_t) override { resumed = step; }
+  void Refused(const std::string& why) override { refused = why; }
+
+  std::string bytes, refused;
+  int64_t resumed = 0;
+};
+
+TEST(VisionTrainerTest, GoesOnAfterAStopToTheSameBits) {
+  const ModelConfig config = SmallConfig("pfl_cnn");
+  Bench bench(config, InitialWeights(*NetworkOf(config), 1));
+  const Images images(12, *config.image, 10);
+  const TrainConfig train = Sgd(0.1, 6);
+  const auto whole = bench.Train(images, train);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  MemoryStore store;
+  StopToken stop{false};
+  const auto begun = bench.trainer->Train(
+      bench.adapter, images, train, &store, stop,
+      [&](const TrainProgress& at) { stop = at.step == 3; });
+  ASSERT_TRUE(begun.ok() && begun->stopped) << begun.status();
+  const auto rest = bench.trainer->Train(bench.adapter, images, train, &store,
+                                         bench.stop, {});
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  EXPECT_EQ(store.resumed, 3) << store.refused;
+  EXPECT_EQ(rest->delta, whole->delta);
+}
+
+TEST(VisionTrainerTest, WhatIsNoImageOfTheModelIsRefused) {
+  const ModelConfig config = SmallConfig("mcmahan_2nn");
+  Bench bench(config, InitialWeights(*NetworkOf(config), 1));
+  const Images larger(4, {1, 9, 8}, 10);
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(bench.Train(larger, Sgd(0.1, 1)).status()));
+  const Images others(4, *config.image, 11);
+  const Images more(12, *config.image, 11);
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      bench.trainer->Evaluate(bench.adapter, more, 0, bench.stop).status()));
+  EXPECT_TRUE(
+      bench.trainer->Evaluate(bench.adapter, others, 0, bench.stop).ok());
+}
+
+TEST(VisionTrainerTest, OtherPrecisionsAreRefused) {
+  const ModelConfig config = SmallConfig("mcmahan_2nn");
+  Bench bench(config, InitialWeights(*NetworkOf(config), 1));
+  const auto made =
+      VisionTrainer::Make(bench.model, {.precision = Precision::kBf16});
+  EXPECT_TRUE(absl::IsInvalidArgument(made.status()));
+}
+
+}  // namespace
+}  // namespace edgetune

@@ -1,0 +1,21 @@
+#include "tools/model/trained_files.h"
+
+#include "base/status.h"
+#include "models/io/adapter/core_adapter.h"
+#include "models/io/vision/vision_model.h"
+
+namespace edgetune {
+
+absl::Status WriteTrained(const std::string& directory, const Adapter& adapter,
+                          const ModelFile& base, const std::string& name,
+                          const Provenance& provenance) {
+  if (!base.config().image.has_value()) {
+    return WritePeftAdapter(directory, PlainAdapter(adapter), name, provenance);
+  }
+  EDGETUNE_RETURN_IF_ERROR(CheckAdapter(base.config(), adapter));
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterVector weights, ReadVisionWeights(base));
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] += adapter.values[i];
+  return WriteVisionModel(directory, base.config(), weights, provenance);
+}
+
+}  // namespace edgetune

@@ -1,0 +1,33 @@
+#ifndef EDGETUNE_TRAINING_IMAGE_DATA_SET_H_
+#define EDGETUNE_TRAINING_IMAGE_DATA_SET_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "models/io/model_file.h"
+#include "training/example_set.h"
+
+namespace edgetune {
+
+// The data.schema of images.
+inline constexpr char kImageSchema[] = "image";
+
+// Images with their classes in two IDX files that lie beside each other:
+// NAME-images-idx3-ubyte [N,H,W] (or -images-idx4-ubyte [N,C,H,W]) and
+// NAME-labels-idx1-ubyte [N]. `path` is the first of them, or a directory, in
+// which NAME is "train". Pixels stay in the mapped file.
+//
+// NotFound, DataLoss, InvalidArgument (all kData): no such file, no IDX file,
+// another shape than the model takes, more or fewer labels than images, a class
+// that the model does not tell.
+absl::StatusOr<std::unique_ptr<ExampleSet>> ReadImageDataSet(
+    const std::string& path, const ModelConfig& model);
+
+// Of a directory with NAME "t10k" in it, as MNIST has: the path of those
+// images, which nobody trains on. Empty: it has none.
+std::string TestImagesIn(const std::string& directory);
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TRAINING_IMAGE_DATA_SET_H_

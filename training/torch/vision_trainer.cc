@@ -1,0 +1,211 @@
+#include "training/torch/vision_trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+#include "base/status.h"
+#include "models/exception_guard.h"
+#include "models/io/vision/vision_model.h"
+#include "models/torch/language_model_torch.h"
+#include "models/torch/vision_net.h"
+
+namespace edgetune {
+namespace {
+
+// Images of one pass of an evaluation: their activations stay in the caches.
+constexpr size_t kEvaluationImages = 50;
+
+at::Tensor ImagesOf(ExampleBatch examples, const ImageShape& shape) {
+  const auto n = static_cast<int64_t>(examples.size());
+  const at::Tensor out =
+      at::empty({n, shape.channels, shape.height, shape.width}, at::kFloat);
+  float* to = out.data_ptr<float>();
+  for (const LabelledTokens* example : examples) {
+    for (const uint8_t value : example->image) {
+      *to++ = static_cast<float>(value) / 255;
+    }
+  }
+  return out;
+}
+
+at::Tensor ClassesOf(ExampleBatch examples) {
+  const at::Tensor out =
+      at::empty({static_cast<int64_t>(examples.size())}, at::kLong);
+  int64_t* to = out.data_ptr<int64_t>();
+  for (const LabelledTokens* example : examples) *to++ = example->tokens[0];
+  return out;
+}
+
+// The summed loss of `examples`, float32 on the logits' own terms.
+at::Tensor SumLoss(const at::Tensor& logits, const at::Tensor& classes) {
+  return at::cross_entropy_loss(logits, classes, /*weight=*/{},
+                                at::Reduction::Sum);
+}
+
+class VisionGradient final : public GradientEngine {
+ public:
+  // With a seed as in training: `seed` decides what dropout draws.
+  VisionGradient(VisionNet net, const ImageShape& shape,
+                 std::optional<uint64_t> seed)
+      : net_(std::move(net)), shape_(shape), seed_(seed) {
+    if (seed_.has_value()) {
+      random_ = at::make_generator<at::CPUGeneratorImpl>(*seed_);
+    }
+  }
+
+  std::span<float> values() override { return net_.values(); }
+  std::span<float> gradient() override { return net_.gradient(); }
+  void BeginStep(int64_t step) override {
+    if (!random_.has_value()) return;
+    random_->set_current_seed(
+        Random(*seed_).Split("dropout", static_cast<uint64_t>(step)).Next());
+  }
+  double AddGradient(ExampleBatch examples, double weight) override {
+    const at::AutoGradMode with_grad(true);
+    const at::Tensor logits = net_.Logits(ImagesOf(examples, shape_), random_);
+    const at::Tensor loss = SumLoss(logits, ClassesOf(examples));
+    (loss * weight).backward();
+    return loss.item<double>();
+  }
+
+ private:
+  VisionNet net_;
+  const ImageShape shape_;
+  const std::optional<uint64_t> seed_;
+  c10::optional<at::Generator> random_;
+};
+
+}  // namespace
+
+struct VisionTrainer::Body {
+  std::shared_ptr<const ModelFile> file;
+  ParameterVector base;
+  int threads = 1;
+
+  const ImageShape& shape() const { return *file->config().image; }
+
+  absl::StatusOr<VisionGradient> GradientAt(
+      const Adapter& adapter, std::optional<uint64_t> seed) const {
+    EDGETUNE_ASSIGN_OR_RETURN(VisionNet net,
+                              VisionNet::Make(file->config(), base, adapter));
+    return VisionGradient(std::move(net), shape(), seed);
+  }
+
+  // fn(part, logits of it) for all examples of a batch, without gradients.
+  template <typename Fn>
+  void ForLogits(const VisionNet& net, ExampleBatch batch, const Fn& fn) const {
+    for (size_t begin = 0; begin < batch.size(); begin += kEvaluationImages) {
+      const auto part = batch.subspan(
+          begin, std::min(kEvaluationImages, batch.size() - begin));
+      fn(part, net.Logits(ImagesOf(part, shape()), c10::nullopt));
+    }
+  }
+};
+
+VisionTrainer::VisionTrainer(std::unique_ptr<Body> body)
+    : body_(std::move(body)) {}
+
+VisionTrainer::~VisionTrainer() = default;
+
+absl::StatusOr<std::unique_ptr<VisionTrainer>> VisionTrainer::Make(
+    std::shared_ptr<const ModelFile> model, const EngineOptions& options) {
+  if (options.precision != Precision::kAuto &&
+      options.precision != Precision::kFp32) {
+    return Annotate(absl::InvalidArgumentError(
+                        "vision models are trained in float32 alone"),
+                    ErrorKind::kConfig, "take model.precision = \"fp32\"");
+  }
+  auto body = std::make_unique<Body>();
+  body->file = std::move(model);
+  body->threads = ThreadCount(options.threads);
+  EDGETUNE_ASSIGN_OR_RETURN(body->base, ReadVisionWeights(*body->file));
+  return std::unique_ptr<VisionTrainer>(new VisionTrainer(std::move(body)));
+}
+
+const ModelConfig& VisionTrainer::model() const {
+  return body_->file->config();
+}
+
+// at::set_num_threads acts on the calling thread, which may be another than
+// the one that made this.
+absl::StatusOr<Evaluation> VisionTrainer::Evaluate(
+    const Adapter& adapter, const ExampleSource& examples, int64_t max_examples,
+    const StopToken& stop) {
+  return CatchExceptions([&]() -> absl::StatusOr<Evaluation> {
+    at::set_num_threads(body_->threads);
+    const at::NoGradGuard no_grad;
+    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net,
+                              VisionNet::Make(model(), body_->base, adapter));
+    int64_t correct = 0;
+    const auto sum_nll = [&](ExampleBatch batch) {
+      double nll = 0;
+      body_->ForLogits(net, batch, [&](ExampleBatch part, at::Tensor logits) {
+        const at::Tensor classes = ClassesOf(part);
+        nll += SumLoss(logits, classes).item<double>();
+        correct += logits.argmax(1).eq(classes).sum().item<int64_t>();
+      });
+      return nll;
+    };
+    EDGETUNE_ASSIGN_OR_RETURN(
+        Evaluation evaluation,
+        EvaluateExamples(model(), examples, max_examples, stop, sum_nll));
+    evaluation.correct = correct;
+    return evaluation;
+  });
+}
+
+absl::StatusOr<TrainResult> VisionTrainer::Train(
+    const Adapter& adapter, const ExampleSource& examples,
+    const TrainConfig& config, CheckpointStore* checkpoints,
+    const StopToken& stop,
+    const std::function<void(const TrainProgress&)>& progress) {
+  return CatchExceptions([&]() -> absl::StatusOr<TrainResult> {
+    at::set_num_threads(body_->threads);
+    EDGETUNE_ASSIGN_OR_RETURN(VisionGradient gradient,
+                              body_->GradientAt(adapter, config.seed));
+    const Segment segment = {"vision fp32", model(), adapter,
+                             examples,      config,  checkpoints};
+    return TrainSegment(segment, stop, progress, gradient);
+  });
+}
+
+absl::StatusOr<BatchGradient> VisionTrainer::ComputeGradient(
+    const Adapter& adapter, const ExampleSource& examples,
+    int64_t micro_batch) {
+  return CatchExceptions([&]() -> absl::StatusOr<BatchGradient> {
+    at::set_num_threads(body_->threads);
+    EDGETUNE_ASSIGN_OR_RETURN(VisionGradient gradient,
+                              body_->GradientAt(adapter, std::nullopt));
+    return ComputeBatchGradient(model(), examples, micro_batch, gradient);
+  });
+}
+
+absl::StatusOr<std::vector<float>> VisionTrainer::ComputeLogits(
+    const Adapter& adapter, const ExampleSource& examples) {
+  return CatchExceptions([&]() -> absl::StatusOr<std::vector<float>> {
+    const at::NoGradGuard no_grad;
+    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net,
+                              VisionNet::Make(model(), body_->base, adapter));
+    std::vector<const LabelledTokens*> all;
+    for (int64_t i = 0; i < examples.size(); ++i) {
+      all.push_back(&examples.Get(i));
+    }
+    std::vector<float> out;
+    body_->ForLogits(net, all, [&](ExampleBatch, const at::Tensor& logits) {
+      const at::Tensor flat = logits.contiguous();
+      out.insert(out.end(), flat.data_ptr<float>(),
+                 flat.data_ptr<float>() + flat.numel());
+    });
+    return out;
+  });
+}
+
+}  // namespace edgetune
