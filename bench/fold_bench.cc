@@ -1,6 +1,6 @@
 // fold_bench [--coordinates 921600] [--updates 1000] [--different 100]
 //            [--runs 3] [--way fold|intake] [--store memory|files]
-//            [--folder .]: updates into a mean by the coordinator's own code.
+//            [--folder F]: updates into a mean by the coordinator's own code.
 //
 // fold: FoldUpdate of blobs that lie in memory. intake: each update arrives in
 // pieces, is hashed and put away, folded and removed. Of the updates so many
@@ -167,7 +167,7 @@ absl::Status Run(int argc, char** argv) {
                                                    {"runs", "3"},
                                                    {"way", "fold"},
                                                    {"store", "memory"},
-                                                   {"folder", "."}}));
+                                                   {"folder", ""}}));
   MemoryBlobs memory;
   std::unique_ptr<BlobStore> store = std::make_unique<MemoryBlobStore>(&memory);
   if (arguments.Text("store") == "files") {
