@@ -39,9 +39,11 @@ class CentralTest final : public FleetObserver {
   }
   void OnRun(absl::Time at, const v1::RunStatus& status) override;
 
-  // The first error of a score, after which there are no more; Cancelled:
-  // stopped.
-  const absl::Status& status() const { return status_; }
+  // The first error of a score, after which there are no more, or of the
+  // logger; Cancelled: stopped.
+  absl::Status status() const override {
+    return status_.ok() ? options_.logger->status() : status_;
+  }
 
  private:
   bool IsDue(uint32_t version) const;

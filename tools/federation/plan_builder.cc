@@ -58,7 +58,7 @@ absl::StatusOr<Adapter> MakeInitialAdapter(const PlanRequest& request) {
                         ? "take lora.rule = \"full\""
                         : "");
   }
-  if (lora.rule == "fedsb") {
+  if (request.run.lora.rule == "fedsb") {
     adapter.layout = WithCores(*layout);
     adapter.values = InitialCoreAdapter(adapter.layout, request.run.train.seed);
     return adapter;
