@@ -6,12 +6,14 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "base/factors.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "client/participation.h"
 #include "client/train_plan.h"
 #include "client/update_pipeline.h"
@@ -55,7 +57,7 @@ void Participation::WriteOwnAdapter() {
   if (!KeepsOwnFactor(assignment_.plan) || assignment_.train || state.empty()) {
     return;
   }
-  const std::string run = ToHex(assignment_.id.run_id);
+  const std::string run = ToHex(std::string_view(assignment_.id.run_id));
   const std::string path = fmt::format("{}/adapters/{}", state, run);
   std::error_code ignored;
   std::filesystem::create_directories(state + "/adapters", ignored);
