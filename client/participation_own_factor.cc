@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -56,7 +57,7 @@ void Participation::WriteOwnAdapter() {
   if (!KeepsOwnFactor(assignment_.plan) || assignment_.train || state.empty()) {
     return;
   }
-  const std::string run = ToHex(assignment_.id.run_id);
+  const std::string run = ToHex(std::string_view(assignment_.id.run_id));
   const std::string path = fmt::format("{}/adapters/{}", state, run);
   std::error_code ignored;
   std::filesystem::create_directories(state + "/adapters", ignored);

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "base/factors.h"
+#include "base/units.h"
 #include "client/train_plan.h"
 #include "models/io/adapter/adapter_file.h"
-#include "privacy/crypto/hash.h"
 #include "protos/plan_check.h"
 #include "tests/simulations/recording_engine.h"
 #include "tests/simulations/world.h"
@@ -232,7 +232,8 @@ TEST_F(FedSaTest, TheClosingEvaluationLeavesEachDeviceItsOwnAdapter) {
   world_.Submit();
   ExpectFedSa();
   const auto model = *ModelFile::Open(world_.run.model_path);
-  const std::string run = ToHex(world_.Status().run_id());
+  const v1::RunStatus status = world_.Status();
+  const std::string run = ToHex(std::string_view(status.run_id()));
   for (int i = 0; i < kDevices; ++i) {
     const auto adapter = ReadAdapter(
         world_.scratch.File("state-" + std::to_string(i) + "/adapters/" + run),
