@@ -14,6 +14,8 @@ import time
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# On a busy machine its workers, nice by default, would get nothing.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # Ray's processes unpickle the functions of this file.
 HERE = str(pathlib.Path(__file__).resolve().parent)
 os.environ["PYTHONPATH"] = HERE + os.pathsep + os.environ.get("PYTHONPATH", "")
