@@ -13,8 +13,8 @@ namespace edgetune {
 // whole and in the order of Send. Nothing here waits but Leave.
 //
 // Life: made when the job is joined, then Send and Receive, at the end Leave or
-// Abort. Calls from one thread at a time, whichever; Leave from the one that
-// made it.
+// Abort, or neither where something else ends the job. Calls from one thread at
+// a time, whichever; Leave from the one that made it.
 class Post {
  public:
   struct Letter {

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -40,13 +42,15 @@ class RankServer {
       : options_(std::move(options)),
         trainers_(std::max<size_t>(1, options_.hello.workers)) {}
 
-  absl::Status Serve() {
+  // Whether rank 0 waits for this one to leave the job.
+  absl::StatusOr<bool> Serve() {
     outbox_.Push(0, FormatHello(options_.hello));
     WorkerPool workers(trainers_.size());
     workers_ = &workers;
     const absl::Status served = Loop();
     StopAll();
-    return served;
+    EDGETUNE_RETURN_IF_ERROR(served);
+    return in_order_;
   }
 
  private:
@@ -85,6 +89,8 @@ class RankServer {
         return absl::OkStatus();
       }
       case LetterKind::kEnd:
+      case LetterKind::kQuit:
+        in_order_ = kind == LetterKind::kEnd;
         outbox_.Push(0, MakeLetter(LetterKind::kBye));
         ended_ = true;
         return absl::OkStatus();
@@ -116,7 +122,7 @@ class RankServer {
     }
     const auto shared = std::make_shared<const Call>(std::move(call));
     workers_->Submit([this, shared, stop, adapter = adapter_] {
-      Answer answer = Work(*shared, *adapter, *stop);
+      Answer answer = WorkOrTell(*shared, *adapter, *stop);
       answer.id = shared->id;
       outbox_.Push(0, FormatAnswer(answer));
       const std::lock_guard<std::mutex> lock(mu_);
@@ -124,6 +130,19 @@ class RankServer {
       return absl::OkStatus();
     });
     return absl::OkStatus();
+  }
+
+  // Whoever does not answer is waited for.
+  Answer WorkOrTell(const Call& call, const Adapter& adapter,
+                    const StopToken& stop) {
+    try {
+      return Work(call, adapter, stop);
+    } catch (const std::exception& error) {
+      Answer answer;
+      answer.status =
+          absl::InternalError(std::string("unexpected: ") + error.what());
+      return answer;
+    }
   }
 
   Answer Work(const Call& call, const Adapter& adapter, const StopToken& stop) {
@@ -139,12 +158,13 @@ class RankServer {
     const CallExamples examples(call.examples);
     if (!call.train) {
       return Fill(answer, answer.evaluation,
-                  trainer->Evaluate(adapter, examples, 0, stop));
+                  trainer->Evaluate(adapter, examples, examples.size(), stop));
     }
     TrainConfig config = call.config;
     config.correction = call.correction;
     return Fill(answer, answer.training,
-                trainer->Train(adapter, examples, config, nullptr, stop, {}));
+                trainer->Train(adapter, examples, config, nullptr, stop,
+                               [](const TrainProgress&) {}));
   }
 
   template <typename T>
@@ -186,7 +206,8 @@ class RankServer {
   WorkerPool* workers_ = nullptr;
   std::shared_ptr<const Adapter> adapter_;  // of the last call
   absl::Time heard_ = absl::Now(), watched_ = heard_;
-  bool heard_any_ = false, ended_ = false, said_bye_ = false;
+  bool heard_any_ = false, ended_ = false, in_order_ = true;
+  bool said_bye_ = false;
   std::mutex mu_;
   std::map<uint64_t, std::shared_ptr<StopToken>> stops_;  // guarded by mu_
 };
@@ -195,8 +216,9 @@ class RankServer {
 
 absl::Status ServeRank(RankServerOptions options) {
   Post& post = *options.post;
-  EDGETUNE_RETURN_IF_ERROR(RankServer(std::move(options)).Serve());
-  post.Leave();
+  EDGETUNE_ASSIGN_OR_RETURN(const bool in_order,
+                            RankServer(std::move(options)).Serve());
+  if (in_order) post.Leave();
   return absl::OkStatus();
 }
 

@@ -199,16 +199,17 @@ absl::StatusOr<Answer> Ranks::Do(int number, Call call,
 absl::Status Ranks::End() {
   {
     const std::lock_guard<std::mutex> lock(mu_);
-    if (!ending_) {
-      for (size_t i = 1; i < ranks_.size(); ++i) {
-        if (ranks_[i].lost) continue;
-        outbox_.Push(static_cast<int>(i), MakeLetter(LetterKind::kEnd));
-      }
+    const LetterKind last = stop_ ? LetterKind::kQuit : LetterKind::kEnd;
+    in_order_ = !ending_ ? !stop_ : in_order_;
+    for (size_t i = 1; !ending_ && i < ranks_.size(); ++i) {
+      if (ranks_[i].lost) continue;
+      outbox_.Push(static_cast<int>(i), MakeLetter(last));
     }
     ending_ = true;
   }
-  if (thread_.joinable()) thread_.join();
-  if (!std::exchange(left_, true) && status_.ok()) options_.post->Leave();
+  if (!thread_.joinable()) return status_;
+  thread_.join();
+  if (in_order_ && status_.ok()) options_.post->Leave();
   return status_;
 }
 

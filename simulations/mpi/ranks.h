@@ -63,9 +63,10 @@ class Ranks {
   // Set when the user interrupts or a rank is lost: nothing should go on.
   const StopToken& stop() const { return stop_; }
 
-  // Tells the ranks that there is no more work, and leaves the job with them.
-  // Unavailable (kFailed): which rank was lost, and then the job has to be
-  // aborted: not all can leave.
+  // Tells the ranks that there is no more work, and leaves the job with them;
+  // after an interrupt nobody leaves in order: whatever started the job is
+  // ending it, and MPI would wait for it in vain. Unavailable (kFailed): which
+  // rank was lost, and then the job has to be aborted: not all can leave.
   absl::Status End();
 
  private:
@@ -95,7 +96,6 @@ class Ranks {
   StopToken stop_{false};
   std::vector<Hello> others_;
   std::thread thread_;
-  bool left_ = false;
 
   mutable std::mutex mu_;  // guards all below
   std::condition_variable changed_;
@@ -106,6 +106,7 @@ class Ranks {
   absl::Time begun_, beaten_, watched_;
   absl::Time interrupted_at_ = absl::InfiniteFuture();
   bool ending_ = false;
+  bool in_order_ = true;  // the end
 };
 
 }  // namespace edgetune

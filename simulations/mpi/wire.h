@@ -31,9 +31,10 @@ enum class LetterKind : uint8_t {
   kStop,    // from rank 0: that work need not be finished
   kAnswer,  // to rank 0: what the work gave
   kEnd,     // from rank 0: no more work
-  kBye,     // to rank 0: kEnd is here
+  kQuit,    // from rank 0: the same, and do not wait for anybody
+  kBye,     // to rank 0: that is here
 };
-// Of a letter that is only that: kBeat, kEnd, kBye.
+// Of a letter that is only that: kBeat, kEnd, kQuit, kBye.
 std::string MakeLetter(LetterKind kind);
 absl::StatusOr<LetterKind> LetterKindOf(std::string_view letter);
 

@@ -4,11 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <functional>
 #include <string>
 
-#include "absl/time/clock.h"
 #include "base/status.h"
 #include "simulations/adversary/adversary_trainer.h"
 #include "tests/simulations_fleet/small_fleet.h"
@@ -83,6 +81,10 @@ TEST_P(RankedFleetTest, RanksChangeNothing) {
     EXPECT_EQ(fleet.adapter(), alone.adapter()) << size;
     // Each is done once, wherever.
     EXPECT_EQ(fleet.engine.trainings + job.trainings(), alone.engine.trainings);
+    // Six of eight workers are elsewhere.
+    if (size == 4) {
+      EXPECT_GT(job.trainings(), 0);
+    }
     EXPECT_TRUE(job.ranks->End().ok());
     for (const absl::Status& served : job.Served()) {
       EXPECT_TRUE(served.ok()) << served;
@@ -91,31 +93,13 @@ TEST_P(RankedFleetTest, RanksChangeNothing) {
   }
 }
 
-// With one worker here that is kept busy, the others must do the rest.
-TEST(RankedFleetWorkTest, OtherRanksTakeWhatThisOneDoesNot) {
-  SmallFleet fleet(6);
-  Job job(fleet.run, 2, /*workers=*/2);
-  job.Start();
-  ASSERT_TRUE(job.ranks->Gather(job.hellos[0]).ok());
-  RankEngine engine(&fleet.engine, &*job.ranks, 1);
-  std::atomic<bool> once{true};
-  fleet.engine.on_step = [&](int64_t) {
-    if (!once.exchange(false)) return;
-    while (job.trainings() < 3) absl::SleepFor(absl::Milliseconds(1));
-  };
-  fleet.other_engine = &engine;
-  fleet.workers = engine.workers();
-  ASSERT_TRUE(fleet.Run().ok());
-  EXPECT_GE(job.trainings(), 3);
-}
-
 // The devices of a round work on one adapter, which a rank is told once.
 TEST(RankedFleetWorkTest, AnAdapterCrossesOnceForARound) {
-  SmallFleet fleet(6);
-  Job job(fleet.run, 2, /*workers=*/1);
+  const testing::ScratchDirectory scratch;
+  const testing::TestRun run = testing::MakeTestRun(scratch.path(), 4);
+  Job job(run, 2, /*workers=*/1);
   job.Start();
   ASSERT_TRUE(job.ranks->Gather(job.hellos[0]).ok());
-  const auto run = fleet.run;
   const auto values = ParseParameters(
       {reinterpret_cast<const uint8_t*>(run.adapter_blob.data()),
        run.adapter_blob.size()},

@@ -6,8 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <future>
+#include <new>
 #include <string>
 
 #include "absl/time/clock.h"
@@ -69,6 +68,15 @@ TEST_F(RanksTest, WorkGoesThereAndItsAnswerComesBack) {
   EXPECT_EQ(job_.engines[2].trainings, 0);
 }
 
+TEST_F(RanksTest, WorkThatThrowsIsAnsweredToo) {
+  job_.engines[1].on_step = [](int64_t) { throw std::bad_alloc(); };
+  Start();
+  const auto answer = Train(1);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(answer->status.message()), HasSubstr("bad_alloc"));
+}
+
 TEST_F(RanksTest, AStopIsPassedOnAndTheRestComesBack) {
   job_.engines[1].on_step = [this](int64_t step) {
     if (step == 2) stop_ = true;
@@ -89,10 +97,10 @@ TEST_F(RanksTest, ARankThatIsGoneIsNamedAndItsWorkEnds) {
   ExpectLost(Train(2).status(), "no sign of life for");
   EXPECT_TRUE(Train(1).ok());
   ExpectLost(job_.ranks->End(), "no sign of life for");
-  // The job is aborted then, not left: who is lost would be waited for.
+  // Nobody leaves in order: who is lost would be waited for.
   const auto served = job_.Served();
   EXPECT_THAT(std::string(served[1].message()), HasSubstr("rank 0 is gone"));
-  EXPECT_EQ(job_.memory.left(), 1);
+  EXPECT_EQ(job_.memory.left(), 0);
 }
 
 TEST_F(RanksTest, AFleetEndsAndItsLogBlamesNoDevice) {
@@ -134,7 +142,8 @@ TEST_F(RanksTest, AnInterruptWithAllThereIsNoLoss) {
   for (const absl::Status& served : job_.Served()) {
     EXPECT_TRUE(served.ok()) << served;
   }
-  EXPECT_EQ(job_.memory.left(), 3);
+  // Whoever left in order would wait for a job that is being ended.
+  EXPECT_EQ(job_.memory.left(), 0);
 }
 
 // A step that takes long is no silence.

@@ -164,12 +164,12 @@ TEST(WireTest, KindsAreTold) {
   EXPECT_EQ(*LetterKindOf(FormatCall(SampleCall())), LetterKind::kCall);
   EXPECT_EQ(*LetterKindOf(FormatAnswer(SampleAnswer())), LetterKind::kAnswer);
   EXPECT_EQ(*LetterKindOf(FormatStop(1)), LetterKind::kStop);
-  for (const auto kind :
-       {LetterKind::kBeat, LetterKind::kEnd, LetterKind::kBye}) {
+  for (const auto kind : {LetterKind::kBeat, LetterKind::kEnd,
+                          LetterKind::kQuit, LetterKind::kBye}) {
     EXPECT_EQ(*LetterKindOf(MakeLetter(kind)), kind);
   }
   EXPECT_FALSE(LetterKindOf("").ok());
-  EXPECT_FALSE(LetterKindOf("\x07").ok());
+  EXPECT_FALSE(LetterKindOf("\x08").ok());
   EXPECT_FALSE(LetterKindOf("\xff").ok());
   EXPECT_EQ(*ParseStop(FormatStop(1ull << 40)), 1ull << 40);
 }

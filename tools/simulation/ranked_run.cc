@@ -117,8 +117,10 @@ absl::Status RunRanked(const RankedRunOptions& options, const Output& output) {
     left = ranks.End();
   }
   if (left.ok()) return outcome;
-  // The job cannot be left with who is lost: it ends here, for all.
+  // The job cannot be left with who is lost: it ends here, for all, unless
+  // whatever started it is ending it.
   if (absl::IsCancelled(outcome)) output.Note(HintOf(outcome));
+  if (Interrupted()) return left;
   output.Error(left);
   post->Abort(ExitCodeOf(left));
   return left;
