@@ -28,9 +28,9 @@ class MpirunTest(SimulationCase):
         return path
 
     def ranks(self, count, command):
-        """The command on so many ranks."""
+        """The command on so many ranks, which a busy machine lets end for 5 s, not 1."""
         return [MPIRUN, "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
-                "-n", str(count), *command]
+                "--mca", "odls_base_sigkill_timeout", "5", "-n", str(count), *command]
 
     def ranked(self, count, out, *arguments, sets=()):
         command = self.command(self.run_file(), "--out", self.folder / out, *arguments, sets=sets)

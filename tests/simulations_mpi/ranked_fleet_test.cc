@@ -54,6 +54,8 @@ INSTANTIATE_TEST_SUITE_P(
              }},
         Case{"fairness",
              [](SmallFleet& fleet) {
+               fleet.run.plan.mutable_train()->set_optimizer("sgd");
+               fleet.run.plan.mutable_rounds()->set_weights("equal");
                fleet.run.plan.mutable_rounds()->set_fairness_q(1);
              }}),
     [](const auto& info) { return std::string(info.param.name); });
