@@ -153,7 +153,7 @@ def memory_a_client(folder, fleet, size, large):
 
 
 def b4():
-    """Real fleet: LoRA steps of SmolLM2-135M beside Flower with PEFT and pfl-research (6 minutes)."""
+    """Real fleet: LoRA steps of SmolLM2-135M beside Flower and pfl-research (6 minutes)."""
     return real_fleet(B4)
 
 
