@@ -61,7 +61,7 @@ TEST(LoraRulesTest, SlicesHaveMeansOfTheirOwnInTheClear) {
                   [](auto& p) { UseScaffold(p, 8); }}});
   EXPECT_THAT(
       std::string(CheckPlan(PlanOf("hetlora", MaskedPlan())).message()),
-      HasSubstr(got + "secagg.enabled = false beside it: each rank slice"));
+      HasSubstr(got + "secagg.enabled = false beside it: what one device"));
 }
 
 TEST(LoraRulesTest, ProductsAreAveragedInTheClearAndTakenAsTheyAre) {
@@ -114,7 +114,7 @@ v1::TaskPlan CorePlan(v1::TaskPlan plan = ValidPlan()) {
 TEST(LoraRulesTest, CoresStandAfterTheirFactorsInTheLayout) {
   ExpectRefused(
       CorePlan(),
-      {{"lora.layout is 12 tensors, wanted 4 for each layer",
+      {{"lora.layout[2].name is \"layers.0.self_attn.q_proj.lora_R\"",
         [](auto& p) { p.mutable_lora()->set_rule("fedit"); }},
        {"lora.layout is 11 tensors",
         [](auto& p) { p.mutable_lora()->mutable_layout()->RemoveLast(); }},
