@@ -241,7 +241,16 @@ absl::Status Fleet::KeepMemory(const v1::RunStatus& status) {
   }
   EDGETUNE_RETURN_IF_ERROR(memory_.status());
   const uint64_t most = options_.most_memory;
-  const uint64_t now = most == 0 ? 0 : ResidentBytes();
+  if (most == 0) return absl::OkStatus();
+  uint64_t now = ResidentBytes();
+  // Near the ceiling fewer blobs are held than was predicted to be possible.
+  const uint64_t near = most - most / 16;
+  if (now > near) {
+    const uint64_t held = memory_.held();
+    memory_.SpillTo(options_.spill_directory,
+                    held - std::min(held, now - near));
+    now = ResidentBytes();
+  }
   if (now <= most) return absl::OkStatus();
   return Annotate(
       absl::ResourceExhaustedError(fmt::format(

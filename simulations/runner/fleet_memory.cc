@@ -17,8 +17,8 @@ namespace {
 
 // Measured (docs/howto/simulate.md): the database and client of a device, and
 // what a session adds to it in client and coordinator, but for its vectors.
-constexpr uint64_t kDeviceBytes = 60'000;
-constexpr uint64_t kSessionBytes = 40'000;
+constexpr uint64_t kDeviceBytes = 140'000;
+constexpr uint64_t kSessionBytes = 60'000;
 // A worker's: incoming adapter, what is trained, the update as it is checked
 // and as it is kept.
 constexpr uint64_t kVectorsAtWork = 4;
@@ -28,7 +28,7 @@ constexpr uint64_t kVectorsMasked = 3;
 // A device's own control variate, and the one that waits.
 constexpr uint64_t kVariates = 2;
 // Of what the heap cannot use again.
-constexpr double kLost = 0.05;
+constexpr double kLost = 0.1;
 
 constexpr char kTraining[] = "training";
 constexpr char kDevices[] = "devices";

@@ -254,7 +254,8 @@ TEST(OneFedSaDeviceTest, LocalTrainingEndsWithTheDevicesOwnAdapter) {
   device.Start();
   world.Submit();
   ASSERT_EQ(world.WaitEnded().state(), v1::RunStatus::FINISHED);
-  const auto model = *ModelFile::Open(world.run.model_path);
+  const std::shared_ptr<const ModelFile> model =
+      *ModelFile::Open(world.run.model_path);
   const auto trainer =
       *engine.fake.MakeTrainer(model, EngineOptionsOf(world.run.plan, 1));
   EXPECT_EQ(engine.evaluated(), world.TrainLocally(file, *trainer, *model));

@@ -399,8 +399,8 @@ TEST_F(EventLogTest, ARepeatedLogThatDiffersStaysAsItIsAndSaysWhere) {
   EXPECT_EQ(*ReadFile(path_), whole);
   RunHeader header = Header();
   header.seed = 77;
-  EXPECT_TRUE(absl::IsFailedPrecondition(
-      EventLog::Repeat(path_, header).status()));
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(EventLog::Repeat(path_, header).status()));
   EXPECT_EQ(*ReadFile(path_), whole);
 }
 

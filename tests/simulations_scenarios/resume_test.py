@@ -78,8 +78,8 @@ class ResumeTest(SimulationCase):
 
     def test_KilledAtAnyMomentWithControlVariates(self):
         self.expect_the_same_when_killed((
-            *CLEAR, "train.objective=scaffold", "train.optimizer=sgd", "fleet.devices=6",
-            "rounds.server_optimizer=sgd"))
+            *CLEAR, "train.objective=scaffold", "train.optimizer=sgd", "train.grad_clip=0",
+            "rounds.weights=equal", "fleet.devices=6"))
 
     def test_WhatIsNotFinishedIsNotBegunAnewUnasked(self):
         self.unfinished()
@@ -149,7 +149,8 @@ class ResumeTest(SimulationCase):
             process.stderr.read()
         again = self.simulate(self.file, *sweep, "--out", killed, "--resume", sets=CLEAR)
         self.assertEqual(again.returncode, 0, again.stderr)
-        self.assertEqual(again.stdout, whole.stdout.replace(str(self.folder / "whole"), str(killed)))
+        self.assertEqual(again.stdout,
+                         whole.stdout.replace(str(self.folder / "whole"), str(killed)))
         self.assertIn("finished before", again.stderr)
         self.assertEqual(files_of(killed / "seed_3"), files_of(self.folder / "whole/seed_3"))
 
