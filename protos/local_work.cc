@@ -144,8 +144,9 @@ void CheckControlledSteps(const v1::TaskPlan& plan, FieldChecks& check) {
           "clipping cut off");
   const std::string& rule = plan.lora().rule();
   require(
-      rule == "fedit" || rule == "ffa",
-      "lora.rule = \"fedit\" or \"ffa\" beside it: of factors that take "
+      rule == "fedit" || rule == "ffa" || rule == "full",
+      "lora.rule = \"fedit\", \"ffa\" or \"full\" beside it: of factors that "
+      "take "
       "turns a control variate would be as old as a round, and of ones that "
       "stay on the device the coordinator has none");
 }

@@ -125,6 +125,17 @@ absl::StatusOr<std::unique_ptr<ExampleSet>> ReadImageDataSet(
   return Annotate(set.status(), ErrorKind::kData);
 }
 
+absl::StatusOr<std::vector<std::string>> ImageFilesIn(const std::string& path) {
+  std::vector<std::string> files;
+  for (const std::string& images : {path, TestImagesIn(path)}) {
+    if (images.empty()) continue;
+    const auto pair = PairOf(images);
+    if (!pair.ok()) return Annotate(pair.status(), ErrorKind::kData);
+    files.insert(files.end(), {pair->images, pair->labels});
+  }
+  return files;
+}
+
 std::string TestImagesIn(const std::string& directory) {
   return ImagesIn(directory, "t10k");
 }

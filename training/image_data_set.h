@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "models/io/model_file.h"
@@ -23,6 +24,10 @@ inline constexpr char kImageSchema[] = "image";
 // that the model does not tell.
 absl::StatusOr<std::unique_ptr<ExampleSet>> ReadImageDataSet(
     const std::string& path, const ModelConfig& model);
+
+// The files that are read of `path`: of its images, and of test images beside
+// them. NotFound, InvalidArgument (kData) as above; they need not exist.
+absl::StatusOr<std::vector<std::string>> ImageFilesIn(const std::string& path);
 
 // Of a directory with NAME "t10k" in it, as MNIST has: the path of those
 // images, which nobody trains on. Empty: it has none.

@@ -178,9 +178,9 @@ TEST(LocalWorkTest, ScaffoldNeedsStepsThatAnUpdateIsTheSumOf) {
                   }},
                  {got + "train.grad_clip = 0",
                   [](auto& p) { Train(p).set_grad_clip(1); }},
-                 {got + "lora.rule = \"fedit\" or \"ffa\"",
+                 {got + "lora.rule = \"fedit\", \"ffa\" or \"full\"",
                   [](auto& p) { p.mutable_lora()->set_rule("rolora"); }},
-                 {got + "lora.rule = \"fedit\" or \"ffa\"",
+                 {got + "lora.rule = \"fedit\", \"ffa\" or \"full\"",
                   [](auto& p) { p.mutable_lora()->set_rule("fedsa"); }},
                  {"train.prox_mu is 0.1, wanted 0 unless",
                   [](auto& p) { Train(p).set_prox_mu(0.1); }}});

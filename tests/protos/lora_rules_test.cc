@@ -57,7 +57,7 @@ TEST(LoraRulesTest, SlicesHaveMeansOfTheirOwnInTheClear) {
                     p.mutable_train()->set_optimizer("sgd");
                     p.mutable_rounds()->set_fairness_q(1);
                   }},
-                 {"lora.rule = \"fedit\" or \"ffa\"",
+                 {"lora.rule = \"fedit\", \"ffa\" or \"full\"",
                   [](auto& p) { UseScaffold(p, 8); }}});
   EXPECT_THAT(
       std::string(CheckPlan(PlanOf("hetlora", MaskedPlan())).message()),
@@ -124,7 +124,7 @@ TEST(LoraRulesTest, CoresStandAfterTheirFactorsInTheLayout) {
         }},
        {"[2, 3] of layers.0.self_attn.q_proj.lora_R, wanted [rank, rank]",
         [](auto& p) { p.mutable_lora()->mutable_layout(2)->set_shape(1, 3); }},
-       {"lora.rule = \"fedit\" or \"ffa\"",
+       {"lora.rule = \"fedit\", \"ffa\" or \"full\"",
         [](auto& p) { UseScaffold(p, 8); }}});
   EXPECT_THAT(std::string(CheckPlan(PlanOf("fedsb")).message()),
               HasSubstr("lora.layout is 8 tensors, wanted 6 for each layer"));

@@ -57,7 +57,8 @@ class FlexLoraTest : public ::testing::Test {
         << status.ShortDebugString();
   }
   bool Mentions(const std::string& text) {
-    for (const v1::RunEvent& event : world_.Status().events()) {
+    const v1::RunStatus status = world_.Status();
+    for (const v1::RunEvent& event : status.events()) {
       if (event.text().find(text) != std::string::npos) return true;
     }
     return false;

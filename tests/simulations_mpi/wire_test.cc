@@ -109,7 +109,7 @@ TEST(WireTest, ACallComesBackWithEveryField) {
   EXPECT_EQ(config.seed, 1ull << 63);
   EXPECT_EQ(config.round, 6);
   EXPECT_EQ(config.rounds, 9);
-  EXPECT_EQ(config.factors, Factors::kB);
+  EXPECT_EQ(config.factors, Factors::kCore);
   EXPECT_EQ(got->correction, sent.correction);
 }
 
@@ -212,7 +212,7 @@ TEST(WireTest, NamesOutsideAnEnumerationAreRefused) {
   call.config.optimizer = static_cast<OptimizerKind>(2);
   EXPECT_FALSE(ParseCall(FormatCall(call)).ok());
   call = SampleCall();
-  call.config.factors = static_cast<Factors>(3);
+  call.config.factors = static_cast<Factors>(4);
   EXPECT_FALSE(ParseCall(FormatCall(call)).ok());
 }
 

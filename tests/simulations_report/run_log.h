@@ -2,6 +2,7 @@
 #define EDGETUNE_TESTS_SIMULATIONS_REPORT_RUN_LOG_H_
 
 #include <gtest/gtest.h>
+#include <filesystem>
 
 #include <cmath>
 #include <string>
@@ -101,7 +102,9 @@ class RunLog {
 
   std::string directory() const { return folder_.path(); }
   RunSummary Summary() {
-    const auto log = EventLog::Create(folder_.File("events.jsonl"), header);
+    const std::string path = folder_.File("events.jsonl");
+    std::filesystem::remove(path);  // of a call before
+    const auto log = EventLog::Create(path, header);
     EXPECT_TRUE(log.ok()) << log.status();
     for (const RunEvent& event : events_) {
       const absl::Status status = (*log)->Append(event);

@@ -9,6 +9,7 @@
 #include "models/io/vision/vision_model.h"
 #include "models/io/vision/vision_network.h"
 #include "tools/model/model_verb.h"
+#include "tools/output.h"
 
 namespace edgetune {
 namespace {
@@ -22,6 +23,7 @@ struct InitOptions {
 };
 
 absl::Status Init(const InitOptions& options, const Output& output) {
+  EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   ModelConfig config;
   config.architecture = options.architecture;
   config.image = options.image;

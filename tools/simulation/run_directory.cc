@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "tools/model/base_files.h"
 #include "tools/output.h"
 #include "training/example_files.h"
+#include "training/image_data_set.h"
 
 namespace edgetune {
 namespace {
@@ -108,10 +111,14 @@ absl::StatusOr<RunFacts> RunFactsOf(const PreparedRun& run) {
   if (Exists(devices)) {
     EDGETUNE_RETURN_IF_ERROR(AddFile("simulation.devices", devices, facts));
   }
+  const std::string& data = run.run.simulation.data;
   EDGETUNE_ASSIGN_OR_RETURN(const auto files,
-                            ExampleFilesIn({run.run.simulation.data}));
+                            run.run.data.schema == kImageSchema
+                                ? ImageFilesIn(data)
+                                : ExampleFilesIn({data}));
   for (const std::string& file : files) {
-    EDGETUNE_RETURN_IF_ERROR(AddFile("data " + NameOf(file), file, facts));
+    const absl::Status added = AddFile("data " + NameOf(file), file, facts);
+    if (!added.ok()) return Annotate(added, ErrorKind::kData);
   }
   return facts;
 }
@@ -142,7 +149,9 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(
                     "wait for the other process, or end it");
   }
   run->journal_ = *std::move(journal);
-  EDGETUNE_RETURN_IF_ERROR(begun ? run->Resume() : run->Begin(facts));
+  EDGETUNE_RETURN_IF_ERROR(run->RemoveLeft());
+  if (!begun) EDGETUNE_RETURN_IF_ERROR(run->Begin(facts));
+  if (begun) run->Resume();
   return run;
 }
 
@@ -161,16 +170,22 @@ absl::Status RunDirectory::Begin(const RunFacts& facts) {
   return WriteFileAtomically(this->facts(), json.dump(1) + "\n");
 }
 
-// Whatever was made after the log is made again, parts of it go.
-absl::Status RunDirectory::Resume() {
+void RunDirectory::Resume() {
   resumed_ = true;
   rounds_ = CommittedRounds(log());
+}
+
+// Whatever is made after the log is made again; parts of it go, and those of
+// files that were being written.
+absl::Status RunDirectory::RemoveLeft() const {
+  constexpr std::string_view kLeft[] = {"adapter", "model", "report",
+                                        "run.json.part", "spilled."};
   std::error_code error;
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(path_, error)) {
     const std::string name = NameOf(entry.path());
-    if (name.starts_with("adapter") || name.starts_with("report") ||
-        name.starts_with("spilled.")) {
+    if (std::ranges::any_of(
+            kLeft, [&](std::string_view s) { return name.starts_with(s); })) {
       left.push_back(entry.path());
     }
   }

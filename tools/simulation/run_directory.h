@@ -61,7 +61,8 @@ class RunDirectory {
   std::string facts() const { return path_ + "/run.json"; }
   absl::Status CheckFacts(const RunFacts& wanted) const;
   absl::Status Begin(const RunFacts& facts);
-  absl::Status Resume();
+  void Resume();
+  absl::Status RemoveLeft() const;
 
   const std::string path_;
   bool resumed_ = false;
