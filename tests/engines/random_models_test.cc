@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <random>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -105,25 +107,49 @@ ListSource DrawExamples(Draw& draw, const ModelConfig& model) {
   return ListSource(std::move(examples));
 }
 
+using Coordinates = std::span<const float>;
+
+float Largest(Coordinates values) {
+  float most = 0;
+  for (const float value : values) most = std::max(most, std::abs(value));
+  return most;
+}
+
+float LargestDifference(Coordinates a, Coordinates b) {
+  float most = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const float difference = std::abs(a[i] - b[i]);
+    if (std::isnan(difference)) return difference;
+    most = std::max(most, difference);
+  }
+  return most;
+}
+
 // Every coordinate within 1e-4 of its tensor's largest (decisions 14). Where a
 // gradient is 0 by cancellation, as that of a query which sees one key, what
-// rounding leaves of it (6e-8 a sum) is below 1e-6 of the largest of all.
+// rounding leaves of it (6e-8 a sum) is below 1e-6 of the largest of all. Some
+// models amplify rounding further (of 1 to 200 number 10 does): `moved` is what
+// `got` becomes when each factor moves by its last bit, up or down at random,
+// which no engine can be held to.
 void ExpectSameGradient(const ParameterLayout& layout,
                         const ParameterVector& got,
-                        const ParameterVector& wanted) {
-  const auto largest = [&](size_t begin, size_t count) {
-    float most = 0;
-    for (size_t i = begin; i < begin + count; ++i) {
-      most = std::max(most, std::abs(wanted[i]));
-    }
-    return most;
-  };
-  const float floor = 1e-6f * largest(0, wanted.size());
+                        const ParameterVector& wanted,
+                        const std::function<ParameterVector()>& moved) {
+  const float floor = 1e-6f * Largest(wanted);
   for (const auto& tensor : layout.tensors()) {
-    const float bound = 1e-4f * largest(tensor.offset, tensor.count) + floor;
-    for (size_t i = tensor.offset; i < tensor.offset + tensor.count; ++i) {
-      ASSERT_NEAR(got[i], wanted[i], bound) << tensor.name;
+    const auto of = [&](const ParameterVector& gradient) {
+      return Coordinates(gradient).subspan(tensor.offset, tensor.count);
+    };
+    const float difference = LargestDifference(of(got), of(wanted));
+    float bound = 1e-4f * Largest(of(wanted)) + floor;
+    if (difference > bound) {
+      float most = 0;
+      for (int i = 0; i < 8; ++i) {
+        most = std::max(most, LargestDifference(of(got), of(moved())));
+      }
+      bound += 8 * most;
     }
+    ASSERT_LE(difference, bound) << tensor.name;
   }
 }
 
@@ -149,7 +175,15 @@ void CompareOne(uint64_t seed) {
   ASSERT_TRUE(wanted.ok() && got.ok()) << wanted.status() << got.status();
   EXPECT_EQ(got->labelled, wanted->labelled);
   EXPECT_NEAR(got->nll_sum, wanted->nll_sum, 1e-5 * wanted->nll_sum);
-  ExpectSameGradient(adapter.layout, got->gradient, wanted->gradient);
+  ExpectSameGradient(adapter.layout, got->gradient, wanted->gradient, [&] {
+    Adapter near = adapter;
+    for (float& value : near.values) {
+      value = std::nextafter(value, draw.Flip() ? 10.0f : -10.0f);
+    }
+    return (*FusedTrainer::Make(model, options))
+        ->ComputeGradient(near, examples, micro_batch)
+        ->gradient;
+  });
 }
 
 TEST(RandomModelsTest, FusedGradientsEqualTheReferences) {
