@@ -187,7 +187,6 @@ absl::Status Participation::EvaluateAdapter() {
   EDGETUNE_RETURN_IF_ERROR(MeasureIncomingLoss());
   EDGETUNE_RETURN_IF_ERROR(EvaluateHeldOut());
   WriteOwnAdapter();
-  adapter_.values = ParameterVector();  // whose memory is free again
   if (report_.tokens() == 0 && report_.incoming_loss() == 0) {
     return absl::OkStatus();
   }

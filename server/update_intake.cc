@@ -9,6 +9,7 @@
 #include "aggregation/plan_strategy.h"
 #include "base/parameter_views.h"
 #include "base/status.h"
+#include "protos/full_training.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
 
@@ -34,6 +35,12 @@ absl::Status CheckEvaluation(const v1::TaskPlan& plan,
   if (report.tokens() > most) {
     return absl::InvalidArgumentError(fmt::format(
         "{} evaluated tokens, wanted at most {}", report.tokens(), most));
+  }
+  // Of images alone.
+  const uint64_t told = TrainsAll(plan) ? report.tokens() : 0;
+  if (report.correct() > told) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{} right answers, wanted at most {}", report.correct(), told));
   }
   return absl::OkStatus();
 }

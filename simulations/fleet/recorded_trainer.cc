@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/factors.h"
 #include "base/status.h"
 #include "training/checkpoint.h"
 
@@ -31,7 +32,7 @@ std::string Format(const TrainResult& result) {
   return text;
 }
 
-// The journal checked that these are the bytes of a Format.
+// Of as many bytes as Format makes of the layout that was trained.
 TrainResult ParseResult(std::string_view text) {
   TrainHead head;
   std::memcpy(&head, text.data(), sizeof(head));
@@ -71,7 +72,8 @@ class RecordedTrainer final : public Trainer {
                                       .max_examples = max_examples},
                                      task_);
     Evaluation evaluation;
-    if (const auto kept = journal_->Find(key)) {
+    if (const auto kept = journal_->Find(key);
+        kept.has_value() && kept->size() == sizeof(evaluation)) {
       std::memcpy(&evaluation, kept->data(), sizeof(evaluation));
       return evaluation;
     }
@@ -97,7 +99,13 @@ class RecordedTrainer final : public Trainer {
                                       .examples = examples,
                                       .config = config},
                                      task_);
-    if (const auto kept = journal_->Find(key)) return ParseResult(*kept);
+    const size_t bytes =
+        sizeof(TrainHead) +
+        LayoutOf(adapter.layout, config.factors).size() * sizeof(float);
+    if (const auto kept = journal_->Find(key);
+        kept.has_value() && kept->size() == bytes) {
+      return ParseResult(*kept);
+    }
     EDGETUNE_ASSIGN_OR_RETURN(TrainResult result,
                               trainer_->Train(adapter, examples, config,
                                               checkpoints, stop, progress));

@@ -71,6 +71,20 @@ TEST(UpdateIntakeTest, ARankIsForPlansWhoseDevicesMayTrainSlices) {
                 "carries an update");
 }
 
+TEST(UpdateIntakeTest, RightAnswersAreOfImagesAndNoMoreThanThese) {
+  v1::Report report = Trained(30);
+  report.set_tokens(5);
+  report.set_correct(1);
+  ExpectRefused(Check(ValidPlan(), report),
+                "1 right answers, wanted at most 0");
+  v1::TaskPlan images = ValidPlan();
+  images.mutable_lora()->set_rule("full");
+  report.set_correct(5);
+  EXPECT_TRUE(Check(images, report).ok());
+  report.set_correct(6);
+  ExpectRefused(Check(images, report), "6 right answers, wanted at most 5");
+}
+
 // ceil(2 n / 8)
 TEST(UpdateIntakeTest, StepsAreThoseOfTheExamples) {
   EXPECT_TRUE(Check(EpochPlan(), Trained(1, 1)).ok());
