@@ -23,4 +23,4 @@ target_precompile_headers(edgetune_precompiled_test PRIVATE ${COMMON_HEADERS}
   <gmock/gmock.h> <gtest/gtest.h>)
 target_link_libraries(edgetune_precompiled_test PRIVATE GTest::gmock)
 set_target_properties(edgetune_precompiled_test PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-target_compile_options(edgetune_precompiled_test PRIVATE -fPIE)
+target_compile_options(edgetune_precompiled_test PRIVATE -fPIE -O0)

@@ -1,5 +1,5 @@
 # EDGETUNE_PRECOMPILE: the headers that most files include are read once. Such a
-# build does not notice a missing #include; the preset release, without it, does.
+# build does not notice a missing #include; the preset dev, without it, does.
 if(EDGETUNE_PRECOMPILE)
   include(EdgetunePrecompile)
 endif()
@@ -16,6 +16,12 @@ function(edgetune_room NAME)
   if(EDGETUNE_PRECOMPILE)
     target_precompile_headers(edgetune_${NAME} REUSE_FROM edgetune_precompiled)
   endif()
+endfunction()
+
+# edgetune_uses_openmp(TARGET ...): compiled with OpenMP, for which no precompiled
+# header fits.
+function(edgetune_uses_openmp)
+  set_target_properties(${ARGN} PROPERTIES DISABLE_PRECOMPILE_HEADERS ON)
 endfunction()
 
 # edgetune_opens_engine(TARGET): this program opens the engines' libraries on

@@ -41,7 +41,7 @@ void AddMaskingNotes(const v1::TaskPlan& plan,
   // of the cap.
   const double step = 1 / shape->ScaleOf(shape->bound);
   if (plan.rounds().weights() == "examples" && shape->bits < 32) {
-    notes.push_back(fmt::format(
+    notes.emplace_back(fmt::format(
         "masked updates move in steps of {:.1e} times weight_cap {:.0f} over "
         "a client's examples; a weight_cap near what clients hold keeps them "
         "precise",
@@ -50,7 +50,7 @@ void AddMaskingNotes(const v1::TaskPlan& plan,
   for (const MaskedShape::Lane& lane : shape->lanes) {
     const double lane_step = 1 / shape->ScaleOf(lane.bound);
     if (lane.use != LaneUse::kNll || lane_step <= 1) continue;
-    notes.push_back(fmt::format(
+    notes.emplace_back(fmt::format(
         "held-out losses are summed in steps of {:.0f} nats a client: more "
         "bits or fewer eval_examples make perplexity precise",
         lane_step));
@@ -63,13 +63,13 @@ void AddAggregatorNotes(const v1::TaskPlan& plan,
   if (!HoldsEveryUpdate(rounds)) return;
   if (rounds.weights() == "examples" &&
       rounds.aggregator() != "geometric_median") {
-    notes.push_back(
+    notes.emplace_back(
         fmt::format("{} does not look at weights: every update counts alike",
                     rounds.aggregator()));
   }
   const auto layout = UpdateLayout(plan, 0);
   if (!layout.ok()) return;
-  notes.push_back(fmt::format(
+  notes.emplace_back(fmt::format(
       "{} holds every update of a round: up to {} in the coordinator's memory",
       rounds.aggregator(),
       FormatBytes(uint64_t{CohortAsked(rounds)} * layout->size() *
@@ -80,7 +80,7 @@ void AddControlNotes(const v1::TaskPlan& plan,
                      std::vector<std::string>& notes) {
   const auto layout = UpdateLayout(plan, 0);
   if (!UsesControls(plan) || !layout.ok()) return;
-  notes.push_back(fmt::format(
+  notes.emplace_back(fmt::format(
       "control variates: {} more down a round, no more up; a device keeps two "
       "such vectors in its state",
       FormatBytes(uint64_t{layout->size()} * sizeof(float))));
@@ -88,7 +88,7 @@ void AddControlNotes(const v1::TaskPlan& plan,
 
 void AddSliceNotes(const v1::TaskPlan& plan, std::vector<std::string>& notes) {
   if (!TrainsSlices(plan)) return;
-  notes.push_back(fmt::format(
+  notes.emplace_back(fmt::format(
       "{}: a device whose largest rank is smaller trains, sends and is scored "
       "on the first rank slices; {}",
       plan.lora().rule(),
@@ -99,7 +99,7 @@ void AddSliceNotes(const v1::TaskPlan& plan, std::vector<std::string>& notes) {
           : "each slice is the mean of those that trained it"));
   const auto layout = UpdateLayout(plan, 0);
   if (!AveragesProducts(plan) || !layout.ok()) return;
-  notes.push_back(fmt::format(
+  notes.emplace_back(fmt::format(
       "flexlora holds every update of a round: up to {} in the coordinator's "
       "memory",
       FormatBytes(uint64_t{CohortAsked(plan.rounds())} * layout->size() *
@@ -109,10 +109,10 @@ void AddSliceNotes(const v1::TaskPlan& plan, std::vector<std::string>& notes) {
 void AddOwnFactorNotes(const v1::TaskPlan& plan,
                        std::vector<std::string>& notes) {
   if (!KeepsOwnFactor(plan)) return;
-  notes.push_back(
+  notes.emplace_back(
       "fedsa: each device keeps its own B; the adapter that is published has "
       "the trained A and the initial B (zeros: by itself it changes nothing)");
-  notes.push_back(
+  notes.emplace_back(
       "a device that takes part in the closing evaluation writes A and its own "
       "B as an adapter into its state; perplexities are those of A with each "
       "device's own B");
@@ -185,7 +185,7 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   AddOwnFactorNotes(plan, notes);
   AddSliceNotes(plan, notes);
   if (TrainsCores(plan)) {
-    notes.push_back(
+    notes.emplace_back(
         "fedsb: A and B are random and fixed, a square of rank by rank is "
         "trained for each module; the published adapter has it multiplied into "
         "B");

@@ -9,17 +9,12 @@
 #include <string>
 #include <utility>
 
+#include "tests/testing/sanitized.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
 
 namespace edgetune {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // whose memory is not the engine's
-#else
-constexpr bool kSanitized = false;
-#endif
 
 struct Case {
   const char* name;
@@ -49,7 +44,7 @@ class EngineMemoryTest : public ::testing::TestWithParam<Case> {
 };
 
 TEST_P(EngineMemoryTest, PredictionIsWithinATenth) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer's memory comes on top";
+  if (testing::kSanitized) GTEST_SKIP() << "a sanitizer's memory comes on top";
   const std::string command = std::string(EDGETUNE_BINARY_DIR) +
                               "/tests/memory_probe " +
                               scratch_->File("model.gguf") + " " +

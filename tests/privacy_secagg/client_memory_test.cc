@@ -10,11 +10,12 @@
 #include "privacy/secagg/shamir.h"
 #include "tests/privacy_secagg/bend.h"
 #include "tests/privacy_secagg/memory_search.h"
+#include "tests/testing/sanitized.h"
 
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 using Body = v1::SecAggClientMessage;
 
 // Gives out bytes and keeps them, hidden, to look for them later.
@@ -101,9 +102,7 @@ size_t CountInMemory(const std::vector<std::string>& secrets) {
 // Secret keys, the seed and the polynomials' coefficients are draws of 32
 // bytes. They are in memory while they are needed, and gone after R5.
 TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterTheLastAnswer) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers map more memory than can be searched";
-#endif
+  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random);
   size_t before = 0, after = 1000;
@@ -143,9 +142,7 @@ std::string ShareOfMaskKey() {
 // Of a survivor the answer to R5 shows a share of the seed. With the other kind
 // somebody could take off all of its masks.
 TEST(SecAggClientMemoryTest, I5SharesOfTheOtherKindAreGoneAfterTheLastAnswer) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers map more memory than can be searched";
-#endif
+  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random, 3);
   const std::vector<std::string> share = {ShareOfMaskKey()};
@@ -165,9 +162,7 @@ TEST(SecAggClientMemoryTest, I5SharesOfTheOtherKindAreGoneAfterTheLastAnswer) {
 }
 
 TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterAnAbort) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers map more memory than can be searched";
-#endif
+  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random);
   RunUntil(Body::kShares, hand.session);
@@ -177,9 +172,7 @@ TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterAnAbort) {
 }
 
 TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryWhenItIsEnded) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers map more memory than can be searched";
-#endif
+  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random);
   RunUntil(Body::kShares, hand.session);
@@ -200,9 +193,7 @@ size_t MemoryOf(std::string_view what) {
 // The vector is masked in its own place: beside it there is the packed copy
 // that leaves, and no mask ever exists whole.
 TEST(SecAggClientMemoryTest, MaskingTakesTwiceTheVector) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep freed memory";
-#endif
+  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers keep freed memory";
   Harness::Options options = Five();
   options.shape = ShapeOf(32, 5, 12'000'000);
   Harness session(FleetOfFive(), options);

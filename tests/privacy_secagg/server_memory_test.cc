@@ -9,11 +9,12 @@
 #include "privacy/secagg/encoding.h"
 #include "tests/privacy_secagg/bend.h"
 #include "tests/privacy_secagg/memory_search.h"
+#include "tests/testing/sanitized.h"
 
 namespace edgetune::secagg {
 namespace {
 
-using testing::SizeIs;
+using ::testing::SizeIs;
 using Message = v1::SecAggClientMessage;
 
 size_t ResidentMegabytes() {
@@ -40,9 +41,7 @@ TEST(SecAggServerMemoryTest, A17AMillionFieldsCostNoMemory) {
 
 // The same answer as often as its member likes: its shares are kept once.
 TEST(SecAggServerMemoryTest, A17AnAnswerThatComesAgainAndAgainCostsNoMemory) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep for a while what was freed";
-#endif
+  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers keep for a while what was freed";
   static const Fleet fleet({.size = 30});
   Harness::Options options = Five();
   options.n = 30;
@@ -66,9 +65,7 @@ TEST(SecAggServerMemoryTest, A17AnAnswerThatComesAgainAndAgainCostsNoMemory) {
 // A member's answer with one share that nobody else holds: it is wrong, and
 // corrected, and the test hands it over without a copy left behind.
 TEST(SecAggServerMemoryTest, I5SharesAreGoneFromMemoryAfterUnmasking) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers map more memory than can be searched";
-#endif
+  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
   static const Fleet fleet({.size = 10});
   Harness::Options options = Five();
   options.n = 10;
