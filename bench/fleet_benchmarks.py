@@ -164,7 +164,7 @@ def b4_smoke():
 
 # --- B5
 
-B5 = {"ours": sizes(10_000, 1000, 20), "flower": sizes(1000, 100, 4),
+B5 = {"ours": sizes(10_000, 1000, 6), "flower": sizes(1000, 100, 4),
       "pfl": sizes(10_000, 1000, 6), "runs": 2}
 B5_SMOKE = {"ours": sizes(60, 20, 2), "flower": sizes(20, 10, 2), "pfl": sizes(60, 20, 2),
             "runs": 1}

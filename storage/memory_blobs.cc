@@ -23,16 +23,6 @@ absl::Status Missing(const Digest& digest) {
       fmt::format("there is no blob {} in this memory", ToHex(digest)));
 }
 
-// Pages of their own go back to the system when they are unmapped, whatever
-// the heap keeps. Null: there are none.
-uint8_t* CopyToPages(std::span<const uint8_t> bytes) {
-  void* pages = mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (pages == MAP_FAILED) return nullptr;
-  std::memcpy(pages, bytes.data(), bytes.size());
-  return static_cast<uint8_t*>(pages);
-}
-
 // A file without a name with these bytes.
 absl::StatusOr<FileDescriptor> WriteNameless(const std::string& directory,
                                              std::span<const uint8_t> bytes) {
@@ -64,11 +54,12 @@ class SharedBytes final : public BlobBytes {
 
 MemoryBlob::MemoryBlob(MemoryBlobs* memory, std::span<const uint8_t> bytes)
     : memory_(memory), size_(bytes.size()), place_(Place::kSmall) {
-  if (size_ > 0) pages_ = CopyToPages(bytes);
+  if (size_ > 0) pages_ = memory_->TakePages(size_);
   if (pages_ == nullptr) {
     small_.assign(bytes.begin(), bytes.end());
     return;
   }
+  std::memcpy(pages_, bytes.data(), size_);
   place_ = Place::kHeld;
   memory_->Add(*this);
 }
@@ -79,8 +70,10 @@ MemoryBlob::MemoryBlob(MemoryBlobs* memory, std::unique_ptr<MappedFile> file)
       file_(std::move(file)),
       place_(Place::kFile) {}
 
-MemoryBlob::~MemoryBlob() {
-  if (uint8_t* const pages = memory_->Forget(*this)) munmap(pages, size_);
+MemoryBlob::~MemoryBlob() { memory_->Forget(*this); }
+
+MemoryBlobs::~MemoryBlobs() {
+  for (const auto& [size, pages] : spare_) munmap(pages, size);
 }
 
 MemoryBlobs::Content MemoryBlobs::Share(const Digest& digest, Content made) {
@@ -157,19 +150,56 @@ void MemoryBlobs::Add(MemoryBlob& blob) {
   blob.turn_ = turns_.insert(turns_.end(), &blob);
   blob.last_read_ = idle_count_;
   held_ += blob.size_;
+  peak_held_ = std::max(peak_held_, held_);
   // The newest is about to be read.
   ++blob.readers_;
   SpillBeyond(most_held_);
   --blob.readers_;
+  TrimSpare();
 }
 
-uint8_t* MemoryBlobs::Forget(MemoryBlob& blob) {
+void MemoryBlobs::Forget(MemoryBlob& blob) {
   std::lock_guard<std::mutex> lock(mu_);
-  if (blob.place_ == MemoryBlob::Place::kHeld) {
-    turns_.erase(blob.turn_);
-    held_ -= blob.size_;
+  if (blob.place_ == MemoryBlob::Place::kSpilled) {
+    munmap(blob.pages_, blob.size_);
   }
-  return blob.pages_;
+  if (blob.place_ != MemoryBlob::Place::kHeld) return;
+  turns_.erase(blob.turn_);
+  held_ -= blob.size_;
+  spare_.emplace(blob.size_, blob.pages_);
+  spare_bytes_ += blob.size_;
+  TrimSpare();
+}
+
+// Pages of their own can go back to the system, whatever the heap keeps. But
+// to get them from there, cleared, takes longer than the copy into them.
+uint8_t* MemoryBlobs::TakePages(uint64_t size) {
+  {
+    std::lock_guard<std::mutex> lock(mu_);
+    const auto it = spare_.find(size);
+    if (it != spare_.end()) {
+      spare_bytes_ -= size;
+      return spare_.extract(it).mapped();
+    }
+  }
+  void* pages = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  return pages == MAP_FAILED ? nullptr : static_cast<uint8_t*>(pages);
+}
+
+void MemoryBlobs::TrimSpare() {
+  const uint64_t most = std::min(peak_held_, most_held_);
+  while (!spare_.empty() && held_ + spare_bytes_ > most) {
+    const auto it = spare_.begin();
+    munmap(it->second, it->first);
+    spare_bytes_ -= it->first;
+    spare_.erase(it);
+  }
+}
+
+uint64_t MemoryBlobs::spare() const {
+  std::lock_guard<std::mutex> lock(mu_);
+  return spare_bytes_;
 }
 
 void MemoryBlobs::SpillTo(std::string directory, uint64_t most_held) {
@@ -177,6 +207,7 @@ void MemoryBlobs::SpillTo(std::string directory, uint64_t most_held) {
   directory_ = std::move(directory);
   most_held_ = most_held;
   SpillBeyond(most_held_);
+  TrimSpare();
 }
 
 void MemoryBlobs::SpillIdle() {

@@ -75,6 +75,15 @@ class MemoryBlobs {
   void SpillIdle();
   // Why spilling failed, once it has: from then on nothing more is spilled.
   absl::Status status() const;
+  // Of contents that are gone, kept for the next of their size; in bytes. Held
+  // and spare together are never more than the most that was held at once, nor
+  // beyond what SpillTo allows.
+  uint64_t spare() const;
+
+  MemoryBlobs() = default;
+  ~MemoryBlobs();
+  MemoryBlobs(const MemoryBlobs&) = delete;
+  MemoryBlobs& operator=(const MemoryBlobs&) = delete;
 
  private:
   friend class MemoryBlob;
@@ -83,10 +92,12 @@ class MemoryBlobs {
   std::span<const uint8_t> BeginRead(MemoryBlob& blob);
   void EndRead(MemoryBlob& blob);
   void Add(MemoryBlob& blob);
-  // Its pages, which are the caller's from now on; null: it has none.
-  uint8_t* Forget(MemoryBlob& blob);
+  void Forget(MemoryBlob& blob);
+  // Pages for so many bytes, the caller's until Add. Null: there are none.
+  uint8_t* TakePages(uint64_t size);
   // With mu_ held.
   void SpillBeyond(uint64_t most_held);
+  void TrimSpare();
   absl::Status Spill(MemoryBlob& blob);
 
   mutable std::mutex names_mu_;  // before mu_
@@ -96,6 +107,9 @@ class MemoryBlobs {
   std::list<MemoryBlob*> turns_;  // held ones, the longest unread first
   uint64_t held_ = 0;
   uint64_t most_held_ = UINT64_MAX;
+  uint64_t peak_held_ = 0;
+  std::multimap<uint64_t, uint8_t*> spare_;  // by size
+  uint64_t spare_bytes_ = 0;
   uint64_t idle_count_ = 0;  // calls of SpillIdle
   std::string directory_;    // empty: nothing is spilled
   absl::Status status_;

@@ -246,7 +246,7 @@ absl::Status Fleet::KeepMemory(const v1::RunStatus& status) {
   // Near the ceiling fewer blobs are held than was predicted to be possible.
   const uint64_t near = most - most / 16;
   if (now > near) {
-    const uint64_t held = memory_.held();
+    const uint64_t held = memory_.held() + memory_.spare();
     memory_.SpillTo(options_.spill_directory,
                     held - std::min(held, now - near));
     now = ResidentBytes();

@@ -102,7 +102,8 @@ size_t CountInMemory(const std::vector<std::string>& secrets) {
 // Secret keys, the seed and the polynomials' coefficients are draws of 32
 // bytes. They are in memory while they are needed, and gone after R5.
 TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterTheLastAnswer) {
-  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
+  if (edgetune::testing::kSanitized)
+    GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random);
   size_t before = 0, after = 1000;
@@ -142,7 +143,8 @@ std::string ShareOfMaskKey() {
 // Of a survivor the answer to R5 shows a share of the seed. With the other kind
 // somebody could take off all of its masks.
 TEST(SecAggClientMemoryTest, I5SharesOfTheOtherKindAreGoneAfterTheLastAnswer) {
-  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
+  if (edgetune::testing::kSanitized)
+    GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random, 3);
   const std::vector<std::string> share = {ShareOfMaskKey()};
@@ -162,7 +164,8 @@ TEST(SecAggClientMemoryTest, I5SharesOfTheOtherKindAreGoneAfterTheLastAnswer) {
 }
 
 TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterAnAbort) {
-  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
+  if (edgetune::testing::kSanitized)
+    GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random);
   RunUntil(Body::kShares, hand.session);
@@ -172,7 +175,8 @@ TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryAfterAnAbort) {
 }
 
 TEST(SecAggClientMemoryTest, I5SecretsAreGoneFromMemoryWhenItIsEnded) {
-  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
+  if (edgetune::testing::kSanitized)
+    GTEST_SKIP() << "sanitizers map more memory than can be searched";
   RememberingRandom random(1000);
   ByHand hand(random);
   RunUntil(Body::kShares, hand.session);
@@ -193,7 +197,8 @@ size_t MemoryOf(std::string_view what) {
 // The vector is masked in its own place: beside it there is the packed copy
 // that leaves, and no mask ever exists whole.
 TEST(SecAggClientMemoryTest, MaskingTakesTwiceTheVector) {
-  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers keep freed memory";
+  if (edgetune::testing::kSanitized)
+    GTEST_SKIP() << "sanitizers keep freed memory";
   Harness::Options options = Five();
   options.shape = ShapeOf(32, 5, 12'000'000);
   Harness session(FleetOfFive(), options);

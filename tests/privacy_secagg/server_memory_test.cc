@@ -41,7 +41,8 @@ TEST(SecAggServerMemoryTest, A17AMillionFieldsCostNoMemory) {
 
 // The same answer as often as its member likes: its shares are kept once.
 TEST(SecAggServerMemoryTest, A17AnAnswerThatComesAgainAndAgainCostsNoMemory) {
-  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers keep for a while what was freed";
+  if (edgetune::testing::kSanitized)
+    GTEST_SKIP() << "sanitizers keep for a while what was freed";
   static const Fleet fleet({.size = 30});
   Harness::Options options = Five();
   options.n = 30;
@@ -65,7 +66,8 @@ TEST(SecAggServerMemoryTest, A17AnAnswerThatComesAgainAndAgainCostsNoMemory) {
 // A member's answer with one share that nobody else holds: it is wrong, and
 // corrected, and the test hands it over without a copy left behind.
 TEST(SecAggServerMemoryTest, I5SharesAreGoneFromMemoryAfterUnmasking) {
-  if (edgetune::testing::kSanitized) GTEST_SKIP() << "sanitizers map more memory than can be searched";
+  if (edgetune::testing::kSanitized)
+    GTEST_SKIP() << "sanitizers map more memory than can be searched";
   static const Fleet fleet({.size = 10});
   Harness::Options options = Five();
   options.n = 10;

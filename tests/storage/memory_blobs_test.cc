@@ -87,6 +87,34 @@ TEST_F(MemoryBlobsSpillTest, IdleIsWhatNobodyReadSinceTheLastTime) {
   EXPECT_EQ(Read(read) + Read(idle), Text(1) + Text(2));
 }
 
+TEST_F(MemoryBlobsSpillTest, PagesOfWhatIsGoneServeTheNextOfTheirSize) {
+  const Digest first = Put(1), second = Put(2);
+  EXPECT_EQ(memory_.spare(), 0u);
+  ASSERT_TRUE(store_.Remove(first).ok());
+  EXPECT_EQ(memory_.spare(), kSize);
+  const Digest third = Put(3);
+  EXPECT_EQ(memory_.spare(), 0u);
+  EXPECT_EQ(Read(second) + Read(third), Text(2) + Text(3));
+
+  // Another size finds none; beyond the most that was held at once they go.
+  ASSERT_TRUE(store_.Remove(third).ok());
+  const std::string larger(kSize + kSize / 2, 'x');
+  const Digest other = *store_.Put(ByteSpan(larger));
+  EXPECT_EQ(memory_.spare(), 0u);
+  EXPECT_EQ(Read(other), larger);
+}
+
+TEST_F(MemoryBlobsSpillTest, SparePagesCountTowardsTheCeiling) {
+  const Digest first = Put(1), second = Put(2);
+  Put(3);
+  ASSERT_TRUE(store_.Remove(first).ok());
+  ASSERT_TRUE(store_.Remove(second).ok());
+  EXPECT_EQ(memory_.spare(), 2 * kSize);
+  SpillTo(2 * kSize);
+  EXPECT_EQ(memory_.held(), kSize);
+  EXPECT_EQ(memory_.spare(), kSize);
+}
+
 TEST_F(MemoryBlobsSpillTest, WithoutADirectoryEverythingStays) {
   Put(1);
   memory_.SpillIdle();
