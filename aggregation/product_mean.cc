@@ -3,6 +3,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/status.h"
 
@@ -77,6 +78,10 @@ NearestFactors NearestToSum(std::span<const LoraProduct> products,
   Store(b, out.b);
   out.energy = values.squaredNorm();
   out.kept = values.head(k).squaredNorm();
+  const double nothing = std::numeric_limits<double>::epsilon() *
+                         static_cast<double>(ranks) * l.r.norm() * r.r.norm();
+  out.significant =
+      static_cast<size_t>((values.head(k).array() > nothing).count());
   return out;
 }
 

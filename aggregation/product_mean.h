@@ -29,6 +29,9 @@ struct NearestFactors {
   ParameterVector a, b;  // of ModuleShape::rank
   // Sums of squares of singular values: of the mean, and those kept.
   double energy = 0, kept = 0;
+  // First slices whose singular value is more than what rounding of the
+  // products in double would leave of zero.
+  size_t significant = 0;
 };
 
 // The B A of that rank nearest to the sum M of the products in the Frobenius
