@@ -227,7 +227,7 @@ TEST_F(RunFileTest, FrozenSlicesAreForTheRulesThatHaveThem) {
   EXPECT_EQ(run->lora.frozen_rank, 5);
   EXPECT_EQ(Read("[lora]\nrule = 'fedex'\n")->lora.frozen_rank, 0);
   EXPECT_THAT(ErrorOf("[lora]\nfrozen_rank = 5\n"),
-              HasSubstr("lora.frozen_rank = 5"));
+              HasSubstr("is for lora.rule fedex and flora"));
   EXPECT_THAT(ErrorOf("[lora]\nrule = 'fedex'\nfrozen_rank = 1025\n"),
               HasSubstr("lora.frozen_rank"));
 }
