@@ -8,8 +8,8 @@
 #include "aggregation/held_set.h"
 #include "aggregation/product_mean.h"
 #include "aggregation/slice_check.h"
+#include "aggregation/sliced_product.h"
 #include "aggregation/update_check.h"
-#include "base/rank_slices.h"
 #include "base/status.h"
 
 namespace edgetune {
@@ -21,22 +21,19 @@ class ProductFold final : public UpdateFold {
  public:
   ProductFold(const WeightedMeanOptions& limits, const ParameterLayout& layout,
               ParameterVector incoming)
-      : layout_(layout),
-        slices_(SlicesOf(layout)),
-        rank_(static_cast<uint32_t>(layout.tensors().front().shape[0])),
-        incoming_(std::move(incoming)),
-        held_(limits) {}
+      : sliced_(layout), incoming_(std::move(incoming)), held_(limits) {}
 
   absl::Status Add(std::span<const float> update,
                    const UpdateTerms& terms) override {
-    EDGETUNE_ASSIGN_OR_RETURN(const uint32_t rank,
-                              CheckSlices(update, slices_, terms.rank, rank_));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const uint32_t rank,
+        CheckSlices(update, sliced_.slices, terms.rank, sliced_.rank));
     return held_.Add(update, terms.weight, rank);
   }
 
   absl::Status Merge(const UpdateFold& other) override {
     const auto* fold = dynamic_cast<const ProductFold*>(&other);
-    if (fold == nullptr || fold->layout_ != layout_ ||
+    if (fold == nullptr || fold->sliced_.layout != sliced_.layout ||
         fold->incoming_ != incoming_ ||
         fold->held_.limits() != held_.limits()) {
       return absl::InvalidArgumentError(
@@ -48,49 +45,29 @@ class ProductFold final : public UpdateFold {
   absl::StatusOr<Aggregator::Result> Finish() const override;
 
  private:
-  // The first `rank` slices of the incoming tensor and its update.
-  ParameterVector Part(const Tensor& tensor, std::span<const float> update,
-                       int64_t rank) const;
-  NearestFactors Nearest(const Tensor& a, const Tensor& b,
+  NearestFactors Nearest(size_t module,
                          std::span<const HeldUpdate* const> updates,
                          double weights) const;
 
-  const ParameterLayout layout_;
-  const std::vector<uint32_t> slices_;  // of each coordinate
-  const uint32_t rank_;
+  const SlicedLayout sliced_;
   const ParameterVector incoming_;
   HeldSet held_;
 };
 
-ParameterVector ProductFold::Part(const Tensor& tensor,
-                                  std::span<const float> update,
-                                  int64_t rank) const {
-  ParameterVector part;
-  for (size_t i = tensor.offset; i < tensor.offset + tensor.count; ++i) {
-    if (slices_[i] < rank) part.push_back(incoming_[i] + update[i]);
-  }
-  return part;
-}
-
-NearestFactors ProductFold::Nearest(const Tensor& a, const Tensor& b,
+NearestFactors ProductFold::Nearest(size_t module,
                                     std::span<const HeldUpdate* const> updates,
                                     double weights) const {
-  const ModuleShape shape = {.out = static_cast<size_t>(b.shape[0]),
-                             .in = static_cast<size_t>(a.shape[1]),
-                             .rank = rank_};
+  const ModuleShape shape = ShapeOf(sliced_, module);
   std::vector<LoraProduct> products;
   int64_t ranks = 0;
   for (const HeldUpdate* update : updates) {
-    products.push_back({Part(a, update->values, update->rank),
-                        Part(b, update->values, update->rank),
-                        static_cast<size_t>(update->rank),
-                        update->weight / weights});
+    products.push_back(ProductOf(sliced_, module, incoming_, update->values,
+                                 update->rank, update->weight / weights));
     ranks += update->rank;
   }
-  if (ranks < rank_) {
+  if (ranks < sliced_.rank) {
     // Too few directions: where B is zero A stays in the incoming one's.
-    const ParameterVector none(incoming_.size());
-    products.push_back({Part(a, none, rank_), Part(b, none, rank_), rank_, 0});
+    products.push_back(ProductOf(sliced_, module, incoming_, 0));
   }
   return NearestToSum(products, shape);
 }
@@ -103,12 +80,12 @@ absl::StatusOr<Aggregator::Result> ProductFold::Finish() const {
   Aggregator::Result result;
   for (const HeldUpdate* update : updates) result.weight_sum += update->weight;
   result.updates = std::ssize(updates);
-  result.mean.resize(layout_.size());
+  result.mean.resize(sliced_.layout.size());
   double energy = 0, kept = 0;
-  for (size_t t = 0; t < layout_.tensors().size(); t += 2) {
-    const Tensor& a = layout_.tensors()[t];
-    const Tensor& b = layout_.tensors()[t + 1];
-    const NearestFactors nearest = Nearest(a, b, updates, result.weight_sum);
+  for (size_t m = 0; m < sliced_.modules(); ++m) {
+    const Tensor& a = sliced_.layout.tensors()[2 * m];
+    const Tensor& b = sliced_.layout.tensors()[2 * m + 1];
+    const NearestFactors nearest = Nearest(m, updates, result.weight_sum);
     for (size_t i = 0; i < a.count; ++i) {
       result.mean[a.offset + i] = nearest.a[i] - incoming_[a.offset + i];
     }

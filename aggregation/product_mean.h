@@ -29,6 +29,9 @@ struct NearestFactors {
   ParameterVector a, b;  // of ModuleShape::rank
   // Sums of squares of singular values: of the mean, and those kept.
   double energy = 0, kept = 0;
+  // First slices up to the last whose singular value is more than what rounding
+  // of the products in double would leave of zero.
+  size_t significant = 0;
 };
 
 // The B A of that rank nearest to the sum M of the products in the Frobenius
@@ -41,8 +44,8 @@ struct NearestFactors {
 //
 // M, out times in, is never made: with [B_1 .. B_n] = Q R and [A_1; ..; A_n]^T
 // = Q' R' it has the singular values of R R'^T, whose sides are the sum of the
-// ranks or less. Ranks
-// sum to shape.rank at least; all finite.
+// ranks or less. B A is M V V^T for the V that is found, hence exact where the
+// rank suffices. Ranks sum to shape.rank at least; all finite.
 NearestFactors NearestToSum(std::span<const LoraProduct> products,
                             const ModuleShape& shape);
 

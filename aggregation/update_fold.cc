@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "aggregation/frozen_fold.h"
 #include "aggregation/plan_strategy.h"
 #include "aggregation/product_fold.h"
 #include "aggregation/slice_check.h"
+#include "base/initial_factors.h"
 #include "base/rank_slices.h"
 #include "base/status.h"
 #include "protos/plan_check.h"
@@ -287,6 +289,25 @@ LocalSolver SolverOf(const v1::TrainSpec& train) {
   return {.momentum = train.momentum(), .pull = train.lr() * train.prox_mu()};
 }
 
+absl::StatusOr<std::unique_ptr<UpdateFold>> FoldOfProducts(
+    const v1::TaskPlan& plan, FoldStart start) {
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterLayout layout, AdapterLayout(plan));
+  EDGETUNE_ASSIGN_OR_RETURN(const CombineOptions options,
+                            CombineOptionsOf(plan, start.round));
+  if (!KeepsFrozenSlices(plan)) {
+    return MakeProductFold(options.limits, layout, std::move(start.adapter));
+  }
+  FrozenFoldStart frozen{
+      std::move(layout), FrozenRank(plan), std::move(start.adapter), {}};
+  if (BeginsAnew(plan)) {
+    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout trained,
+                              UpdateLayout(plan, start.round));
+    frozen.anew =
+        InitialFactors(trained, plan.train().seed(), uint64_t{start.round} + 1);
+  }
+  return MakeFrozenFold(options.limits, std::move(frozen));
+}
+
 }  // namespace
 
 std::unique_ptr<UpdateFold> MakePlainFold(std::unique_ptr<Aggregator> sum) {
@@ -320,15 +341,9 @@ std::unique_ptr<UpdateFold> MakeSliceFold(std::unique_ptr<Aggregator> sum,
 }
 
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeUpdateFold(
-    const v1::TaskPlan& plan, AggregatorMaker make, ParameterVector incoming) {
+    const v1::TaskPlan& plan, AggregatorMaker make, FoldStart start) {
   const v1::RoundsSpec& rounds = plan.rounds();
-  if (AveragesProducts(plan)) {
-    EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                              AdapterLayout(plan));
-    EDGETUNE_ASSIGN_OR_RETURN(const CombineOptions options,
-                              CombineOptionsOf(plan, 0));
-    return MakeProductFold(options.limits, layout, std::move(incoming));
-  }
+  if (StepsFromProducts(plan)) return FoldOfProducts(plan, std::move(start));
   if (rounds.fairness_q() > 0) {
     return MakeFairFold(std::move(make),
                         {.q = rounds.fairness_q(), .lr = plan.train().lr()});

@@ -92,12 +92,17 @@ std::unique_ptr<UpdateFold> MakeFairFold(AggregatorMaker make,
 std::unique_ptr<UpdateFold> MakeSliceFold(std::unique_ptr<Aggregator> sum,
                                           const ParameterLayout& layout);
 
+// What a round's updates start from. `adapter` is needed where the plan's rule
+// steps from products (StepsFromProducts) alone.
+struct FoldStart {
+  ParameterVector adapter;
+  uint32_t round = 0;
+};
+
 // The fold of lora.rule, rounds.normalise and rounds.fairness_q of a checked
-// plan. `incoming`: the adapter that the updates start from, where the plan's
-// rule averages products (AveragesProducts).
+// plan. Its mean is laid out by StepRanges.
 absl::StatusOr<std::unique_ptr<UpdateFold>> MakeUpdateFold(
-    const v1::TaskPlan& plan, AggregatorMaker make,
-    ParameterVector incoming = {});
+    const v1::TaskPlan& plan, AggregatorMaker make, FoldStart start = {});
 
 }  // namespace edgetune
 

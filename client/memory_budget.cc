@@ -80,11 +80,16 @@ int64_t TrainedCoordinates(const v1::TaskPlan& plan, int64_t rank) {
        ++round) {
     auto adapter = AdapterLayout(plan);
     if (!adapter.ok()) continue;
-    if (rank < plan.lora().rank()) adapter = LayoutOfRank(*adapter, rank);
+    const int64_t frozen = FrozenRank(plan);
+    if (rank < plan.lora().rank()) {
+      adapter = LayoutOfRank(*adapter, rank + frozen);
+    }
     size_t trained = LayoutOf(*adapter, TrainedFactors(plan, round)).size();
-    // The engine holds B R and its gradient beside R: counted as trained, which
-    // is more than they take.
+    // The engine holds B R and its gradient beside R, or all slices and their
+    // gradients beside those trained: counted as trained, which is more than
+    // they take.
     if (TrainsCores(plan)) trained += LayoutOf(*adapter, Factors::kB).size();
+    if (frozen > 0) trained += LayoutOfRank(*adapter, rank).size();
     most = std::max(most, trained);
   }
   return static_cast<int64_t>(most);
@@ -112,8 +117,10 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
     work.threads = std::max(1u, std::thread::hardware_concurrency());
   }
   work.lora = AdapterSpecOf(plan);
-  if (training.rank != 0) work.lora.rank = training.rank;
-  work.trained = TrainedCoordinates(plan, work.lora.rank);
+  const int64_t trained =
+      training.rank != 0 ? training.rank : plan.lora().rank();
+  work.lora.rank = trained + FrozenRank(plan);
+  work.trained = TrainedCoordinates(plan, trained);
   work.moments = static_cast<int64_t>(MomentsOf(TrainConfigOf(plan, 0, {})));
   work.corrected = UsesControls(plan);
   const ExampleSet& examples = *training.data.train;

@@ -128,7 +128,7 @@ absl::Status Participation::LoadAdapter() {
       ViewParameters(blob->bytes(), adapter_.layout.size()));
   EDGETUNE_RETURN_IF_ERROR(CheckFinite(values, "the incoming adapter"));
   adapter_.values.assign(values.begin(), values.end());
-  if (rank_ < adapter_.spec.rank) adapter_ = WithRank(adapter_, rank_);
+  adapter_ = PartOf(assignment_.plan, std::move(adapter_), rank_);
   return LoadOwnFactor();
 }
 

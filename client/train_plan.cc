@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/random.h"
 #include "base/rank_slices.h"
@@ -49,6 +50,7 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
   config.round = round;
   config.rounds = plan.rounds().count();
   config.factors = TrainedFactors(plan, round);
+  config.frozen_rank = FrozenRank(plan);
   return config;
 }
 
@@ -62,13 +64,18 @@ absl::StatusOr<int64_t> RankOf(const v1::TaskPlan& plan, int64_t largest) {
                   rank, largest));
 }
 
+Adapter PartOf(const v1::TaskPlan& plan, Adapter adapter, int64_t rank) {
+  if (rank >= plan.lora().rank()) return adapter;
+  return WithoutSlices(adapter, rank, plan.lora().rank());
+}
+
 ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
                          ParameterVector delta, Adapter& adapter) {
-  if (adapter.spec.rank < plan.lora().rank()) {
-    const auto whole = AdapterLayout(plan);
+  const int64_t rank = adapter.spec.rank - FrozenRank(plan);
+  if (rank < plan.lora().rank()) {
+    const auto whole = UpdateLayout(plan, round);
     EDGETUNE_CHECK(whole.ok());  // of a checked plan
-    return PadSlices(delta, LayoutOf(*whole, UpdateFactors(plan, round)),
-                     adapter.spec.rank);
+    return PadSlices(delta, *whole, rank);
   }
   if (!KeepsOwnFactor(plan)) return delta;
   // All is trained: delta is laid out as the adapter.
@@ -100,7 +107,8 @@ AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan) {
   spec.alpha = plan.lora().alpha();
   spec.targets.assign(plan.lora().targets().begin(),
                       plan.lora().targets().end());
-  return spec;
+  const int64_t frozen = FrozenRank(plan);
+  return frozen == 0 ? spec : WithMoreRank(std::move(spec), frozen);
 }
 
 TextDataOptions DataOptionsOf(const v1::TaskPlan& plan) {

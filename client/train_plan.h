@@ -47,6 +47,9 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
 // where devices may train slices (TrainsSlices) the smaller of the two.
 // FailedPrecondition: the plan's is above it, and its rule wants all of it.
 absl::StatusOr<int64_t> RankOf(const v1::TaskPlan& plan, int64_t largest);
+// What a device that trains `rank` slices takes of the plan's adapter: those,
+// and all that are frozen.
+Adapter PartOf(const v1::TaskPlan& plan, Adapter adapter, int64_t rank);
 // What of a segment's delta (TrainResult) a device sends: all of it, but where
 // factors stay on the device (KeepsOwnFactor) those of UpdateFactors, the rest
 // being added to `adapter`, the one that the segment began with; with zeros for
@@ -56,6 +59,7 @@ ParameterVector TakeSent(const v1::TaskPlan& plan, uint32_t round,
 // FailedPrecondition: the plan's epochs over so many training examples are more
 // steps than a round may have.
 absl::Status CheckExamples(const v1::TaskPlan& plan, int64_t examples);
+// Of the whole adapter, with its frozen slices (FrozenRank).
 AdapterSpec AdapterSpecOf(const v1::TaskPlan& plan);
 TextDataOptions DataOptionsOf(const v1::TaskPlan& plan);
 // `threads` 0: all cores. Without a choice, the engine's own.

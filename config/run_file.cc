@@ -30,8 +30,8 @@ void DeclareTraining(RunFile& run, Settings& settings) {
                   "up_proj", "down_proj"});
   settings.Word("lora.rule", &run.lora.rule,
                 {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora",
-                 "fedsb", "full"},
-                {"flora", "fedex"});
+                 "fedsb", "fedex", "flora", "full"});
+  settings.Whole("lora.frozen_rank", &run.lora.frozen_rank, 0, 1024);
   settings.Word(
       "data.schema", &run.data.schema,
       {"auto", "messages", "sharegpt", "prompt", "alpaca", "text", "image"});
@@ -232,6 +232,18 @@ absl::Status ResolveLength(const Settings& settings, RunFile& run) {
                   epochs ? "epochs" : "steps"));
 }
 
+absl::Status CheckFrozenRank(const Settings& settings,
+                             const RunFile::Lora& lora) {
+  if (lora.frozen_rank == 0 || lora.rule == "fedex" || lora.rule == "flora") {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "lora.frozen_rank = {} ({}) is for lora.rule fedex and flora; "
+      "lora.rule = {} ({}) has no frozen slices",
+      lora.frozen_rank, settings.OriginOf("lora.frozen_rank"), lora.rule,
+      settings.OriginOf("lora.rule")));
+}
+
 // Relations between values, whatever source each came from.
 absl::Status Resolve(const Settings& settings, RunFile& run) {
   auto& rounds = run.rounds;
@@ -243,6 +255,7 @@ absl::Status Resolve(const Settings& settings, RunFile& run) {
   EDGETUNE_RETURN_IF_ERROR(CheckAtMost(settings, "train.micro_batch",
                                        run.train.micro_batch, "train.batch",
                                        run.train.batch));
+  EDGETUNE_RETURN_IF_ERROR(CheckFrozenRank(settings, run.lora));
   EDGETUNE_RETURN_IF_ERROR(ResolveLength(settings, run));
   if (rounds.select_timeout > absl::ZeroDuration() &&
       rounds.select_timeout < absl::Seconds(1)) {

@@ -29,6 +29,7 @@ struct RunFile {
     double alpha = 16;
     std::vector<std::string> targets = {"q_proj", "k_proj", "v_proj", "o_proj"};
     std::string rule = "fedit";
+    int64_t frozen_rank = 0;  // 0: chosen by the rule
   } lora;
   struct Data {
     std::string schema = "auto";

@@ -22,6 +22,7 @@ constexpr size_t kMaxPayload = 1 << 20;
 constexpr uint64_t kMaxRounds = 10000;
 constexpr int kMostParts = 1000;
 constexpr uint64_t kMaxAttempts = 1000;
+constexpr int64_t kMostRank = 1024;
 constexpr uint64_t kMaxCoordinates = uint64_t{1} << 31;
 constexpr uint64_t kSecondMs = 1000;
 constexpr uint64_t kDayMs = 24 * 3600 * kSecondMs;
@@ -143,17 +144,17 @@ void CheckShape(const v1::LayoutTensor& tensor, const std::string& field,
   const char* wanted = factor == 'A'   ? "[rank, in]"
                        : factor == 'B' ? "[out, rank]"
                                        : "[rank, rank]";
-  check.Require(HasShape(tensor, factor, rank), field + ".shape",
-                fmt::format("[{}] of {}", fmt::join(shape, ", "),
-                            tensor.name().substr(0, 100)),
-                fmt::format("{} with lora.rank = {}, neither side below it",
-                            wanted, rank));
+  check.Require(
+      HasShape(tensor, factor, rank), field + ".shape",
+      fmt::format("[{}] of {}", fmt::join(shape, ", "),
+                  tensor.name().substr(0, 100)),
+      fmt::format("{} with a rank of {}, neither side below it", wanted, rank));
 }
 
 // Layer by layer, target by target, A then B (then R where the rule has cores),
 // and nothing else.
 void CheckLayout(const v1::LoraSpec& lora, std::string_view factors,
-                 FieldChecks& check) {
+                 int64_t rank, FieldChecks& check) {
   const int per_module = static_cast<int>(factors.size());
   const int per_layer = per_module * lora.targets_size();
   check.Require(lora.layout_size() > 0 && lora.layout_size() % per_layer == 0,
@@ -170,27 +171,33 @@ void CheckLayout(const v1::LoraSpec& lora, std::string_view factors,
                     target.name, factor);
     // Devices check hundreds of tensors in each round: words are made for what
     // is wrong alone.
-    if (tensor.name() == name && HasShape(tensor, factor, lora.rank()))
-      continue;
+    if (tensor.name() == name && HasShape(tensor, factor, rank)) continue;
     const std::string field = fmt::format("lora.layout[{}]", i);
     check.Word(field + ".name", tensor.name(), {name});
-    CheckShape(tensor, field, factor, lora.rank(), check);
+    CheckShape(tensor, field, factor, rank, check);
     if (!check.status().ok()) return;
   }
 }
 
 void CheckLora(const v1::TaskPlan& plan, FieldChecks& check) {
   const v1::LoraSpec& lora = plan.lora();
-  check.Whole("lora.rank", lora.rank(), 1, 1024);
+  check.Whole("lora.rank", lora.rank(), 1, kMostRank);
   check.Positive("lora.alpha", lora.alpha(), kLargestSetting);
   CheckTargets(lora, check);
   check.Word("lora.rule", lora.rule(),
              {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora", "fedsb",
-              "full"},
-             {"flora", "fedex"});
+              "fedex", "flora", "full"});
   check.Digest("lora.initial_digest", lora.initial_digest());
-  if (check.status().ok())
-    CheckLayout(lora, TrainsCores(plan) ? "ABR" : "AB", check);
+  if (!check.status().ok()) return;
+  const int64_t frozen = FrozenRank(plan);
+  const bool keeps = KeepsFrozenSlices(plan);
+  check.Require(
+      keeps ? frozen >= 1 && frozen <= kMostRank : frozen == 0, "lora.layout",
+      fmt::format("{} frozen rank slices", frozen),
+      fmt::format("1 to {} beyond lora.rank under {}", kMostRank, lora.rule()));
+  if (!check.status().ok()) return;
+  CheckLayout(lora, TrainsCores(plan) ? "ABR" : "AB", lora.rank() + frozen,
+              check);
 }
 
 void CheckData(const v1::DataSpec& data, FieldChecks& check) {

@@ -47,7 +47,7 @@ bool KeepsOwnFactor(const v1::TaskPlan& plan);
 // Whether a device may train the first of the adapter's rank slices alone
 // (base/rank_slices.h), as its own largest rank has it: "hetlora" (Cho et al.,
 // 2024, "Heterogeneous LoRA for Federated Fine-tuning of On-Device Foundation
-// Models") and "flexlora".
+// Models"), "flexlora" and "flora".
 bool TrainsSlices(const v1::TaskPlan& plan);
 // Whether the coordinator averages the products B A and cuts the mean to the
 // rank ("flexlora": Bai et al., 2024, "Federated Fine-tuning of Large Language
@@ -58,12 +58,32 @@ bool AveragesProducts(const v1::TaskPlan& plan);
 // "Fed-SB: A Silver Bullet for Extreme Communication Efficiency and Performance
 // in (Private) Federated LoRA Fine-Tuning").
 bool TrainsCores(const v1::TaskPlan& plan);
+// Whether the adapter's slices beyond lora.rank are frozen: they stand for what
+// the coordinator adds to the base so that the mean of the products B A is
+// exact ("fedex": Singhal et al., 2024, "FedEx-LoRA: Exact Aggregation for
+// Federated and Efficient Fine-Tuning of Foundation Models"; "flora": Wang et
+// al., 2024, "FLoRA: Federated Fine-Tuning Large Language Models with
+// Heterogeneous Low-Rank Adaptations"). Devices train and send the first
+// lora.rank slices.
+bool KeepsFrozenSlices(const v1::TaskPlan& plan);
+// How many: what lora.layout has beyond lora.rank; 0 under other rules.
+int64_t FrozenRank(const v1::TaskPlan& plan);
+// Whether each round's factors are new ones ("flora"): all that was trained is
+// in the frozen slices.
+bool BeginsAnew(const v1::TaskPlan& plan);
+// Whether the step of a round needs the adapter that it starts from.
+bool StepsFromProducts(const v1::TaskPlan& plan);
 // Layout of the factors that it sends, in the adapter's order. InvalidArgument:
 // `round` is no training round.
 absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round);
 // Where its coordinates stand in the adapter. InvalidArgument as above.
 absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
+    const v1::TaskPlan& plan, uint32_t round);
+// Where those of the step that the coordinator makes of a round's updates
+// stand: the same, but all where it moves frozen slices. InvalidArgument as
+// above.
+absl::StatusOr<std::vector<CoordinateRange>> StepRanges(
     const v1::TaskPlan& plan, uint32_t round);
 
 // What a valid plan costs in precision or memory, and what it does not count:

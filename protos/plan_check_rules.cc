@@ -26,6 +26,24 @@ void CheckOwnMean(const v1::TaskPlan& plan, const std::string& reason,
 // The coordinator answers nobody while it decomposes them.
 constexpr uint64_t kMostStacked = 1024;
 
+// Beside the clients' slices stand those of the adapter, frozen and trained,
+// where some are frozen.
+void CheckStacked(const v1::TaskPlan& plan, FieldChecks& check) {
+  const uint64_t rank = plan.lora().rank();
+  const auto frozen = static_cast<uint64_t>(FrozenRank(plan));
+  const uint64_t kept = frozen > 0 ? frozen + rank : 0;
+  const uint64_t asked = CohortAsked(plan.rounds());
+  check.Require(
+      asked * rank + kept <= kMostStacked, "rounds.cohort",
+      fmt::format("{} clients asked", asked),
+      fmt::format(
+          "at most {} under {} with lora.rank = {}{}: the coordinator "
+          "decomposes matrices with a column a client and rank",
+          kept < kMostStacked ? (kMostStacked - kept) / rank : 0,
+          plan.lora().rule(), rank,
+          frozen > 0 ? fmt::format(" and {} frozen slices", frozen) : ""));
+}
+
 void CheckProducts(const v1::TaskPlan& plan, FieldChecks& check) {
   const v1::RoundsSpec& rounds = plan.rounds();
   const std::string& rule = plan.lora().rule();
@@ -38,20 +56,14 @@ void CheckProducts(const v1::TaskPlan& plan, FieldChecks& check) {
                 "rounds.server_optimizer = sgd with server_lr = 1 beside it: "
                 "its factors are new ones, and a part of the way to them is no "
                 "adapter");
-  const uint64_t stacked = uint64_t{CohortAsked(rounds)} * plan.lora().rank();
-  check.Require(
-      stacked <= kMostStacked, "rounds.cohort",
-      fmt::format("{} clients asked", CohortAsked(rounds)),
-      fmt::format("at most {} under flexlora with lora.rank = {}: the "
-                  "coordinator decomposes matrices with a column a client and "
-                  "rank",
-                  kMostStacked / plan.lora().rank(), plan.lora().rank()));
+  if (!check.status().ok()) return;
+  CheckStacked(plan, check);
 }
 
 }  // namespace
 
 void CheckLoraRule(const v1::TaskPlan& plan, FieldChecks& check) {
-  if (AveragesProducts(plan)) return CheckProducts(plan, check);
+  if (StepsFromProducts(plan)) return CheckProducts(plan, check);
   if (!TrainsSlices(plan)) return;
   check.Require(!plan.secagg().enabled(), "lora.rule", plan.lora().rule(),
                 "secagg.enabled = false beside it: what one device alone "

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "protos/local_work.h"
@@ -31,6 +32,21 @@ absl::Status CheckTrainingRound(const v1::TaskPlan& plan, uint32_t round) {
   return absl::InvalidArgumentError(
       fmt::format("round {} has no update: the plan has {} training rounds",
                   round, plan.rounds().count()));
+}
+
+// Checks of a plan ask for its layouts before all of it is known to be right.
+absl::Status CheckSliced(const v1::TaskPlan& plan,
+                         const ParameterLayout& adapter) {
+  const auto& tensors = adapter.tensors();
+  const bool factors =
+      std::all_of(tensors.begin(), tensors.end(),
+                  [](const auto& tensor) { return tensor.shape.size() == 2; });
+  if (factors && plan.lora().rank() >= 1 && FrozenRank(plan) >= 1) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "plan: field lora.layout has {} frozen rank slices beside {} trained",
+      FrozenRank(plan), plan.lora().rank()));
 }
 
 void AddMaskingNotes(const v1::TaskPlan& plan,
@@ -86,22 +102,46 @@ void AddControlNotes(const v1::TaskPlan& plan,
       FormatBytes(uint64_t{layout->size()} * sizeof(float))));
 }
 
+// What becomes of the slices that devices train.
+const char* SlicesText(const v1::TaskPlan& plan) {
+  if (AveragesProducts(plan)) {
+    return "the next adapter is the one of its rank nearest to the mean of all "
+           "B A";
+  }
+  if (BeginsAnew(plan)) return "the mean of all B A goes to the frozen slices";
+  return "each slice is the mean of those that trained it";
+}
+
 void AddSliceNotes(const v1::TaskPlan& plan, std::vector<std::string>& notes) {
   if (!TrainsSlices(plan)) return;
   notes.emplace_back(fmt::format(
       "{}: a device whose largest rank is smaller trains, sends and is scored "
       "on the first rank slices; {}",
-      plan.lora().rule(),
-      AveragesProducts(plan)
-          ? "the next adapter is the one of its rank nearest to the mean of "
-            "all "
-            "B A"
-          : "each slice is the mean of those that trained it"));
-  const auto layout = UpdateLayout(plan, 0);
-  if (!AveragesProducts(plan) || !layout.ok()) return;
+      plan.lora().rule(), SlicesText(plan)));
+}
+
+void AddFrozenNotes(const v1::TaskPlan& plan, std::vector<std::string>& notes) {
+  const auto adapter = AdapterLayout(plan);
+  if (!KeepsFrozenSlices(plan) || !adapter.ok()) return;
+  const int64_t frozen = FrozenRank(plan);
+  const auto trained = UpdateLayout(plan, 0);
+  if (!trained.ok()) return;
   notes.emplace_back(fmt::format(
-      "flexlora holds every update of a round: up to {} in the coordinator's "
-      "memory",
+      "{}: {} frozen rank slices stand for what is added to the base: {} more "
+      "down a round, and devices compute and remember an adapter of rank {}; "
+      "sent are the {} that are trained",
+      plan.lora().rule(), frozen,
+      FormatBytes((adapter->size() - trained->size()) * sizeof(float)),
+      plan.lora().rank() + frozen, plan.lora().rank()));
+}
+
+void AddProductNotes(const v1::TaskPlan& plan,
+                     std::vector<std::string>& notes) {
+  const auto layout = UpdateLayout(plan, 0);
+  if (!StepsFromProducts(plan) || !layout.ok()) return;
+  notes.emplace_back(fmt::format(
+      "{} holds every update of a round: up to {} in the coordinator's memory",
+      plan.lora().rule(),
       FormatBytes(uint64_t{CohortAsked(plan.rounds())} * layout->size() *
                   sizeof(float))));
 }
@@ -148,7 +188,28 @@ Factors TrainedFactors(const v1::TaskPlan& plan, uint32_t round) {
 }
 
 bool TrainsSlices(const v1::TaskPlan& plan) {
-  return plan.lora().rule() == "hetlora" || AveragesProducts(plan);
+  return plan.lora().rule() == "hetlora" || AveragesProducts(plan) ||
+         BeginsAnew(plan);
+}
+
+bool KeepsFrozenSlices(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "fedex" || BeginsAnew(plan);
+}
+
+bool BeginsAnew(const v1::TaskPlan& plan) {
+  return plan.lora().rule() == "flora";
+}
+
+bool StepsFromProducts(const v1::TaskPlan& plan) {
+  return AveragesProducts(plan) || KeepsFrozenSlices(plan);
+}
+
+int64_t FrozenRank(const v1::TaskPlan& plan) {
+  if (!KeepsFrozenSlices(plan) || plan.lora().layout().empty()) return 0;
+  const v1::LayoutTensor& a = plan.lora().layout(0);
+  // Also asked of plans that nobody has checked.
+  if (a.shape().empty() || a.shape(0) < 0) return 0;
+  return a.shape(0) - int64_t{plan.lora().rank()};
 }
 
 bool TrainsCores(const v1::TaskPlan& plan) {
@@ -167,6 +228,10 @@ absl::StatusOr<ParameterLayout> UpdateLayout(const v1::TaskPlan& plan,
                                              uint32_t round) {
   EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
+  if (KeepsFrozenSlices(plan)) {
+    EDGETUNE_RETURN_IF_ERROR(CheckSliced(plan, adapter));
+    return LayoutOfRank(adapter, plan.lora().rank());
+  }
   return LayoutOf(adapter, UpdateFactors(plan, round));
 }
 
@@ -174,7 +239,19 @@ absl::StatusOr<std::vector<CoordinateRange>> UpdateRanges(
     const v1::TaskPlan& plan, uint32_t round) {
   EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
+  if (KeepsFrozenSlices(plan)) {
+    EDGETUNE_RETURN_IF_ERROR(CheckSliced(plan, adapter));
+    return SliceRanges(adapter, plan.lora().rank());
+  }
   return RangesOf(adapter, UpdateFactors(plan, round));
+}
+
+absl::StatusOr<std::vector<CoordinateRange>> StepRanges(
+    const v1::TaskPlan& plan, uint32_t round) {
+  if (!KeepsFrozenSlices(plan)) return UpdateRanges(plan, round);
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainingRound(plan, round));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout adapter, AdapterLayout(plan));
+  return RangesOf(adapter, Factors::kBoth);
 }
 
 std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
@@ -184,6 +261,8 @@ std::vector<std::string> PlanNotes(const v1::TaskPlan& plan) {
   AddControlNotes(plan, notes);
   AddOwnFactorNotes(plan, notes);
   AddSliceNotes(plan, notes);
+  AddFrozenNotes(plan, notes);
+  AddProductNotes(plan, notes);
   if (TrainsCores(plan)) {
     notes.emplace_back(
         "fedsb: A and B are random and fixed, a square of rank by rank is "

@@ -62,7 +62,7 @@ absl::StatusOr<ParameterVector> ModelStore::Step(
       MakeServerOptimizer(options, adapter.size(), state_.optimizer));
   // Version r was made by r rounds: the next step is that of round r.
   EDGETUNE_ASSIGN_OR_RETURN(const auto ranges,
-                            UpdateRanges(plan, current().number));
+                            StepRanges(plan, current().number));
   EDGETUNE_RETURN_IF_ERROR(optimizer->Step(combined.mean, ranges, adapter));
   *next_state = optimizer->SaveState();
   return adapter;

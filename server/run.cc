@@ -250,7 +250,7 @@ void Run::Assign(const std::vector<std::string>& devices, absl::Time now,
 
 absl::StatusOr<std::unique_ptr<UpdateFold>> Run::MakeFold() const {
   ParameterVector incoming;
-  if (AveragesProducts(plan_)) {
+  if (StepsFromProducts(plan_)) {
     EDGETUNE_ASSIGN_OR_RETURN(incoming, models_.ReadCurrent(plan_));
   }
   return MakeRoundFold(plan_, row_.round, std::move(incoming));
@@ -301,15 +301,20 @@ void Run::Finish(absl::Time now, Batch& batch) {
   const absl::Status status =
       combined.ok() ? models_.Publish(plan_, id(), *combined, now, batch)
                     : combined.status();
-  if (status.ok() && AveragesProducts(plan_)) {
-    Say(now,
-        fmt::format(
-            "{}: rank {} keeps {:.2f} % of the energy of the mean of B A",
-            RoundName(), plan_.lora().rank(), combined->kept * 100),
-        batch);
+  if (status.ok() && StepsFromProducts(plan_)) {
+    Say(now, fmt::format("{}: {}", RoundName(), KeptText(*combined)), batch);
   }
   if (status.ok()) return Apply({EventKind::kStepMade}, now, batch);
   FailStep(status, now, batch);
+}
+
+std::string Run::KeptText(const Aggregator::Result& combined) const {
+  const int64_t frozen = FrozenRank(plan_);
+  return fmt::format(
+      "{}rank {} keeps {:.2f} % of the energy of {}",
+      frozen > 0 ? "frozen " : "",
+      frozen > 0 ? frozen : int64_t{plan_.lora().rank()}, combined.kept * 100,
+      frozen > 0 ? "what is added to the base" : "the mean of B A");
 }
 
 void Run::FailStep(const absl::Status& status, absl::Time now, Batch& batch) {

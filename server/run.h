@@ -157,6 +157,8 @@ class Run {
   absl::StatusOr<std::unique_ptr<UpdateFold>> MakeFold() const;
   absl::Status SignManifest(absl::Time now);
   void Finish(absl::Time now, Batch& batch);
+  // How much of a step its rank keeps.
+  std::string KeptText(const Aggregator::Result& combined) const;
   void FailStep(const absl::Status& status, absl::Time now, Batch& batch);
   void Commit(absl::Time now, Batch& batch);
   void Abandon(const std::string& reason, absl::Time now, Batch& batch);

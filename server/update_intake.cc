@@ -114,7 +114,7 @@ absl::StatusOr<std::unique_ptr<UpdateFold>> MakeRoundFold(
   // A copy of the plan: a fold may make aggregators as long as it lives.
   return MakeUpdateFold(
       plan, [plan, round] { return MakeRoundAggregator(plan, round); },
-      std::move(incoming));
+      {.adapter = std::move(incoming), .round = round});
 }
 
 absl::Status FoldUpdate(const v1::TaskPlan& plan, const ReportedUpdate& update,

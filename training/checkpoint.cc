@@ -71,6 +71,7 @@ void AddConfig(const TrainConfig& config, FactHash& hash) {
   hash.Add(config.round);
   hash.Add(config.rounds);
   hash.Add(static_cast<int32_t>(config.factors));
+  hash.Add(config.frozen_rank);
   hash.Add(config.epochs);
   hash.Add(static_cast<int32_t>(config.optimizer));
   hash.Add(config.momentum);

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -17,6 +16,7 @@
 #include "training/core_gradient.h"
 #include "training/optimizer.h"
 #include "training/schedule.h"
+#include "training/slice_gradient.h"
 
 namespace edgetune {
 namespace {
@@ -157,6 +157,19 @@ absl::Status CheckCores(const Segment& segment) {
             : "of an adapter with cores nothing but those is trained");
 }
 
+absl::Status CheckFrozen(const Segment& segment) {
+  const int64_t frozen = segment.config.frozen_rank;
+  if (frozen == 0) return absl::OkStatus();
+  const int64_t rank = segment.adapter.spec.rank;
+  if (frozen > 0 && frozen < rank && segment.config.factors == Factors::kBoth) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "{} frozen rank slices of an adapter of rank {}, wanted fewer than it "
+      "has, and both factors trained",
+      frozen, rank));
+}
+
 class Stopwatch {
  public:
   double Seconds() const {
@@ -291,6 +304,18 @@ class SegmentRun {
   int64_t resumed_ = 0;
 };
 
+// Where something else is trained than what the engine is made for; null: that.
+std::unique_ptr<GradientEngine> PartOf(const Segment& segment,
+                                       GradientEngine& engine) {
+  const ParameterLayout& layout = segment.adapter.layout;
+  if (HasCores(layout)) {
+    return std::make_unique<CoreGradient>(engine, segment.adapter);
+  }
+  if (segment.config.frozen_rank == 0) return nullptr;
+  return std::make_unique<SliceGradient>(engine,
+                                         TrainedRanges(layout, segment.config));
+}
+
 }  // namespace
 
 absl::StatusOr<Evaluation> EvaluateExamples(
@@ -342,10 +367,9 @@ absl::StatusOr<TrainResult> TrainSegment(
   EDGETUNE_RETURN_IF_ERROR(
       CheckEpochs(segment.config, segment.examples.size()));
   EDGETUNE_RETURN_IF_ERROR(CheckCores(segment));
-  std::optional<CoreGradient> cores;
-  if (HasCores(segment.adapter.layout)) cores.emplace(engine, segment.adapter);
-  GradientEngine& trained =
-      cores.has_value() ? static_cast<GradientEngine&>(*cores) : engine;
+  EDGETUNE_RETURN_IF_ERROR(CheckFrozen(segment));
+  const std::unique_ptr<GradientEngine> part = PartOf(segment, engine);
+  GradientEngine& trained = part != nullptr ? *part : engine;
   EDGETUNE_RETURN_IF_ERROR(
       CheckCorrection(segment.config, trained.values().size()));
   return SegmentRun(segment, trained).Run(stop, progress);

@@ -62,7 +62,8 @@ struct BatchGradient {
 
 // Trainer::Train, but for what depends on the engine. `engine` is made for
 // the incoming adapter and config.factors; of an adapter with cores for its
-// plain form and B (core_gradient.h, EngineFactors).
+// plain form and B (core_gradient.h, EngineFactors). Frozen slices are trained
+// by the engine and held by us (slice_gradient.h).
 absl::StatusOr<TrainResult> TrainSegment(
     const Segment& segment, const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress,

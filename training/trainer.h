@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "base/factors.h"
 #include "base/parameters.h"
+#include "base/rank_slices.h"
 #include "models/io/adapter/adapter_file.h"
 #include "models/step_profile.h"
 #include "training/checkpoint_store.h"
@@ -62,8 +63,23 @@ struct TrainConfig {
   // has neither gradient nor moments, so that grad_clip and weight_decay do not
   // see it.
   Factors factors = Factors::kBoth;
+  // Rank slices at the adapter's end (base/rank_slices.h) that stay too; with
+  // kBoth alone, fewer than the adapter has.
+  int64_t frozen_rank = 0;
   bool profile = false;  // TrainResult::profile is wanted
 };
+
+// What of an adapter of this layout is trained, and where it stands there.
+inline ParameterLayout TrainedLayout(const ParameterLayout& adapter,
+                                     const TrainConfig& config) {
+  if (config.frozen_rank == 0) return LayoutOf(adapter, config.factors);
+  return LayoutOfRank(adapter, SliceCount(adapter) - config.frozen_rank);
+}
+inline std::vector<CoordinateRange> TrainedRanges(
+    const ParameterLayout& adapter, const TrainConfig& config) {
+  if (config.frozen_rank == 0) return RangesOf(adapter, config.factors);
+  return SliceRanges(adapter, SliceCount(adapter) - config.frozen_rank);
+}
 
 struct Evaluation {
   double nll_sum = 0;  // natural log, over labelled tokens
@@ -80,8 +96,7 @@ struct TrainProgress {
 };
 
 struct TrainResult {
-  // Final - incoming adapter: the coordinates of LayoutOf(adapter's layout,
-  // config.factors), in that order.
+  // Final - incoming adapter: the coordinates of TrainedLayout, in that order.
   ParameterVector delta;
   double first_loss = 0, last_loss = 0;
   int64_t steps = 0;    // done; fewer than asked when stopped

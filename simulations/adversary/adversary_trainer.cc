@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "base/factors.h"
 #include "base/random.h"
 #include "base/status.h"
 
@@ -70,7 +69,7 @@ class FreeRider final : public Decorator {
           incoming.nll_sum / static_cast<double>(incoming.tokens);
     }
     result.steps = config.steps;
-    result.delta.resize(LayoutOf(adapter.layout, config.factors).size());
+    result.delta.resize(TrainedLayout(adapter.layout, config).size());
     Random random = Random(config.seed).Split("free rider");
     for (float& value : result.delta) {
       value = static_cast<float>(kFreeRiderDeviation * random.Normal());

@@ -6,7 +6,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "base/factors.h"
 #include "base/status.h"
 #include "training/checkpoint.h"
 
@@ -101,7 +100,7 @@ class RecordedTrainer final : public Trainer {
                                      task_);
     const size_t bytes =
         sizeof(TrainHead) +
-        LayoutOf(adapter.layout, config.factors).size() * sizeof(float);
+        TrainedLayout(adapter.layout, config).size() * sizeof(float);
     if (const auto kept = journal_->Find(key);
         kept.has_value() && kept->size() == bytes) {
       return ParseResult(*kept);

@@ -172,6 +172,7 @@ void EachSetting(Fields& fields, Config& config) {
   fields.Number(config.round);
   fields.Number(config.rounds);
   fields.Choice(config.factors, Factors::kCore);
+  fields.Number(config.frozen_rank);
 }
 
 template <typename Fields, typename OneCall>

@@ -63,7 +63,7 @@ absl::StatusOr<uint64_t> TrainingBytes(const FleetMemoryQuestion& question) {
 }
 
 bool KeepsUpdates(const v1::TaskPlan& plan) {
-  return plan.rounds().aggregator() != "mean";
+  return plan.rounds().aggregator() != "mean" || StepsFromProducts(plan);
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ absl::Status Measuring::Train(const TrainConfig& config,
                       [&](const TrainProgress& at) { count(at.step); }));
   if (result.stopped) return absl::CancelledError("training was stopped");
   count(config.steps);
-  const auto ranges = RangesOf(adapter.layout, config.factors);
+  const auto ranges = TrainedRanges(adapter.layout, config);
   ParameterVector values = Gather(adapter.values, ranges);
   for (size_t i = 0; i < values.size(); ++i) values[i] += result.delta[i];
   Scatter(values, ranges, adapter.values);

@@ -3,7 +3,6 @@
 #include <bit>
 #include <utility>
 
-#include "base/factors.h"
 #include "base/random.h"
 
 namespace edgetune {
@@ -40,7 +39,7 @@ class NullTrainer final : public Trainer {
     result.stopped = stop;
     result.steps = stop ? 0 : config.steps;
     Random random(config.seed);
-    result.delta.resize(LayoutOf(adapter.layout, config.factors).size());
+    result.delta.resize(TrainedLayout(adapter.layout, config).size());
     // A draw makes two floats of 23 random bits in [-1, 1) / 1024.
     for (size_t i = 0; i < result.delta.size(); i += 2) {
       const uint64_t bits = random.Next();

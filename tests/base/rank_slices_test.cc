@@ -33,6 +33,32 @@ TEST(RankSlicesTest, TheFirstAreAnAdapterOfASmallerRank) {
               ElementsAre(1, 2, 3, 0, 0, 0, 7, 0, 9, 0, 11, 0, 13, 0));
 }
 
+TEST(RankSlicesTest, TheRestIsWhatIsLeftWithoutTheFirst) {
+  const ParameterVector rest = WithoutSlices(kValues, kLayout, 0, 1);
+  EXPECT_THAT(rest, ElementsAre(4, 5, 6, 8, 10, 12, 14));
+  const ParameterVector first = FirstSlices(kValues, kLayout, 1);
+  EXPECT_EQ(JoinSlices(first, rest, kLayout, 1), kValues);
+}
+
+TEST(RankSlicesTest, SlicesFromTheMiddleAreLeftOut) {
+  const ParameterLayout wide =
+      *ParameterLayout::Make({{"p.lora_A", {3, 1}}, {"p.lora_B", {2, 3}}});
+  const ParameterVector values = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  EXPECT_EQ(SliceCount(wide), 3);
+  EXPECT_THAT(WithoutSlices(values, wide, 1, 2), ElementsAre(1, 3, 4, 6, 7, 9));
+  EXPECT_EQ(WithoutSlices(values, wide, 1, 1), values);
+}
+
+TEST(RankSlicesTest, RangesGatherTheFirst) {
+  EXPECT_THAT(SliceRanges(kLayout, 1),
+              ElementsAre(CoordinateRange{0, 0, 3}, CoordinateRange{6, 3, 1},
+                          CoordinateRange{8, 4, 1}, CoordinateRange{10, 5, 1},
+                          CoordinateRange{12, 6, 1}));
+  EXPECT_EQ(Gather(kValues, SliceRanges(kLayout, 1)),
+            FirstSlices(kValues, kLayout, 1));
+  EXPECT_THAT(SliceRanges(kLayout, 2), ElementsAre(CoordinateRange{0, 0, 14}));
+}
+
 TEST(RankSlicesTest, AllOfThemAreTheAdapter) {
   EXPECT_EQ(LayoutOfRank(kLayout, 2), kLayout);
   EXPECT_EQ(FirstSlices(kValues, kLayout, 2), kValues);

@@ -103,6 +103,18 @@ TEST_F(ClientRefusalTest, AdapterThatIsNotFiniteIsRefused) {
   ExpectRefused("not finite");
 }
 
+// As many slices as are trained, without those that are frozen.
+TEST_F(ClientRefusalTest, AdapterOfAnotherRankIsRefused) {
+  const std::string trained = run_.adapter_blob;
+  UseFrozen(run_, "fedex", 3);
+  v1::RoundManifest manifest = Manifest(1);
+  manifest.set_adapter_digest(Sha256Bytes(trained));
+  Start();
+  transport_->served[manifest.adapter_digest()] = trained;
+  Assign(manifest);
+  ExpectRefused("bytes");
+}
+
 TEST_F(ClientRefusalTest, UpdateBeyondTheBoundStaysOnTheDevice) {
   run_.plan.mutable_rounds()->set_clear_bound(1e-6);
   Start();

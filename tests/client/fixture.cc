@@ -6,9 +6,9 @@
 
 #include "absl/time/clock.h"
 #include "base/atomic_file.h"
-#include "base/factors.h"
 #include "base/parameters.h"
 #include "base/random.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "models/io/adapter/adapter_file.h"
 #include "models/io/adapter/core_adapter.h"
@@ -129,7 +129,7 @@ class FakeTrainer final : public Trainer {
     Random jitter = Random(config.seed).Split("jitter", config.round);
     TrainResult result;
     const ParameterVector before =
-        Gather(adapter.values, RangesOf(adapter.layout, config.factors));
+        Gather(adapter.values, TrainedRanges(adapter.layout, config));
     ParameterVector values = before;
     result.first_loss = Loss(values, target);
     int64_t step =
@@ -212,6 +212,20 @@ class FakeTrainer final : public Trainer {
   const std::shared_ptr<const ModelFile> model_;
 };
 
+void UseAdapter(TestRun& run, const std::string& rule,
+                const ParameterLayout& layout, const ParameterVector& initial) {
+  v1::LoraSpec& lora = *run.plan.mutable_lora();
+  lora.set_rule(rule);
+  lora.clear_layout();
+  for (const auto& tensor : layout.tensors()) {
+    v1::LayoutTensor* out = lora.add_layout();
+    out->set_name(tensor.name);
+    *out->mutable_shape() = {tensor.shape.begin(), tensor.shape.end()};
+  }
+  run.adapter_blob = SerializeParameters(initial);
+  lora.set_initial_digest(Sha256Bytes(run.adapter_blob));
+}
+
 }  // namespace
 
 TestKeys MakeTestKeys() {
@@ -246,17 +260,16 @@ TestRun MakeTestRun(const std::string& directory, uint32_t cohort) {
 }
 
 void UseFedSb(TestRun& run) {
-  v1::LoraSpec& lora = *run.plan.mutable_lora();
   const ParameterLayout layout = WithCores(Get(AdapterLayout(run.plan)));
-  lora.set_rule("fedsb");
-  lora.clear_layout();
-  for (const auto& tensor : layout.tensors()) {
-    v1::LayoutTensor* out = lora.add_layout();
-    out->set_name(tensor.name);
-    *out->mutable_shape() = {tensor.shape.begin(), tensor.shape.end()};
-  }
-  run.adapter_blob = SerializeParameters(InitialCoreAdapter(layout, 7));
-  lora.set_initial_digest(Sha256Bytes(run.adapter_blob));
+  UseAdapter(run, "fedsb", layout, InitialCoreAdapter(layout, 7));
+}
+
+void UseFrozen(TestRun& run, const std::string& rule, int64_t frozen) {
+  const ParameterLayout trained = Get(AdapterLayout(run.plan));
+  const int64_t rank = run.plan.lora().rank();
+  const ParameterLayout layout = LayoutOfRank(trained, rank + frozen);
+  UseAdapter(run, rule, layout,
+             PadSlices(InitialAdapter(trained, 7), layout, rank));
 }
 
 void Mask(v1::TaskPlan& plan) {

@@ -42,6 +42,10 @@ TestRun MakeTestRun(const std::string& directory, uint32_t cohort);
 // adapter of one.
 void UseFedSb(TestRun& run);
 
+// Makes a run one of lora.rule "fedex" or "flora" with so many frozen slices,
+// zeros at first.
+void UseFrozen(TestRun& run, const std::string& rule, int64_t frozen);
+
 // Turns masking on in a plan of MakeTestRun: n_min 4 and a quorum that leaves
 // room for losses.
 void Mask(v1::TaskPlan& plan);

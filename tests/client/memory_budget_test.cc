@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "client/train_plan.h"
 #include "protos/plan_check.h"
@@ -137,6 +138,25 @@ TEST_F(MemoryBudgetTest, ASmallerRankHasFewerOfThem) {
   EXPECT_EQ(work.lora.rank, 1);
   EXPECT_EQ(work.trained,
             static_cast<int64_t>(AdapterLayout(plan_)->size() / 2));
+}
+
+TEST_F(MemoryBudgetTest, FrozenSlicesAreInMemoryBesideThoseTrained) {
+  LocalTraining plain = Training("fused");
+  plain.rank = 1;
+  const uint64_t before = PredictMemory(MemoryWorkOf(plain), {}).peak;
+  testing::TestRun run;
+  run.plan = plan_;
+  testing::UseFrozen(run, "flora", 3);
+  plan_ = run.plan;
+  LocalTraining training = Training("fused");
+  EXPECT_EQ(MemoryWorkOf(training).lora.rank, 5);
+  training.rank = 1;
+  const MemoryWork work = MemoryWorkOf(training);
+  EXPECT_EQ(work.lora.rank, 4);
+  const ParameterLayout layout = *AdapterLayout(plan_);
+  EXPECT_EQ(work.trained, static_cast<int64_t>(LayoutOfRank(layout, 4).size() +
+                                               LayoutOfRank(layout, 1).size()));
+  EXPECT_GT(PredictMemory(work, {}).peak, before);
 }
 
 TEST_F(MemoryBudgetTest, OnlyTheFusedEngineTakesABudget) {

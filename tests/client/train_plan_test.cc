@@ -6,6 +6,8 @@
 #include <set>
 
 #include "base/random.h"
+#include "base/rank_slices.h"
+#include "protos/plan_check.h"
 #include "tests/client/fixture.h"
 #include "tests/testing/scratch_directory.h"
 #include "training/schedule.h"
@@ -93,6 +95,38 @@ TEST_F(TrainPlanTest, FactorsAreThoseThatTheRoundSends) {
   plan_.mutable_lora()->set_rule("rolora");
   EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).factors, Factors::kB);
   EXPECT_EQ(TrainConfigOf(plan_, 1, {"animal", 9}).factors, Factors::kA);
+}
+
+// A device of rank 1 leaves out the plan's second slice, not the frozen ones;
+// all have the scale that alpha has over lora.rank.
+TEST_F(TrainPlanTest, FrozenSlicesStayWithAnyRankAndOneScale) {
+  testing::TestRun run;
+  run.plan = plan_;
+  UseFrozen(run, "flora", 3);
+  const TrainConfig config = TrainConfigOf(run.plan, 0, {"animal", 9});
+  EXPECT_EQ(config.frozen_rank, 3);
+  EXPECT_EQ(config.factors, Factors::kBoth);
+  EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).frozen_rank, 0);
+  Adapter adapter{AdapterSpecOf(run.plan), *AdapterLayout(run.plan), {}};
+  EXPECT_EQ(adapter.spec.rank, 5);
+  EXPECT_DOUBLE_EQ(adapter.spec.alpha / 5, 4.0 / 2);
+  for (const uint32_t slice : SlicesOf(adapter.layout)) {
+    adapter.values.push_back(static_cast<float>(slice));
+  }
+  const Adapter all = PartOf(run.plan, adapter, 2);
+  EXPECT_EQ(all.values, adapter.values);
+  Adapter part = PartOf(run.plan, adapter, *RankOf(run.plan, 1));
+  EXPECT_EQ(part.spec.rank, 4);
+  EXPECT_DOUBLE_EQ(part.spec.alpha / 4, 4.0 / 2);
+  EXPECT_EQ(std::set<float>(part.values.begin(), part.values.end()),
+            (std::set<float>{0, 2, 3, 4}));
+  // What is sent has the trained slices alone, zeros for the second.
+  const ParameterLayout trained = TrainedLayout(part.layout, config);
+  const ParameterLayout sent = *UpdateLayout(run.plan, 0);
+  const ParameterVector ones(trained.size(), 1);
+  EXPECT_EQ(TakeSent(run.plan, 0, ones, part), PadSlices(ones, sent, 1));
+  run.plan.mutable_lora()->set_rule("fedex");
+  EXPECT_TRUE(absl::IsFailedPrecondition(RankOf(run.plan, 1).status()));
 }
 
 TEST_F(TrainPlanTest, SeedIsTheDocumentedFunction) {

@@ -215,11 +215,21 @@ TEST_F(RunFileTest, CallsPlannedKeysNotInThisVersion) {
        {"[privacy]\nepsilon = 8.0\n", "[privacy]\ndelta = 1e-6\n",
         "[device.policy]\nrequire = ['power']\n",
         "[device.policy]\nbattery = { start = 40, stop = 25 }\n",
-        "[tracking]\ntensorboard = true\n", "[lora]\nrule = 'flora'\n",
-        "[privacy]\nmode = 'central'\n"}) {
+        "[tracking]\ntensorboard = true\n", "[privacy]\nmode = 'central'\n"}) {
     EXPECT_THAT(ErrorOf(text), HasSubstr("not in this version")) << text;
     EXPECT_THAT(ErrorOf(text), StartsWith("run.toml:3:")) << text;
   }
+}
+
+TEST_F(RunFileTest, FrozenSlicesAreForTheRulesThatHaveThem) {
+  const auto run = Read("[lora]\nrule = 'flora'\nfrozen_rank = 5\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->lora.frozen_rank, 5);
+  EXPECT_EQ(Read("[lora]\nrule = 'fedex'\n")->lora.frozen_rank, 0);
+  EXPECT_THAT(ErrorOf("[lora]\nfrozen_rank = 5\n"),
+              HasSubstr("is for lora.rule fedex and flora"));
+  EXPECT_THAT(ErrorOf("[lora]\nrule = 'fedex'\nfrozen_rank = 1025\n"),
+              HasSubstr("lora.frozen_rank"));
 }
 
 TEST_F(RunFileTest, TakesAMemoryBudgetInAnyUnit) {

@@ -253,7 +253,6 @@ TEST(PlanCheckTest, CallsWhatIsPlannedNotInThisVersion) {
   const std::vector<Refusal> planned = {
       {"privacy.mode",
        [](auto& p) { p.mutable_privacy()->set_mode("central"); }},
-      {"lora.rule", [](auto& p) { p.mutable_lora()->set_rule("flora"); }},
       {"model.precision",
        [](auto& p) { p.mutable_model()->set_precision("4bit"); }},
   };

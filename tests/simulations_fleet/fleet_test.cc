@@ -96,6 +96,17 @@ TEST(FleetTest, CoresBetweenFixedFactorsAreTheDeployedOnesToo) {
   ExpectTheDeployedFleetsAdapter(fleet);
 }
 
+class FrozenRuleTest : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Rules, FrozenRuleTest,
+                         ::testing::Values("fedex", "flora"));
+
+TEST_P(FrozenRuleTest, FrozenSlicesAreTheDeployedOnesToo) {
+  SmallFleet fleet(4);
+  UseFrozen(fleet.run, GetParam(), 5);
+  if (std::string(GetParam()) == "flora") fleet.devices.ranks = {{1, 1}};
+  ExpectTheDeployedFleetsAdapter(fleet);
+}
+
 TEST(FleetTest, DevicesOfUnequalRanksAreTheDeployedOnesToo) {
   SmallFleet fleet(4), equal(4);
   fleet.run.plan.mutable_lora()->set_rule("hetlora");

@@ -44,6 +44,7 @@ Call SampleCall() {
   config.round = 6;
   config.rounds = 9;
   config.factors = Factors::kCore;
+  config.frozen_rank = 3;
   call.correction = {0.75f};
   return call;
 }
@@ -110,6 +111,7 @@ TEST(WireTest, ACallComesBackWithEveryField) {
   EXPECT_EQ(config.round, 6);
   EXPECT_EQ(config.rounds, 9);
   EXPECT_EQ(config.factors, Factors::kCore);
+  EXPECT_EQ(config.frozen_rank, 3);
   EXPECT_EQ(got->correction, sent.correction);
 }
 

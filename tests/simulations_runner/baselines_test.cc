@@ -19,8 +19,7 @@ using testing::SmallSimulation;
 // A client alone makes what a fleet of this one client makes: the coordinator
 // is the second way to the same adapter. A sum in fixed point of 2^-32 lies
 // between, so that losses agree to about 1e-9, and 1e-6 is generous.
-TEST(BaselinesTest, LocalIsTheFederatedRunOfAFleetOfOne) {
-  SmallSimulation one(1, 1);
+void ExpectLocalIsFederated(SmallSimulation& one) {
   one.options.run.simulation.partition = "iid";
   one.options.baselines = true;
   one.Run();
@@ -32,6 +31,18 @@ TEST(BaselinesTest, LocalIsTheFederatedRunOfAFleetOfOne) {
   EXPECT_EQ(TotalOf(baselines[0]).tokens, TotalOf(baselines[2]).tokens);
   EXPECT_NEAR(PerplexityOf(TotalOf(baselines[0])),
               PerplexityOf(TotalOf(baselines[2])), 1e-6);
+}
+
+TEST(BaselinesTest, LocalIsTheFederatedRunOfAFleetOfOne) {
+  SmallSimulation one(1, 1);
+  ExpectLocalIsFederated(one);
+}
+
+// A lone device's mean of factors misses nothing: its frozen slices stay zeros.
+TEST(BaselinesTest, LocalTrainsNoFrozenSlicesEither) {
+  SmallSimulation one(1, 1);
+  UseFrozen(one.test_run, "fedex", 3);
+  ExpectLocalIsFederated(one);
 }
 
 TEST(BaselinesTest, EveryWayHasItsBudgetOfSteps) {

@@ -131,6 +131,14 @@ TEST_F(ResumeTest, WithControlVariates) {
   ExpectTheSameWhereverItIsKilled(6);
 }
 
+// What was added to the base is in the adapter alone.
+TEST_F(ResumeTest, WithFrozenSlices) {
+  starter_.set_up = [](SmallSimulation& small) {
+    UseFrozen(small.test_run, "fedex", 3);
+  };
+  ExpectTheSameWhereverItIsKilled(5);
+}
+
 TEST_F(ResumeTest, WithDevicesThatDropOutAndAttemptsThatAreGivenUp) {
   starter_.set_up = [](SmallSimulation& small) {
     small.options.run.simulation.devices = "phones";

@@ -804,7 +804,8 @@ class CommandLineTest(unittest.TestCase):
         # A is 8 x 64 on each of q, k, v, o; B is 8 x (64, 32, 32, 64).
         a, b = 4 * 2 * 8 * 4 * 64, 4 * 2 * 8 * (64 + 32 + 32 + 64)
         for rule, sent in [("ffa", [b]), ("rolora", [b, a]), ("fedsa", [a]),
-                           ("fedsb", [4 * 2 * 4 * 8 * 8])]:
+                           ("fedsb", [4 * 2 * 4 * 8 * 8]), ("fedex", [a + b]),
+                           ("flora", [a + b])]:
             result = self.edgetune("plan", "check", self.run_file(), "--set",
                                    f"lora.rule={rule}", "--set", "secagg.enabled=false",
                                    "--format", "json")
@@ -829,22 +830,22 @@ class CommandLineTest(unittest.TestCase):
         cells = self.json_of("plan", "matrix")["combinations"]
         self.assertEqual(len(cells), 8 * 2 * 9 * 5)
         for cell in cells:
-            planned = cell["lora_rule"] in ("flora", "fedex")
             unmaskable = cell["masked"] and cell["aggregator"] != "mean"
-            own_mean = cell["lora_rule"] in ("hetlora", "flexlora")
-            new_factors = cell["lora_rule"] == "flexlora" and cell["server_optimizer"] != "sgd"
+            products = cell["lora_rule"] in ("flexlora", "fedex", "flora")
+            own_mean = cell["lora_rule"] == "hetlora" or products
+            new_factors = products and cell["server_optimizer"] != "sgd"
             if own_mean and (cell["masked"] or cell["aggregator"] != "mean") or new_factors:
                 self.assertFalse(cell["accepted"], cell)
             else:
-                self.assertEqual(cell["accepted"], not planned and not unmaskable, cell)
+                self.assertEqual(cell["accepted"], not unmaskable, cell)
             self.assertEqual(cell["accepted"], cell["reason"] == "", cell)
-            if unmaskable and not planned:
+            if unmaskable:
                 self.assertIn("masking leaves only sums", cell["reason"])
             self.assertNotIn("\n", cell["reason"])
         lines = self.edgetune("plan", "matrix").stdout.splitlines()
         self.assertEqual(lines[0].split(), ["aggregator", "updates", "fedit", "ffa", "rolora",
                                             "fedsa", "hetlora", "flexlora", "fedsb",
-                                            "flora", "fedex"])
+                                            "fedex", "flora"])
         self.assertEqual(lines[1].split()[:7], ["mean", "clear"] + 5 * ["yes"])
         refused = next(line.split() for line in lines if line.split()[:2] == ["krum", "masked"])
         number = refused[3]

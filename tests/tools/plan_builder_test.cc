@@ -5,8 +5,10 @@
 
 #include <filesystem>
 #include <set>
+#include <tuple>
 
 #include "base/atomic_file.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "client/train_plan.h"
@@ -171,6 +173,45 @@ TEST_F(PlanBuilderTest, UnderFedSbAAndBAreOrthonormalAndRIsZero) {
   }
   EXPECT_EQ(UpdateLayout(built->plan, 0)->size(), cores);
   EXPECT_TRUE(CheckLayout(built->plan, request.model->config()).ok());
+}
+
+// What is frozen begins as zeros behind what fedit begins with, at its scale.
+TEST_F(PlanBuilderTest, FrozenSlicesStandBehindThoseThatAreTrained) {
+  PlanRequest request = Request();
+  request.run.lora.rank = 4;
+  const auto plain = BuildPlan(request);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  request.run.rounds.server_optimizer = "sgd";
+  request.run.secagg.enabled = false;
+  for (const char* rule : {"fedex", "flora"}) {
+    // Four times the rank, what 32 outputs leave, or as said.
+    for (const auto& [rank, said, frozen] :
+         {std::tuple{4, 0, 16}, {10, 0, 22}, {4, 7, 7}}) {
+      request.run.lora.rule = rule;
+      request.run.lora.rank = rank;
+      request.run.lora.frozen_rank = said;
+      const auto built = BuildPlan(request);
+      ASSERT_TRUE(built.ok()) << built.status();
+      EXPECT_EQ(built->plan.lora().rank(), rank);
+      EXPECT_EQ(built->plan.lora().alpha(), plain->plan.lora().alpha());
+      EXPECT_EQ(FrozenRank(built->plan), frozen);
+      const Adapter& initial = built->initial;
+      EXPECT_EQ(initial.spec.rank, rank + frozen);
+      EXPECT_DOUBLE_EQ(initial.spec.alpha / (rank + frozen),
+                       request.run.lora.alpha / rank);
+      const ParameterVector rest =
+          WithoutSlices(initial.values, initial.layout, 0, rank);
+      EXPECT_EQ(rest, ParameterVector(rest.size()));
+      if (rank == 4) {
+        EXPECT_EQ(FirstSlices(initial.values, initial.layout, rank),
+                  plain->initial.values);
+      }
+      EXPECT_TRUE(CheckLayout(built->plan, request.model->config()).ok());
+    }
+  }
+  request.run.lora.frozen_rank = 29;
+  EXPECT_THAT(std::string(BuildPlan(request).status().message()),
+              ::testing::HasSubstr("rank + frozen_rank: LoRA rank is 33"));
 }
 
 // Under ffa A stays as it is built: zeros anywhere would never learn.

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "absl/time/clock.h"
+#include "base/rank_slices.h"
 #include "base/status.h"
 #include "models/io/adapter/core_adapter.h"
 #include "privacy/crypto/hash.h"
@@ -17,6 +19,7 @@ namespace edgetune {
 namespace {
 
 constexpr size_t kLongestName = 100;
+constexpr int64_t kFrozenTimes = 4;
 
 absl::StatusOr<v1::ModelSpec> MakeModelSpec(const PlanRequest& request) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::vector<v1::FilePart> parts,
@@ -47,6 +50,36 @@ AdapterSpec SpecOf(const RunFile::Lora& lora) {
   return spec;
 }
 
+// Slices beyond lora.rank, where the rule has some: without a number in the run
+// file four times as many as are trained, or what the narrowest target leaves.
+int64_t FrozenSlicesOf(const RunFile::Lora& lora,
+                       const ParameterLayout& trained) {
+  if (lora.rule != "fedex" && lora.rule != "flora") return 0;
+  if (lora.frozen_rank != 0) return lora.frozen_rank;
+  int64_t most = kFrozenTimes * lora.rank;
+  for (const ParameterLayout::Tensor& tensor : trained.tensors()) {
+    const int64_t side = tensor.shape[tensor.name.ends_with("lora_A") ? 1 : 0];
+    most = std::min(most, side - lora.rank);
+  }
+  return most;
+}
+
+// All slices' layout; those that are frozen begin as zeros.
+absl::Status AddFrozenSlices(const PlanRequest& request, Adapter& adapter) {
+  const RunFile::Lora& lora = request.run.lora;
+  const int64_t frozen = FrozenSlicesOf(lora, adapter.layout);
+  if (frozen == 0) return absl::OkStatus();
+  adapter.spec = WithMoreRank(std::move(adapter.spec), frozen);
+  auto layout = AdapterLayoutOf(request.model->config(), adapter.spec);
+  if (!layout.ok()) {
+    return Annotate(Prefix(layout.status(), "[lora] rank + frozen_rank"),
+                    ErrorKind::kConfig, "take a lower lora.frozen_rank");
+  }
+  adapter.layout = *std::move(layout);
+  adapter.values = PadSlices(adapter.values, adapter.layout, lora.rank);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Adapter> MakeInitialAdapter(const PlanRequest& request) {
   Adapter adapter;
   adapter.spec = SpecOf(request.run.lora);
@@ -65,14 +98,17 @@ absl::StatusOr<Adapter> MakeInitialAdapter(const PlanRequest& request) {
   }
   adapter.layout = *std::move(layout);
   adapter.values = InitialAdapter(adapter.layout, request.run.train.seed);
+  EDGETUNE_RETURN_IF_ERROR(AddFrozenSlices(request, adapter));
   return adapter;
 }
 
 v1::LoraSpec MakeLoraSpec(const PlanRequest& request, const BuiltPlan& built) {
   v1::LoraSpec spec;
-  spec.set_rank(built.initial.spec.rank);
-  spec.set_alpha(built.initial.spec.alpha);
-  for (const std::string& t : built.initial.spec.targets) spec.add_targets(t);
+  // Of what is trained; what is frozen besides shows in the layout.
+  const AdapterSpec trained = SpecOf(request.run.lora);
+  spec.set_rank(trained.rank);
+  spec.set_alpha(trained.alpha);
+  for (const std::string& t : trained.targets) spec.add_targets(t);
   spec.set_rule(request.run.lora.rule);
   for (const ParameterLayout::Tensor& tensor : built.initial.layout.tensors()) {
     v1::LayoutTensor* out = spec.add_layout();

@@ -69,6 +69,14 @@ std::string WorkText(const v1::TrainSpec& train) {
                      train.batch());
 }
 
+std::string RankText(const v1::TaskPlan& plan) {
+  const uint32_t rank = plan.lora().rank();
+  if (rank == 0) return "all parameters";
+  const int64_t frozen = FrozenRank(plan);
+  if (frozen == 0) return fmt::format("rank {}", rank);
+  return fmt::format("rank {} and {} frozen", rank, frozen);
+}
+
 std::string PlanText(const PreparedRun& run,
                      const std::vector<uint64_t>& updates) {
   const v1::TaskPlan& plan = run.built.plan;
@@ -80,9 +88,7 @@ std::string PlanText(const PreparedRun& run,
       "  rounds   {} of {} clients ({} asked, {} needed), {}\n"
       "  privacy  {}\n",
       plan.name(), plan.model().name(), FormatBytes(BaseBytes(plan.model())),
-      plan.lora().rank() == 0 ? "all parameters"
-                              : fmt::format("rank {}", plan.lora().rank()),
-      run.built.initial.values.size(),
+      RankText(plan), run.built.initial.values.size(),
       FormatBytes(run.built.initial_blob.size()), SizesText(updates),
       plan.lora().rule(), rounds.count(), rounds.cohort(), CohortAsked(rounds),
       rounds.quorum(), WorkText(plan.train()), PrivacyText(plan));
@@ -108,6 +114,7 @@ absl::Status Check(const Options& options, const Output& output) {
                                {"coordinates", run.built.initial.values.size()},
                                {"adapter_bytes", run.built.initial_blob.size()},
                                {"rule", plan.lora().rule()},
+                               {"frozen_rank", FrozenRank(plan)},
                                {"update_bytes", updates},
                                {"rounds", rounds.count()},
                                {"cohort", rounds.cohort()},
@@ -134,10 +141,9 @@ struct Verdict {
   std::string refusal;
 };
 
-// Those to come as well: the table shows what is said of them.
 const char* const kLoraRules[] = {"fedit", "ffa",     "rolora",
                                   "fedsa", "hetlora", "flexlora",
-                                  "fedsb", "flora",   "fedex"};
+                                  "fedsb", "fedex",   "flora"};
 
 void AddTensor(v1::LoraSpec* lora, const std::string& name, int64_t rows,
                int64_t columns) {
@@ -147,7 +153,7 @@ void AddTensor(v1::LoraSpec* lora, const std::string& name, int64_t rows,
   tensor->add_shape(columns);
 }
 
-// The smallest model that a plan can name: one layer, one linear of 1 x 1.
+// The smallest model that a plan can name: one layer, one linear.
 void FillSmallModel(v1::TaskPlan* plan) {
   const std::string digest(32, '\1');
   plan->mutable_header()->set_version(1);
@@ -168,8 +174,16 @@ void FillSmallModel(v1::TaskPlan* plan) {
   lora->set_alpha(1);
   lora->add_targets("q_proj");
   lora->set_initial_digest(digest);
-  AddTensor(lora, "layers.0.self_attn.q_proj.lora_A", 1, 1);
-  AddTensor(lora, "layers.0.self_attn.q_proj.lora_B", 1, 1);
+}
+
+// Of the factors that its rule has, all sides alike.
+void FillSmallLayout(v1::TaskPlan* plan) {
+  const std::string module = "layers.0.self_attn.q_proj.";
+  const int64_t side = KeepsFrozenSlices(*plan) ? 2 : 1;
+  v1::LoraSpec* lora = plan->mutable_lora();
+  AddTensor(lora, module + "lora_A", side, side);
+  AddTensor(lora, module + "lora_B", side, side);
+  if (TrainsCores(*plan)) AddTensor(lora, module + "lora_R", side, side);
 }
 
 // The defaults with these choices and seven clients: 4f + 3 for one liar, the
@@ -183,9 +197,7 @@ std::string RefusalOf(const Verdict& choice) {
   v1::TaskPlan plan;
   FillSmallModel(&plan);
   plan.mutable_lora()->set_rule(choice.lora_rule);
-  if (TrainsCores(plan)) {
-    AddTensor(plan.mutable_lora(), "layers.0.self_attn.q_proj.lora_R", 1, 1);
-  }
+  FillSmallLayout(&plan);
   FillFromRunFile(run, &plan);
   return std::string(CheckPlan(plan).message());
 }

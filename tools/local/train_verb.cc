@@ -188,8 +188,8 @@ class LocalRun {
     if (rounds.weights() == "equal") terms.weight = 1;
     EDGETUNE_ASSIGN_OR_RETURN(
         const std::unique_ptr<UpdateFold> fold,
-        MakeUpdateFold(
-            plan(), [&] { return MakeAggregator(options); }, adapter_.values));
+        MakeUpdateFold(plan(), [&] { return MakeAggregator(options); },
+                       {.adapter = adapter_.values, .round = round}));
     EDGETUNE_RETURN_IF_ERROR(fold->Add(delta, terms));
     EDGETUNE_ASSIGN_OR_RETURN(Aggregator::Result result, fold->Finish());
     if (UsesControls(plan())) {
@@ -198,7 +198,7 @@ class LocalRun {
           NextServerControl(server_control_, result.mean,
                             {.way = ControlWay(plan().train()), .share = 1});
     }
-    EDGETUNE_ASSIGN_OR_RETURN(const auto ranges, UpdateRanges(plan(), round));
+    EDGETUNE_ASSIGN_OR_RETURN(const auto ranges, StepRanges(plan(), round));
     return optimizer_->Step(result.mean, ranges, adapter_.values);
   }
 

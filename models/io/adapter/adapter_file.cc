@@ -6,7 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "base/random.h"
+#include "base/initial_factors.h"
 #include "base/rank_slices.h"
 #include "base/status.h"
 #include "models/io/adapter/adapter_formats.h"
@@ -116,26 +116,28 @@ absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
 }
 
 Adapter WithRank(const Adapter& adapter, int64_t rank) {
+  return WithoutSlices(adapter, rank, adapter.spec.rank);
+}
+
+Adapter WithoutSlices(const Adapter& adapter, int64_t begin, int64_t end) {
+  const int64_t rank = adapter.spec.rank - (end - begin);
   Adapter part{adapter.spec, LayoutOfRank(adapter.layout, rank),
-               FirstSlices(adapter.values, adapter.layout, rank)};
+               WithoutSlices(adapter.values, adapter.layout, begin, end)};
   part.spec.alpha *=
       static_cast<double>(rank) / static_cast<double>(adapter.spec.rank);
   part.spec.rank = rank;
   return part;
 }
+
+AdapterSpec WithMoreRank(AdapterSpec spec, int64_t more) {
+  const int64_t rank = spec.rank + more;
+  spec.alpha *= static_cast<double>(rank) / static_cast<double>(spec.rank);
+  spec.rank = rank;
+  return spec;
+}
+
 ParameterVector InitialAdapter(const ParameterLayout& layout, uint64_t seed) {
-  const Random root(seed);
-  ParameterVector values(layout.size());
-  for (const ParameterLayout::Tensor& tensor : layout.tensors()) {
-    if (!tensor.name.ends_with("lora_A")) continue;
-    Random random = root.Split(tensor.name);
-    const double bound = 1 / std::sqrt(static_cast<double>(tensor.shape[1]));
-    for (size_t i = 0; i < tensor.count; ++i) {
-      values[tensor.offset + i] =
-          static_cast<float>((2 * random.Uniform() - 1) * bound);
-    }
-  }
-  return values;
+  return InitialFactors(layout, seed, 0);
 }
 
 absl::StatusOr<Adapter> AssembleAdapter(const ModelConfig& model,

@@ -55,8 +55,7 @@ struct AdapterSpec {
 absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
                                                 const AdapterSpec& spec);
 
-// A ~ U(-1/sqrt(in), 1/sqrt(in)) (PEFT's kaiming_uniform(a=sqrt 5)), B = 0, and
-// 0 for all that is neither; a function of layout and seed alone.
+// InitialFactors' first (base/initial_factors.h).
 ParameterVector InitialAdapter(const ParameterLayout& layout, uint64_t seed);
 
 struct Adapter {
@@ -68,6 +67,11 @@ struct Adapter {
 // The first rank slices of an adapter, scaled as the whole is: alpha falls with
 // the rank.
 Adapter WithRank(const Adapter& adapter, int64_t rank);
+// All but slices `begin` to `end` - 1, scaled likewise.
+Adapter WithoutSlices(const Adapter& adapter, int64_t begin, int64_t end);
+
+// `more` slices besides, of the same scale.
+AdapterSpec WithMoreRank(AdapterSpec spec, int64_t more);
 
 // OK when `adapter` has the layout of its own spec on this model and that
 // many values; else InvalidArgument (kModel).

@@ -19,6 +19,7 @@ import numpy as np
 PATH = pathlib.Path(__file__).parent / "lora_rules.json"
 RANDOM = np.random.default_rng(20240612)
 SHAPES = [(5, 4), (3, 6)]  # (out, in) of each module
+WIDE = [(8, 6), (7, 9)]  # likewise, where frozen slices need room
 
 
 def draw(*shape):
@@ -97,8 +98,83 @@ def make_flexlora():
                "kept": kept / energy}
 
 
+def factors(shapes, rank, scale=1.0):
+    return [(draw(rank, i) * scale, draw(o, rank) * scale) for o, i in shapes]
+
+
+def cut(matrix, rank):
+    """The matrix of that rank nearest to it, and the energies of both."""
+    u, s, v = np.linalg.svd(matrix)
+    return (u[:, :rank] * s[:rank]) @ v[:rank], (s[:rank] ** 2).sum(), (s ** 2).sum()
+
+
+def short(values):
+    """Nine digits: more than float32 has."""
+    return [float(f"{v:.9g}") for v in np.ravel(values)]
+
+
+def frozen_round(state, updates, ranks, weights, frozen, anew):
+    """What one round makes of (A, B, dense frozen part) of each module: the
+    next ones, the exact mean of the devices' B A beside it, the energy kept."""
+    shares = [w / sum(weights) for w in weights]
+    after, exact, kept, energy = [], [], 0, 0
+    for m, (a, b, added) in enumerate(state):
+        products = 0
+        for share, own, update in zip(shares, ranks, updates):
+            products = products + share * (
+                (b + update[m][1])[:, :own] @ (a + update[m][0])[:own, :])
+        if anew is None:
+            next_a = a + sum(s * u[m][0] for s, u in zip(shares, updates))
+            next_b = b + sum(s * u[m][1] for s, u in zip(shares, updates))
+        else:
+            next_a, next_b = anew[m]
+        rest = added + products - next_b @ next_a
+        near, k, e = cut(rest, frozen)
+        after.append((next_a, next_b, near))
+        exact.append(added + products)
+        kept, energy = kept + k, energy + e
+    # Of a lone device's products nothing is left but rounding.
+    return after, exact, kept / energy if energy > 1e-20 else 1.0
+
+
+def make_frozen(rule):
+    """Three rounds, the first from frozen slices of zeros. `products` is what
+    all slices compute after a round, `exact` what they would without a limit:
+    the frozen part before it plus the weighted mean of the devices' B A."""
+    unequal = rule == "flora"
+    for rank, frozen, ranks, weights in [
+            (1, 6, [1, 1], [10.0, 30.0]),
+            (2, 6, [2, 1, 2] if unequal else [2, 2, 2], [5.0, 50.0, 7.0]),
+            (2, 2, [2, 1, 1, 2] if unequal else [2, 2, 2, 2], [1.0, 2.0, 3.0, 4.0]),
+            (3, 1, [3, 3], [1.0, 1.0]),
+            (2, 3, [2], [9.0])]:
+        begin = [(a, b * 0) for a, b in factors(WIDE, rank)]
+        state = [(a, b, np.zeros((b.shape[0], a.shape[1]))) for a, b in begin]
+        rounds = []
+        for _ in range(3):
+            updates = [factors(WIDE, rank, 0.5) for _ in ranks]
+            for update, own in zip(updates, ranks):
+                for a, b in update:
+                    a[own:, :] = 0
+                    b[:, own:] = 0
+            anew = None
+            if rule == "flora":
+                anew = [(a, b * 0) for a, b in factors(WIDE, rank)]
+            state, exact, kept = frozen_round(state, updates, ranks, weights, frozen, anew)
+            rounds.append({
+                "updates": [short(flat(u)) for u in updates],
+                "anew": [] if anew is None else short(flat(anew)),
+                "trained": short(flat([(a, b) for a, b, _ in state])),
+                "products": [short(b @ a + added) for a, b, added in state],
+                "exact": [short(e) for e in exact] if kept > 1 - 1e-12 else [],
+                "kept": kept})
+        yield {"rule": rule, "shapes": WIDE, "rank": rank, "frozen": frozen, "ranks": ranks,
+               "weights": weights, "begin": short(flat(begin)), "rounds": rounds}
+
+
 def main():
-    cases = [*make_hetlora(), *make_flexlora()]
+    cases = [*make_hetlora(), *make_flexlora(), *make_frozen("fedex"),
+             *make_frozen("flora")]
     lines = ",\n".join("  " + json.dumps(case) for case in cases)
     text = ('{\n "made_by": "tests/aggregation/vectors/make_lora_vectors.py",\n'
             f' "licence": "Apache-2.0",\n "cases": [\n{lines}\n ]\n}}\n')
