@@ -186,13 +186,13 @@ TEST_F(PlanBuilderTest, FrozenSlicesStandBehindThoseThatAreTrained) {
   for (const char* rule : {"fedex", "flora"}) {
     // Four times the rank, what 32 outputs leave, or as said.
     for (const auto& [rank, said, frozen] :
-         {std::tuple{4, 0, 16}, {10, 0, 22}, {4, 7, 7}}) {
+         {std::tuple{4, 0, 16}, std::tuple{10, 0, 22}, std::tuple{4, 7, 7}}) {
       request.run.lora.rule = rule;
       request.run.lora.rank = rank;
       request.run.lora.frozen_rank = said;
       const auto built = BuildPlan(request);
       ASSERT_TRUE(built.ok()) << built.status();
-      EXPECT_EQ(built->plan.lora().rank(), rank);
+      EXPECT_EQ(int64_t{built->plan.lora().rank()}, rank);
       EXPECT_EQ(built->plan.lora().alpha(), plain->plan.lora().alpha());
       EXPECT_EQ(FrozenRank(built->plan), frozen);
       const Adapter& initial = built->initial;
