@@ -32,6 +32,7 @@ double Quickest(int runs, double longest, const Work& work) {
   return best;
 }
 
+#ifdef _OPENMP
 // GB per second of reading so many bytes by OpenMP's threads. A line of memory
 // at a time, each number summed on its own: one sum would be bound by additions
 // that wait for each other.
@@ -56,6 +57,7 @@ inline double ReadRate(size_t size) {
   // The sum is looked at, so that it is not left out.
   return sum == 0 ? 0 : static_cast<double>(size) / seconds / 1e9;
 }
+#endif
 
 }  // namespace edgetune::bench
 
