@@ -3,7 +3,12 @@
 
 // vectors/lora_rules.json, as tests take it.
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <fstream>
+#include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -56,6 +61,24 @@ inline std::vector<SentUpdate> SentOf(const nlohmann::json& one) {
                      .rank = rank == one["rank"] ? 0 : rank}});
   }
   return sent;
+}
+
+// Whichever way updates arrive and on however many shards, by a bit.
+inline void ExpectOrderAndShardsChangeNothing(
+    std::vector<SentUpdate> sent,
+    const std::function<std::unique_ptr<UpdateFold>()>& make) {
+  const auto forward = make();
+  for (const SentUpdate& s : sent) {
+    ASSERT_TRUE(forward->Add(s.update, s.terms).ok());
+  }
+  std::reverse(sent.begin(), sent.end());
+  const auto left = make(), right = make();
+  for (size_t k = 0; k < sent.size(); ++k) {
+    ASSERT_TRUE(
+        (k % 2 == 0 ? left : right)->Add(sent[k].update, sent[k].terms).ok());
+  }
+  ASSERT_TRUE(left->Merge(*right).ok());
+  EXPECT_EQ(left->Finish()->mean, forward->Finish()->mean);
 }
 
 }  // namespace edgetune::testing
