@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/thread_count.h"
 #include "bench/arguments.h"
 #include "bench/timing.h"
 #include "models/fused/cpu.h"
@@ -142,7 +143,7 @@ absl::Status Run(int argc, char** argv) {
           argc, argv, 0,
           {{"threads", "0"}, {"rows", "1024"}, {"layers", "1"}}));
   const int threads =
-      fused::ThreadCount(static_cast<int>(arguments.Number("threads")));
+      ThreadCount(static_cast<int>(arguments.Number("threads")));
   const auto rows = static_cast<size_t>(arguments.Number("rows"));
   const auto layers = static_cast<size_t>(arguments.Number("layers"));
   fused::UseThreads(threads);

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/process_memory.h"
 #include "base/rank_slices.h"
 #include "base/status.h"
+#include "base/thread_count.h"
 #include "client/train_plan.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -112,10 +112,7 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
   work.tensors = training.model.tensors();
   work.bf16 = training.bf16;
   work.int8 = plan.model().precision() == "int8";
-  work.threads = static_cast<int>(training.threads);
-  if (work.threads == 0) {
-    work.threads = std::max(1u, std::thread::hardware_concurrency());
-  }
+  work.threads = ThreadCount(static_cast<int>(training.threads));
   work.lora = AdapterSpecOf(plan);
   const int64_t trained =
       training.rank != 0 ? training.rank : plan.lora().rank();

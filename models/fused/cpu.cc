@@ -1,8 +1,6 @@
 #include "models/fused/cpu.h"
 
-#include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
-#include <thread>
 
 namespace edgetune::fused {
 
@@ -24,11 +22,6 @@ bool CpuCanMultiplyBf16() { return Has(dnnl::cpu_isa::avx512_core); }
 
 bool CpuMultipliesInt8() {
   return Has(dnnl::cpu_isa::avx512_core_vnni) || Has(dnnl::cpu_isa::avx2_vnni);
-}
-
-int ThreadCount(int asked) {
-  if (asked > 0) return asked;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace edgetune::fused

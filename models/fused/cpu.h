@@ -14,9 +14,6 @@ bool CpuCanMultiplyBf16();
 // for processors without instructions for them saturate.
 bool CpuMultipliesInt8();
 
-// `asked`, or all cores when it is 0.
-int ThreadCount(int asked);
-
 }  // namespace edgetune::fused
 
 #endif  // EDGETUNE_MODELS_FUSED_CPU_H_

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "base/thread_count.h"
 #include "models/exception_guard.h"
 #include "models/fused/cpu.h"
 #include "models/fused/parallel.h"
@@ -63,7 +64,7 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> MakeFusedLanguageModel(
     EDGETUNE_ASSIGN_OR_RETURN(auto llama, fused::Llama::Load(model, options));
     return MakeSequenceLanguageModel(
         model, std::make_unique<FusedSequence>(model, std::move(llama),
-                                               fused::ThreadCount(threads)));
+                                               ThreadCount(threads)));
   });
 }
 

@@ -1,12 +1,11 @@
 #include "models/torch/language_model_torch.h"
 
 #include <ATen/Parallel.h>
-#include <algorithm>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "base/status.h"
+#include "base/thread_count.h"
 #include "models/exception_guard.h"
 #include "models/sequence_language_model.h"
 #include "models/torch/llama.h"
@@ -78,11 +77,6 @@ bool CpuMultipliesBf16() {
   // Debian's LibTorch has no bfloat16 kernels of its own elsewhere.
   return false;
 #endif
-}
-
-int ThreadCount(int asked) {
-  if (asked > 0) return asked;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> MakeTorchLanguageModel(

@@ -11,13 +11,11 @@ namespace edgetune {
 
 struct TorchModelOptions {
   bool bf16 = false;  // linears in bfloat16, else float32
-  int threads = 0;    // 0: all cores
+  int threads = 0;    // 0: as ThreadCount says
 };
 
 // True where the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX).
 bool CpuMultipliesBf16();
-// `asked`, or all cores when it is 0.
-int ThreadCount(int asked);
 
 // The reference LanguageModel: scores and generates with Llama over LibTorch.
 // Holds its own copy of the de-quantised weights, and `model`.

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/crypto/openssl_util.h"
+#include "privacy/crypto/signature_memo.h"
 
 namespace edgetune {
 namespace {
@@ -54,6 +55,17 @@ bool HasSigned(const std::string& raw_key, std::string_view message,
   return valid;
 }
 #endif
+
+// Key and signature have fixed lengths: no two triples are one string of bytes.
+Digest DigestOfTriple(const std::string& raw_key, std::string_view message,
+                      std::string_view signature) {
+  Sha256Stream hash;
+  for (const std::string_view part :
+       {std::string_view(raw_key), signature, message}) {
+    hash.Update({Bytes(part), part.size()});
+  }
+  return hash.Finish();
+}
 
 absl::StatusOr<std::string> RawOf(const EVP_PKEY* key, std::string_view what) {
   if (EVP_PKEY_is_a(key, "ED25519") != 1) {
@@ -104,8 +116,13 @@ std::string PublicKey::ToPem() const {
 
 bool PublicKey::Verify(std::string_view message,
                        std::string_view signature) const {
-  return signature.size() == kSignatureBytes &&
-         HasSigned(raw_, message, signature);
+  if (signature.size() != kSignatureBytes) return false;
+  if (!SignatureMemo::Lives()) return HasSigned(raw_, message, signature);
+  const Digest triple = DigestOfTriple(raw_, message, signature);
+  if (SignatureMemo::Knows(triple)) return true;
+  if (!HasSigned(raw_, message, signature)) return false;
+  SignatureMemo::Remember(triple);
+  return true;
 }
 
 // OpenSSL wipes the key's bytes when the last reference goes.

@@ -15,6 +15,7 @@
 #include "client/local_data.h"
 #include "models/io/model_file.h"
 #include "privacy/crypto/signature.h"
+#include "privacy/crypto/signature_memo.h"
 #include "protos/edgetune/v1/operator.pb.h"
 #include "server/coordinator.h"
 #include "simulations/fleet/device_model.h"
@@ -102,6 +103,7 @@ class Fleet {
   absl::Status NothingWillHappen() const;
 
   const Options options_;
+  const SignatureMemo memo_;  // all devices verify the same documents
   VirtualClock clock_;
   EventQueue queue_;
   MemoryBlobs memory_;

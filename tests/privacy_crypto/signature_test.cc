@@ -12,6 +12,7 @@
 #include "absl/strings/escaping.h"
 #include "base/units.h"
 #include "privacy/crypto/hash.h"
+#include "privacy/crypto/signature_memo.h"
 
 namespace edgetune {
 namespace {
@@ -74,6 +75,61 @@ TEST(Ed25519Test, EveryFlippedBitIsNoticed) {
   }
   EXPECT_FALSE(key->Verify(message + "x", signature));
   EXPECT_FALSE(key->Verify("", signature));
+}
+
+// Each bit of key, message and signature counts also once the right ones are
+// known.
+TEST(SignatureMemoTest, RemembersNothingButWhatIsValid) {
+  const SignatureMemo memo;
+  const auto key = PublicKey::FromRaw(Hex(kVectors[2].public_key));
+  const auto other = PublicKey::FromRaw(Hex(kVectors[1].public_key));
+  const std::string message = Hex(kVectors[2].message);
+  const std::string signature = Hex(kVectors[2].signature);
+  for (int again = 0; again < 2; ++again) {
+    EXPECT_TRUE(key->Verify(message, signature));
+    EXPECT_FALSE(other->Verify(message, signature));
+    EXPECT_FALSE(key->Verify(message + "x", signature));
+    EXPECT_FALSE(key->Verify(message, message + signature));
+    std::string bad = signature;
+    bad.back() = static_cast<char>(bad.back() ^ 1);
+    EXPECT_FALSE(key->Verify(message, bad));
+  }
+}
+
+TEST(SignatureMemoTest, LivesAsLongAsTheLastOfThem) {
+  const Digest triple = Sha256("a signature");
+  SignatureMemo::Remember(triple);
+  EXPECT_FALSE(SignatureMemo::Knows(triple)) << "nobody wants it";
+  {
+    const SignatureMemo outer;
+    {
+      const SignatureMemo inner;
+      SignatureMemo::Remember(triple);
+    }
+    EXPECT_TRUE(SignatureMemo::Lives());
+    EXPECT_TRUE(SignatureMemo::Knows(triple));
+    EXPECT_FALSE(SignatureMemo::Knows(Sha256("another")));
+  }
+  EXPECT_FALSE(SignatureMemo::Lives());
+  const SignatureMemo later;
+  EXPECT_FALSE(SignatureMemo::Knows(triple));
+}
+
+TEST(SignatureMemoTest, ThreadsShareIt) {
+  const SignatureMemo memo;
+  const auto key = PublicKey::FromRaw(Hex(kVectors[0].public_key));
+  const std::string signature = Hex(kVectors[0].signature);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      const SignatureMemo mine;
+      for (int k = 0; k < 50; ++k) {
+        EXPECT_TRUE(key->Verify("", signature));
+        EXPECT_FALSE(key->Verify("x", signature));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(Ed25519Test, ASignatureOfAnotherLengthIsRefused) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "privacy/crypto/signature_memo.h"
 #include "privacy/secagg/client.h"
 #include "privacy/secagg/masked_vector.h"
 #include "privacy/secagg/server.h"
@@ -152,6 +153,7 @@ class Harness {
   void Chain(std::string_view bytes);
   SecAggServer::Options ServerOptions() const;
 
+  const SignatureMemo memo_;  // members verify the same signatures
   std::vector<uint32_t> who_;
   std::vector<v1::CohortEntry> cohort_;
   SeededRandom network_;

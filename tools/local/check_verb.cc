@@ -175,7 +175,8 @@ void AddCheckVerb(CLI::App& app, Invocation& invocation) {
   verb->add_option("--memory-budget", options->memory_budget,
                    "train.memory_budget: 450MB");
   verb->add_option("--set", options->sets, "Override a key: train.batch=4");
-  verb->add_option("--threads", options->threads, "0: all cores")
+  verb->add_option("--threads", options->threads,
+                   "0: OMP_NUM_THREADS, or all cores")
       ->check(CLI::NonNegativeNumber);
   verb->add_flag("--no-measure", options->no_measure,
                  "Predict alone: no step is made");

@@ -21,7 +21,8 @@ void AddScoringOptions(CLI::App& verb, ScoringOptions& options) {
       ->capture_default_str();
   verb.add_option("--precision", options.precision, "auto, fp32, bf16 or int8")
       ->capture_default_str();
-  verb.add_option("--threads", options.threads, "0: all cores")
+  verb.add_option("--threads", options.threads,
+                  "0: OMP_NUM_THREADS, or all cores")
       ->check(CLI::NonNegativeNumber);
 }
 

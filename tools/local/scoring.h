@@ -28,11 +28,11 @@ struct ScoringOptions {
   std::string adapter;  // PEFT directory or GGUF; empty: none
   std::string precision = "auto";
   std::string engine = "auto";
-  int64_t threads = 0;  // 0: all cores
+  int64_t threads = 0;  // 0: OMP_NUM_THREADS, or all cores
 };
 
-// --model, --adapter, --precision, --engine and --threads. `options` must live as long as
-// the verb.
+// --model, --adapter, --precision, --engine and --threads. `options` must live
+// as long as the verb.
 void AddScoringOptions(CLI::App& verb, ScoringOptions& options);
 
 // A model; the adapter read but not set yet. Life: OpenForScoring,

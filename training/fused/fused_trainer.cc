@@ -8,6 +8,7 @@
 
 #include "base/factors.h"
 #include "base/status.h"
+#include "base/thread_count.h"
 #include "models/exception_guard.h"
 #include "models/fused/cpu.h"
 #include "models/fused/parallel.h"
@@ -112,7 +113,7 @@ fused::Llama::Options FusedTrainer::ModelOptions(const EngineOptions& options) {
 
 absl::StatusOr<std::unique_ptr<FusedTrainer>> FusedTrainer::Make(
     std::shared_ptr<const ModelFile> model, const EngineOptions& options) {
-  const int threads = fused::ThreadCount(options.threads);
+  const int threads = ThreadCount(options.threads);
   const auto how = ModelOptions(options);
   return Guarded(
       threads, [&]() -> absl::StatusOr<std::unique_ptr<FusedTrainer>> {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/thread_count.h"
 #include "models/exception_guard.h"
 #include "models/io/adapter/core_adapter.h"
 #include "models/torch/language_model_torch.h"

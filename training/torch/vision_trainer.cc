@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "base/status.h"
+#include "base/thread_count.h"
 #include "models/exception_guard.h"
 #include "models/io/vision/vision_model.h"
 #include "models/torch/language_model_torch.h"
