@@ -35,6 +35,7 @@ ALLOWED = {
     "privacy/crypto/hash.h": "digests of blobs and runs",
     "privacy/crypto/secure_random.h": "the seeded source that devices draw from",
     "privacy/crypto/signature.h": "keys of coordinator and devices",
+    "privacy/crypto/signature_memo.h": "what one device verified, others need not compute",
     "privacy/identity/envelope.h": "signs the plan, as an operator does",
     "privacy/identity/party.h": "ids of devices from their names",
     "privacy/identity/roster.h": "the roster, as enrolment makes it",
