@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Runs fuzz targets, some at a time, and reports what each of them did.
 
-A target ends after --seconds; or, with --quiet N, once its last N executions
-reached no new edge of edgetune's code, at --seconds at the latest. After N
+A target ends after --seconds, or after --executions; or, with --quiet N, once
+its last N executions reached no new edge of edgetune's code. After N
 executions without one, the chance that the next reaches one is at most 3/N
 (confidence 95 %, the rule of three; as if inputs were drawn independently).
 
 Inputs that reach something new are kept in BUILD/found/TARGET; one that fails
-becomes BUILD/TARGET-crash-... Exit code 1: one failed, or did not become quiet.
+becomes BUILD/TARGET-crash-... Exit code 1: one failed, did not become quiet, or
+was executed less often than asked.
 """
 
 import argparse
 import concurrent.futures
+import glob
 import json
 import os
 import re
@@ -43,14 +45,19 @@ SMALL_ALLOCATIONS = re.compile(
 def command(target, options):
     found = os.path.join(options.build, "found", target)
     os.makedirs(found, exist_ok=True)
+    # What the other preset found is tried here too.
+    elsewhere = [folder for folder in glob.glob(
+        os.path.join(options.build, "..", "*", "found", target))
+                 if not os.path.samefile(folder, found)]
     limit = 2 if SMALL_ALLOCATIONS.fullmatch(target) else 48
     return [
         os.path.join(options.build, "tests", "fuzz_" + target),
-        f"-max_total_time={options.seconds}", "-max_len=16384", "-timeout=20",
+        f"-max_total_time={options.seconds}", f"-runs={options.executions}",
+        "-max_len=16384", "-timeout=20",
         f"-malloc_limit_mb={limit}", "-rss_limit_mb=512",
         "-print_final_stats=1",
         f"-artifact_prefix={options.build}/{target}-",
-        found, os.path.join(HERE, "corpus", target)]
+        found, os.path.join(HERE, "corpus", target), *elsewhere]
 
 
 class Watch:
@@ -126,6 +133,8 @@ def describe(target, watch, options):
     verdict = ""
     if watch.crashed or not watch.ended:
         verdict = f"FAULT, see {options.build}/{target}.log"
+    elif watch.executions < options.executions:
+        verdict = "too few"
     elif options.quiet:
         verdict = "quiet" if quiet >= options.quiet else "not quiet yet"
     return (f"  {target:<14} {watch.executions:>11,} executions,"
@@ -139,6 +148,7 @@ def main():
     parser.add_argument("--build", default="build/fuzz")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--quiet", type=int, default=0, metavar="N")
+    parser.add_argument("--executions", type=int, default=-1, metavar="N")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("target", nargs="*")
     options = parser.parse_args()
@@ -155,7 +165,8 @@ def main():
             target, watch = runs[done], done.result()
             print(describe(target, watch, options), flush=True)
             quiet = watch.executions - watch.last_new
-            if (watch.crashed or not watch.ended or quiet < options.quiet):
+            if (watch.crashed or not watch.ended or quiet < options.quiet
+                    or watch.executions < options.executions):
                 failed.append(target)
             results[target] = {
                 "executions": watch.executions, "edges": watch.edges,
@@ -166,7 +177,8 @@ def main():
               encoding="utf-8") as file:
         json.dump(results, file, indent=1, sort_keys=True)
     if failed:
-        sys.exit("error: a fault, or still new edges, in " + ", ".join(failed)
+        sys.exit("error: a fault, still new edges, or too few executions, in "
+                 + ", ".join(failed)
                  + "\nhint: BUILD/<target>.log tells; a failing input lies beside it")
 
 
