@@ -7,7 +7,6 @@
 
 #include <memory>
 #include <span>
-#include <utility>
 
 #include "aggregation/aggregator.h"
 #include "base/parameters.h"
