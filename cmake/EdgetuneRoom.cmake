@@ -40,6 +40,48 @@ function(edgetune_opens_mpi TARGET)
   endif()
 endfunction()
 
+# edgetune_unity(TARGET): with EDGETUNE_UNITY up to six of its files are compiled as
+# one, alike in number, so no two of them may define one name. Files must still
+# compile alone, as they do in the preset dev.
+function(edgetune_unity TARGET)
+  if(NOT EDGETUNE_UNITY)
+    return()
+  endif()
+  get_target_property(files ${TARGET} SOURCES)
+  list(LENGTH files count)
+  if(count LESS 2)
+    return()
+  endif()
+  math(EXPR units "(${count} + 5) / 6")
+  math(EXPR batch "(${count} + ${units} - 1) / ${units}")
+  set_target_properties(${TARGET} PROPERTIES
+    UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
+endfunction()
+
+# edgetune_test_code(TARGET): how what only tests use is compiled. What is tested
+# keeps its optimisation; the tests' own files compile in half the time without,
+# and run as quickly.
+function(edgetune_test_code TARGET)
+  target_link_libraries(${TARGET} PRIVATE GTest::gmock)
+  target_compile_options(${TARGET} PRIVATE -O0)
+  if(EDGETUNE_PRECOMPILE)
+    target_precompile_headers(${TARGET} REUSE_FROM edgetune_precompiled_test)
+  endif()
+  edgetune_unity(${TARGET})
+endfunction()
+
+# edgetune_test_room(NAME SOURCES a.cc ... DEPS ...): what test programs share, as
+# edgetune_NAME. For programs alone, hence compiled as they are.
+function(edgetune_test_room NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
+  target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  set_target_properties(edgetune_${NAME} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(edgetune_${NAME} PRIVATE -fPIE)
+  edgetune_test_code(edgetune_${NAME})
+endfunction()
+
 # edgetune_test(NAME SOURCES a_test.cc ... DEPS ... [LABELS unit] [WHOLE])
 # One program a room of tests; every case becomes a CTest test NAME.Suite.Case.
 # WHOLE registers the program as one CTest test (for slow process starts).
@@ -50,13 +92,8 @@ function(edgetune_test NAME)
   endif()
   add_executable(${NAME}_test ${ARG_SOURCES})
   target_include_directories(${NAME}_test PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${NAME}_test PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
-  if(EDGETUNE_PRECOMPILE)
-    target_precompile_headers(${NAME}_test REUSE_FROM edgetune_precompiled_test)
-  endif()
-  # What is tested keeps its optimisation; the tests' own files compile in half
-  # the time without, and run as quickly.
-  target_compile_options(${NAME}_test PRIVATE -O0)
+  target_link_libraries(${NAME}_test PRIVATE ${ARG_DEPS} GTest::gtest_main)
+  edgetune_test_code(${NAME}_test)
   target_compile_definitions(${NAME}_test PRIVATE
     EDGETUNE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" EDGETUNE_BINARY_DIR="${CMAKE_BINARY_DIR}")
   set_target_properties(${NAME}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -1,7 +1,7 @@
 #ifndef EDGETUNE_PRIVACY_CRYPTO_OPENSSL_UTIL_H_
 #define EDGETUNE_PRIVACY_CRYPTO_OPENSSL_UTIL_H_
 
-// Ownership and reading of OpenSSL objects; for the sources of this room only.
+// Ownership and reading of OpenSSL objects; for this room and its tests only.
 
 #include <openssl/bio.h>
 #include <openssl/evp.h>

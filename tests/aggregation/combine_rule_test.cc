@@ -2,21 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/aggregation/weighted_updates.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
+using testing::Accumulated;
 using ::testing::HasSubstr;
-
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
+using testing::kInf;
+using testing::kNaN;
+using testing::Update;
 
 // 11 updates, two of which may lie: enough for every rule (4f + 3).
 constexpr size_t kUpdates = 11;
@@ -35,11 +37,6 @@ const CombineRule kRules[] = {CombineRule::kMean,
 const CombineRule kRobust[] = {CombineRule::kTrimmedMean, CombineRule::kMedian,
                                CombineRule::kKrum, CombineRule::kMultiKrum,
                                CombineRule::kBulyan};
-
-struct Update {
-  ParameterVector values;
-  double weight;
-};
 
 CombineOptions Options(CombineRule rule, size_t coordinates,
                        double bound = 64) {
@@ -67,11 +64,7 @@ std::vector<Update> Honest(size_t count, size_t coordinates, uint64_t seed) {
 
 std::unique_ptr<Aggregator> Fold(const CombineOptions& options,
                                  std::span<const Update> updates) {
-  auto aggregator = MakeAggregator(options).value();
-  for (const Update& update : updates) {
-    EXPECT_TRUE(aggregator->Accumulate(update.values, update.weight).ok());
-  }
-  return aggregator;
+  return Accumulated(MakeAggregator(options).value(), updates);
 }
 
 // 0 and -0 are different bits.
@@ -228,13 +221,13 @@ TEST(CombineRuleTest, EveryRuleRefusesTheSameUpdates) {
   const std::vector<Update> bad = {{{0, 0}, 1},
                                    {{0, 0, 0, 0}, 1},
                                    {{}, 1},
-                                   {{0, kNaN, 0}, 1},
-                                   {{0, 0, kInf}, 1},
+                                   {{0, kNaN<float>, 0}, 1},
+                                   {{0, 0, kInf<float>}, 1},
                                    {{64.01f, 0, 0}, 1},
                                    {good, 0},
                                    {good, -1},
-                                   {good, double{kNaN}},
-                                   {good, double{kInf}},
+                                   {good, kNaN<double>},
+                                   {good, kInf<double>},
                                    {good, 16384.001}};
   const auto honest = Honest(kUpdates, 3, 9);
   for (const CombineRule rule : kRules) {
@@ -325,7 +318,7 @@ TEST(CombineRuleTest, TooFewUpdatesAreRefusedWithGotAndWanted) {
 TEST(CombineRuleTest, RefusesImpossibleOptions) {
   for (auto change : {+[](CombineOptions& o) { o.limits.coordinates = 0; },
                       +[](CombineOptions& o) { o.limits.max_updates = 0; },
-                      +[](CombineOptions& o) { o.limits.bound = kNaN; },
+                      +[](CombineOptions& o) { o.limits.bound = kNaN<float>; },
                       +[](CombineOptions& o) { o.limits.weight_cap = 0; },
                       +[](CombineOptions& o) { o.byzantine = -1; },
                       +[](CombineOptions& o) { o.kept = -1; }}) {
@@ -335,10 +328,10 @@ TEST(CombineRuleTest, RefusesImpossibleOptions) {
       EXPECT_TRUE(absl::IsInvalidArgument(MakeAggregator(options).status()));
     }
   }
-  for (double trim : {0.0, -0.1, 0.5, double{kNaN}}) {
+  for (double trim : {0.0, -0.1, 0.5, kNaN<double>}) {
     EXPECT_FALSE(MakeAggregator(Trimmed(trim)).ok()) << trim;
   }
-  for (double bound : {0.0, -1.0, double{kInf}, double{kNaN}}) {
+  for (double bound : {0.0, -1.0, kInf<double>, kNaN<double>}) {
     CombineOptions options = Options(CombineRule::kNormBound, 3);
     options.norm_bound = bound;
     EXPECT_FALSE(MakeAggregator(options).ok()) << bound;

@@ -5,16 +5,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "base/random.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
+using testing::kInf;
+using testing::kNaN;
+
 constexpr double kBound = 64;
 
 std::vector<int64_t> SumsOf(const ExactSum& sum) {
@@ -83,7 +84,8 @@ TEST(ExactSumTest, AnythingUnusableAnywhereChangesNothing) {
     ExactSum sum(kCount);
     ASSERT_TRUE(sum.Add(RandomValues(kCount, 0.5, 3), factor, kBound));
     const std::vector<int64_t> before = SumsOf(sum);
-    for (const float bad : {kNaN, -kNaN, kInf, -kInf, 64.01f, -65.0f}) {
+    for (const float bad : {kNaN<float>, -kNaN<float>, kInf<float>,
+                            -kInf<float>, 64.01f, -65.0f}) {
       for (const size_t place :
            {size_t{0}, size_t{2047}, size_t{2048}, size_t{4097}, kCount - 1}) {
         std::vector<float> values = RandomValues(kCount, 0.5, 4);

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
-using Kind = ServerOptimizerOptions::Kind;
+using testing::kNaN;
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+using Kind = ServerOptimizerOptions::Kind;
 
 ServerOptimizerOptions Adam(double lr = 0.1) {
   return {.kind = Kind::kAdam, .lr = lr};
@@ -33,7 +34,7 @@ using Ranges = std::vector<CoordinateRange>;
 // An update of all coordinates.
 Ranges Whole(size_t count) { return {{0, 0, count}}; }
 
-const ParameterVector kUpdates[] = {
+const ParameterVector kThreeUpdates[] = {
     {0.5f, -0.02f, 0.0f}, {-0.25f, 0.03f, 1e-3f}, {0.125f, 0.01f, -2e-3f}};
 
 TEST(SgdTest, AddsTheUpdateTimesTheRate) {
@@ -44,9 +45,9 @@ TEST(SgdTest, AddsTheUpdateTimesTheRate) {
   EXPECT_EQ(sgd->SaveState(), "");
 }
 
-// The adapter {1, -1, 0.5} after each of kUpdates, from numpy in float64: the
-// recurrence of Reddi et al. 2021, Algorithm 2 (FedAdam), with v = tau^2 at the
-// start. Moments here are float32, hence 1e-6.
+// The adapter {1, -1, 0.5} after each of kThreeUpdates, from numpy in float64:
+// the recurrence of Reddi et al. 2021, Algorithm 2 (FedAdam), with v = tau^2 at
+// the start. Moments here are float32, hence 1e-6.
 constexpr double kThreeSteps[3][3] = {
     {1.0980201901209485, -1.0618461542887878, 0.5},
     {1.1333019936980477, -1.0364957073897243, 0.505012436874798},
@@ -56,7 +57,7 @@ TEST(FedAdamTest, FollowsThePaperForThreeSteps) {
   auto adam = MakeServerOptimizer(Adam(), 3, "").value();
   ParameterVector adapter = {1.0f, -1.0f, 0.5f};
   for (int step = 0; step < 3; ++step) {
-    ASSERT_TRUE(adam->Step(kUpdates[step], Whole(3), adapter).ok());
+    ASSERT_TRUE(adam->Step(kThreeUpdates[step], Whole(3), adapter).ok());
     for (int i = 0; i < 3; ++i) {
       EXPECT_NEAR(adapter[i], kThreeSteps[step][i], 1e-6) << step << " " << i;
     }
@@ -81,12 +82,12 @@ TEST(ServerOptimizerTest, ContinuesBitForBitFromASavedState) {
   for (const auto& options : EveryKind(0.1)) {
     auto whole = MakeServerOptimizer(options, 3, "").value();
     ParameterVector expected = {1, -1, 0.5f};
-    for (const auto& update : kUpdates) {
+    for (const auto& update : kThreeUpdates) {
       ASSERT_TRUE(whole->Step(update, Whole(3), expected).ok());
     }
     std::string state;
     ParameterVector adapter = {1, -1, 0.5f};
-    for (const auto& update : kUpdates) {
+    for (const auto& update : kThreeUpdates) {
       auto resumed = MakeServerOptimizer(options, 3, state).value();
       ASSERT_TRUE(resumed->Step(update, Whole(3), adapter).ok());
       state = resumed->SaveState();
@@ -147,7 +148,7 @@ TEST(FedAdamTest, MomentsOfTheOtherCoordinatesRest) {
   for (int round = 0; round < 6; ++round) {
     auto adam = MakeServerOptimizer(Adam(), 6, state).value();
     ASSERT_TRUE(
-        adam->Step(kUpdates[round / 2], turns[round % 2], adapter).ok());
+        adam->Step(kThreeUpdates[round / 2], turns[round % 2], adapter).ok());
     state = adam->SaveState();
     const ParameterVector part = Gather(adapter, turns[round % 2]);
     for (int i = 0; i < 3; ++i) {
@@ -177,7 +178,7 @@ TEST(ServerOptimizerTest, RefusesStepsThatAreNotFiniteAndChangesNothing) {
   for (const auto& options : EveryKind(10)) {
     auto optimizer = MakeServerOptimizer(options, 1, "").value();
     const std::string state = optimizer->SaveState();
-    for (float bad : {kNaN, std::numeric_limits<float>::max()}) {
+    for (float bad : {kNaN<float>, std::numeric_limits<float>::max()}) {
       ParameterVector adapter = {1};
       EXPECT_EQ(optimizer->Step(ParameterVector{bad}, Whole(1), adapter).code(),
                 absl::StatusCode::kDataLoss);
@@ -222,7 +223,8 @@ TEST(ServerOptimizerTest, RefusesStoredMomentsThatCannotBe) {
     return head + SerializeParameters(ParameterVector{m, v});
   };
   EXPECT_TRUE(MakeServerOptimizer(Adam(), 1, with(0, 1)).ok());
-  for (const auto& bad : {with(kNaN, 1), with(0, kNaN), with(0, -1)}) {
+  for (const auto& bad :
+       {with(kNaN<float>, 1), with(0, kNaN<float>), with(0, -1)}) {
     EXPECT_EQ(MakeServerOptimizer(Adam(), 1, bad).status().code(),
               absl::StatusCode::kDataLoss);
   }
@@ -230,7 +232,7 @@ TEST(ServerOptimizerTest, RefusesStoredMomentsThatCannotBe) {
 
 TEST(ServerOptimizerTest, RefusesOptionsOutOfRange) {
   EXPECT_FALSE(MakeServerOptimizer({.lr = 0}, 3, "").ok());
-  EXPECT_FALSE(MakeServerOptimizer({.lr = kNaN}, 3, "").ok());
+  EXPECT_FALSE(MakeServerOptimizer({.lr = kNaN<float>}, 3, "").ok());
   EXPECT_FALSE(MakeServerOptimizer({}, 0, "").ok());
   // Whether momentum, adam, yogi, adagrad use what is out of range.
   const std::vector<std::pair<void (*)(ServerOptimizerOptions&), std::string>>

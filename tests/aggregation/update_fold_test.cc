@@ -4,17 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "base/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::kInf;
+using testing::kNaN;
 
 struct Sent {
   ParameterVector update;
@@ -220,15 +222,18 @@ TEST(UpdateFoldTest, NothingAddedIsNoResult) {
 
 // What is refused leaves what was there before, to the bit.
 TEST(UpdateFoldTest, RefusedUpdatesChangeNothing) {
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  constexpr float kInf = std::numeric_limits<float>::infinity();
-  const std::vector<Sent> bad = {
-      {{1, 2, 3}, {1, 1, 1}},           {{1, 2, 3, kInf}, {1, 1, 1}},
-      {{1, 2, 3, 65}, {1, 1, 1}},       {{1, 2, 3, 4}, {kNaN, 1, 1}},
-      {{1, 2, 3, 4}, {-1, 1, 1}},       {{1, 2, 3, 4}, {1, 0, 0}},
-      {{1, 2, 3, 4}, {1, -1, -1}},      {{1, 2, 3, 4}, {0, 1, 1}},
-      {{1, 2, 3, 4}, {1, -5, kNaN}},    {{1, 2, 3, 4}, {1, 0, 1.0 / 0.0}},
-      {{1, 2, 3, 4}, {1e300, 1, 1e-9}}, {{1, 2, kInf, 4}, {1, 1, 1e3}}};
+  const std::vector<Sent> bad = {{{1, 2, 3}, {1, 1, 1}},
+                                 {{1, 2, 3, kInf<float>}, {1, 1, 1}},
+                                 {{1, 2, 3, 65}, {1, 1, 1}},
+                                 {{1, 2, 3, 4}, {kNaN<double>, 1, 1}},
+                                 {{1, 2, 3, 4}, {-1, 1, 1}},
+                                 {{1, 2, 3, 4}, {1, 0, 0}},
+                                 {{1, 2, 3, 4}, {1, -1, -1}},
+                                 {{1, 2, 3, 4}, {0, 1, 1}},
+                                 {{1, 2, 3, 4}, {1, -5, kNaN<double>}},
+                                 {{1, 2, 3, 4}, {1, 0, 1.0 / 0.0}},
+                                 {{1, 2, 3, 4}, {1e300, 1, 1e-9}},
+                                 {{1, 2, kInf<float>, 4}, {1, 1, 1e3}}};
   for (const bool fair : {false, true}) {
     const auto make = [fair] { return fair ? Fair(3) : PerStep({}); };
     const ParameterVector wanted = Fold(make(), kFour).mean;

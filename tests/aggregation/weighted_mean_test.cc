@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -9,19 +8,17 @@
 #include "base/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/aggregation/weighted_updates.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
+using testing::Accumulated;
 using ::testing::HasSubstr;
-
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
-struct Update {
-  ParameterVector values;
-  double weight;
-};
+using testing::kInf;
+using testing::kNaN;
+using testing::Update;
 
 WeightedMeanOptions Options(size_t coordinates, int64_t max_updates = 1024) {
   return {.coordinates = coordinates,
@@ -44,11 +41,7 @@ std::vector<Update> RandomUpdates(size_t count, size_t coordinates) {
 
 std::unique_ptr<Aggregator> Fold(const WeightedMeanOptions& options,
                                  std::span<const Update> updates) {
-  auto mean = MakeWeightedMean(options).value();
-  for (const Update& update : updates) {
-    EXPECT_TRUE(mean->Accumulate(update.values, update.weight).ok());
-  }
-  return mean;
+  return Accumulated(MakeWeightedMean(options).value(), updates);
 }
 
 // Expected values from numpy, float64: (w[:,None]*u).sum(0)/w.sum().
@@ -157,17 +150,18 @@ class RefusalTest : public ::testing::Test {
 TEST_F(RefusalTest, RefusesWeightsOutsideZeroToTheCap) {
   ExpectRefused(good_, 0, "weight is 0");
   ExpectRefused(good_, -1, "weight is -1");
-  ExpectRefused(good_, kNaN, "weight is nan");
-  ExpectRefused(good_, kInf, "weight is inf");
+  ExpectRefused(good_, kNaN<float>, "weight is nan");
+  ExpectRefused(good_, kInf<float>, "weight is inf");
   ExpectRefused(good_, 16384.001, "at most 16384");
   ExpectRefused(good_, 1e-300, "too small");
 }
 
 TEST_F(RefusalTest, RefusesCoordinatesNotFiniteOrBeyondTheBound) {
-  ExpectRefused({0, 0, kNaN}, 1, "coordinate 2 is not finite");
-  ExpectRefused({0, -kInf, 0}, 1, "coordinate 1 is not finite");
+  ExpectRefused({0, 0, kNaN<float>}, 1, "coordinate 2 is not finite");
+  ExpectRefused({0, -kInf<float>, 0}, 1, "coordinate 1 is not finite");
   ExpectRefused({64.01f, 0, 0}, 1, "coordinate 0 is beyond the bound 64");
-  ExpectRefused({0, -65, kNaN}, 1, "2 unusable coordinates; coordinate 1");
+  ExpectRefused({0, -65, kNaN<float>}, 1,
+                "2 unusable coordinates; coordinate 1");
 }
 
 TEST_F(RefusalTest, RefusesUpdatesOfAnotherLength) {
@@ -201,7 +195,7 @@ TEST(WeightedMeanTest, RefusesToFinishWithoutUpdates) {
 TEST(WeightedMeanTest, RefusesImpossibleOptions) {
   EXPECT_FALSE(MakeWeightedMean(Options(0)).ok());
   EXPECT_FALSE(MakeWeightedMean(Options(3, 0)).ok());
-  for (double bad : {0.0, -1.0, double{kNaN}, double{kInf}}) {
+  for (double bad : {0.0, -1.0, kNaN<double>, kInf<double>}) {
     WeightedMeanOptions options = Options(3);
     options.bound = bad;
     EXPECT_FALSE(MakeWeightedMean(options).ok()) << bad;

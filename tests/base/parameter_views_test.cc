@@ -3,17 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "base/parameters.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
+using testing::kInf;
+using testing::kNaN;
 
 TEST(ParameterViewsTest, BytesAndCoordinatesLieInOnePlace) {
   const std::vector<float> values = {1.0f, -2.5f, 0.1f};
@@ -40,12 +40,13 @@ TEST(ParameterViewsTest, TheLargestMagnitudeIsFoundWhereverItIs) {
   EXPECT_EQ(LargestMagnitude({}), 0);
   for (size_t place = 0; place < 19; ++place) {
     std::vector<float> values(19, -0.25f);
-    for (const float large : {0.5f, -3.0f, 1e-3f + 0.25f, kInf, -kInf}) {
+    for (const float large :
+         {0.5f, -3.0f, 1e-3f + 0.25f, kInf<float>, -kInf<float>}) {
       values[place] = large;
       EXPECT_EQ(LargestMagnitude(values), std::fabs(large));
       EXPECT_EQ(CheckFinite(values, "it").ok(), std::isfinite(large));
     }
-    for (const float nan : {kNaN, -kNaN}) {
+    for (const float nan : {kNaN<float>, -kNaN<float>}) {
       values[place] = nan;
       EXPECT_TRUE(std::isnan(LargestMagnitude(values)));
       EXPECT_EQ(CheckFinite(values, "it").message(),

@@ -9,7 +9,7 @@ namespace edgetune {
 namespace {
 
 // As it was, for the tests after this one.
-class ThreadCountTest : public testing::Test {
+class ThreadCountTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const char* was = std::getenv(kName)) was_ = was;

@@ -9,9 +9,12 @@
 #include "base/parameters.h"
 #include "base/units.h"
 #include "gtest/gtest.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
+
+using testing::kInf;
 
 std::span<const uint8_t> AsBytes(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -115,11 +118,10 @@ TEST(FixedPointTest, NeverLeavesItsBitsAtTheLargestSum) {
 }
 
 TEST(FixedPointTest, RefusesWhatCannotBe) {
-  constexpr double kInf = std::numeric_limits<double>::infinity();
   EXPECT_FALSE(FixedPoint::Make(7, 1, 1).ok());
   EXPECT_FALSE(FixedPoint::Make(63, 1, 1).ok());
   EXPECT_FALSE(FixedPoint::Make(32, 0, 1).ok());
-  EXPECT_FALSE(FixedPoint::Make(32, kInf, 1).ok());
+  EXPECT_FALSE(FixedPoint::Make(32, kInf<double>, 1).ok());
   EXPECT_FALSE(FixedPoint::Make(32, std::nan(""), 1).ok());
   EXPECT_FALSE(FixedPoint::Make(32, 1, 0).ok());
   EXPECT_FALSE(FixedPoint::Make(8, 1, 127).ok());

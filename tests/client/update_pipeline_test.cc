@@ -13,7 +13,7 @@ TEST(UpdatePipelineTest, ClearUpdateIsLittleEndianFloat32) {
   // Bytes of 1.0 and -2.5 from Python's struct.pack('<2f', 1, -2.5).
   const std::vector<float> delta = {1.0f, -2.5f};
   EXPECT_THAT(*MakeClearUpdate(delta, 64),
-              testing::ElementsAre(0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0));
+              ::testing::ElementsAre(0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0));
 }
 
 TEST(UpdatePipelineTest, CoordinateAtTheBoundPasses) {

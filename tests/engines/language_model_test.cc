@@ -13,17 +13,18 @@
 
 #include "tests/engines/engine_under_test.h"
 #include "tests/engines/vector_case.h"
+#include "tests/testing/data_folder.h"
 
 namespace edgetune {
 namespace {
 
 using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
+using testing::kData;
 using testing::MakeLanguageModelUnderTest;
 using testing::ReadVectorCase;
 using testing::VectorCase;
 
-const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
 constexpr auto kRefused = absl::StatusCode::kInvalidArgument;
 
 class LanguageModelTest : public ::testing::TestWithParam<const char*> {

@@ -17,6 +17,7 @@
 #include "models/io/adapter/core_adapter.h"
 #include "tests/engines/engine_under_test.h"
 #include "tests/engines/vector_case.h"
+#include "tests/testing/data_folder.h"
 #include "tests/training/memory_checkpoints.h"
 
 namespace edgetune {
@@ -24,6 +25,7 @@ namespace {
 
 using testing::GradientOf;
 using ::testing::HasSubstr;
+using testing::kData;
 using testing::ListSource;
 using testing::MakeTrainerUnderTest;
 using testing::MemoryCheckpoints;
@@ -32,8 +34,6 @@ using testing::ReadVectorCase;
 using testing::RelativeError;
 using testing::VectorCase;
 using testing::WorstTensorError;
-
-const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
 
 class TrainerTest : public ::testing::TestWithParam<const char*> {
  protected:

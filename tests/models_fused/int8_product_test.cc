@@ -1,15 +1,18 @@
 #include "models/fused/int8_product.h"
 
 #include <cstring>
-#include <limits>
 #include <random>
 
 #include "models/fused/int8_kernels.h"
 #include "models/fused/parallel.h"
 #include "tests/models_fused/kernels.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune::fused {
 namespace {
+
+using testing::kInf;
+using testing::kNaN;
 
 class Int8ProductTest : public KernelsTest {
  protected:
@@ -22,9 +25,6 @@ class Int8ProductTest : public KernelsTest {
   const int threads_ = omp_get_max_threads();
 };
 INSTANTIATE_FOR_EACH_TARGET(Int8ProductTest);
-
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // A row in 8 bits by the definition, in the precision that it asks for.
 struct Quantised {
@@ -108,12 +108,12 @@ TEST_P(Int8ProductTest, HalvesAreRoundedToEven) {
 TEST_P(Int8ProductTest, ScalesOfRowsThatAreNoOrdinaryNumbers) {
   for (size_t at : {size_t{0}, size_t{40}, size_t{76}}) {
     std::vector<float> x(77, -3);
-    x[at] = kNaN;
+    x[at] = kNaN<float>;
     EXPECT_TRUE(std::isnan(QuantisedRow(x).scale));
-    x[(at + 1) % x.size()] = kInfinity;
+    x[(at + 1) % x.size()] = kInf<float>;
     EXPECT_TRUE(std::isnan(QuantisedRow(x).scale));
-    x[at] = -kInfinity;
-    EXPECT_EQ(QuantisedRow(x).scale, kInfinity);
+    x[at] = -kInf<float>;
+    EXPECT_EQ(QuantisedRow(x).scale, kInf<float>);
   }
   const std::vector<int> zeros(77, 0);
   const Row of_zeros = QuantisedRow(std::vector<float>(77, 0));
@@ -126,13 +126,13 @@ TEST_P(Int8ProductTest, ScalesOfRowsThatAreNoOrdinaryNumbers) {
 TEST_P(Int8ProductTest, MagnitudesOfColumnsPassOverWhatIsNoNumber) {
   constexpr size_t kWide = 37;
   std::vector<float> x(3 * kWide, -2);
-  x[5] = kNaN;                // first row
-  x[2 * kWide + 36] = -kNaN;  // last
-  x[kWide + 7] = kInfinity;
+  x[5] = kNaN<float>;                // first row
+  x[2 * kWide + 36] = -kNaN<float>;  // last
+  x[kWide + 7] = kInf<float>;
   std::vector<float> most(kWide, 1);
   RaiseToMagnitudes<float>({x.data(), 3, kWide, kWide}, most.data());
   for (size_t j = 0; j < kWide; ++j) {
-    EXPECT_EQ(most[j], j == 7 ? kInfinity : 2.0f) << j;
+    EXPECT_EQ(most[j], j == 7 ? kInf<float> : 2.0f) << j;
   }
 }
 
@@ -397,10 +397,10 @@ template <typename T>
 void CheckNoNumbers(bool onednn) {
   const Weights w(33, 65);
   Matrix<T> x(20, 65), y(20, 33), dy(20, 33), dx(20, 65);
-  x.Spread(1, 1).Set(4, 64, kNaN);
-  dy.Spread(1, 1).Set(4, 32, kNaN);
-  x.Set(7, 0, kInfinity);
-  dy.Set(7, 0, -kInfinity);
+  x.Spread(1, 1).Set(4, 64, kNaN<float>);
+  dy.Spread(1, 1).Set(4, 32, kNaN<float>);
+  x.Set(7, 0, kInf<float>);
+  dy.Set(7, 0, -kInf<float>);
   Int8Workspace workspace(onednn);
   workspace.Forward<T, T>(x, w.bytes, nullptr, false, y);
   workspace.Backward<T, T>(dy, w.bytes, dx);
@@ -425,7 +425,7 @@ TEST_P(Int8ProductTest, WhatIsNoNumberMarksItsTokenAndNoOther) {
 
 TEST_P(Int8ProductTest, AWeightThatIsNoNumberIsSeenInEveryToken) {
   Weights w(33, 65);
-  w.exact.Set(5, 3, kNaN);
+  w.exact.Set(5, 3, kNaN<float>);
   QuantiseRow(w.exact.rows().row(5), 5, w.bytes);
   Matrix<float> x(2, 65), y(2, 33), dx(2, 65);
   x.Spread(1, 1);

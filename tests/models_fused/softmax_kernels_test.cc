@@ -2,16 +2,18 @@
 #include <limits>
 
 #include "tests/models_fused/kernels.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune::fused {
 namespace {
+
+using testing::kInf;
 
 class SoftmaxKernelsTest : public KernelsTest {};
 INSTANTIATE_FOR_EACH_TARGET(SoftmaxKernelsTest);
 
 constexpr size_t kQueries = 5;
 constexpr float kScale = 0.125f;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // log of the sum of exponentials of scale * x[0 .. count).
 double LogSum(const std::vector<double>& x, size_t count, double scale) {
@@ -111,7 +113,7 @@ TEST_P(SoftmaxKernelsTest, TinyProbabilitiesKeepTheirPrecision) {
 TEST_P(SoftmaxKernelsTest, ScoresFarBelowTheGreatestGetNothing) {
   Matrix<float> scores(1, 20001), p(1, 20001);
   scores.Each([](size_t, size_t j) { return j == 0 ? 0 : -80 - j * 0.01f; });
-  scores.Set(0, 20000, -kInfinity);
+  scores.Set(0, 20000, -kInf<float>);
   scores.Set(0, 19999, std::numeric_limits<float>::lowest());
   float log_sum[1];
   Softmax<float>(scores, 20000, 1, p, log_sum);
@@ -255,7 +257,7 @@ TEST_P(SoftmaxKernelsTest, ExpsAreLeftOutWhereNobodyWantsThem) {
 TEST_P(SoftmaxKernelsTest, AnImpossibleTokenHasNoShare) {
   Matrix<float> logits(1, 1000);
   // Whole parts, seen before any finite number, are -infinity.
-  logits.Each([](size_t, size_t j) { return j < 500 ? -kInfinity : 2; });
+  logits.Each([](size_t, size_t j) { return j < 500 ? -kInf<float> : 2; });
   const Columns got = Add<float>(logits, 999, 100);
   EXPECT_NEAR(std::log(got.sum) + (got.most - got.logit), std::log(500), 1e-5);
   EXPECT_EQ(got.exps[17], 0);

@@ -15,14 +15,16 @@ namespace {
 using ::testing::ElementsAre;
 
 // Two modules of rank 3: A [3, 5], B [4, 3]; A [3, 6], B [7, 3].
-const ParameterLayout kPlain = *ParameterLayout::Make({{"p.lora_A", {3, 5}},
-                                                       {"p.lora_B", {4, 3}},
-                                                       {"q.lora_A", {3, 6}},
-                                                       {"q.lora_B", {7, 3}}});
+const ParameterLayout kPlainLayout =
+    *ParameterLayout::Make({{"p.lora_A", {3, 5}},
+                            {"p.lora_B", {4, 3}},
+                            {"q.lora_A", {3, 6}},
+                            {"q.lora_B", {7, 3}}});
 
 Adapter CoreAdapter(uint64_t seed = 1) {
-  Adapter adapter{
-      {.rank = 3, .alpha = 6, .targets = {"q_proj"}}, WithCores(kPlain), {}};
+  Adapter adapter{{.rank = 3, .alpha = 6, .targets = {"q_proj"}},
+                  WithCores(kPlainLayout),
+                  {}};
   adapter.values = InitialCoreAdapter(adapter.layout, seed);
   return adapter;
 }
@@ -68,14 +70,14 @@ void ExpectNear(const Matrix& got, const Matrix& wanted, double tolerance) {
 }
 
 TEST(CoreAdapterTest, EachModuleHasASquareAfterItsFactors) {
-  const ParameterLayout layout = WithCores(kPlain);
+  const ParameterLayout layout = WithCores(kPlainLayout);
   ASSERT_EQ(layout.tensors().size(), 6u);
   EXPECT_EQ(layout.tensors()[2].name, "p.lora_R");
   EXPECT_THAT(layout.tensors()[2].shape, ElementsAre(3, 3));
   EXPECT_EQ(layout.tensors()[5].name, "q.lora_R");
   EXPECT_EQ(LayoutOf(layout, Factors::kCore).size(), 18u);
   EXPECT_TRUE(HasCores(layout));
-  EXPECT_FALSE(HasCores(kPlain));
+  EXPECT_FALSE(HasCores(kPlainLayout));
 }
 
 TEST(CoreAdapterTest, FactorsBeginOrthonormalAndCoresAtZero) {
@@ -104,7 +106,7 @@ TEST(CoreAdapterTest, ThePlainFormComputesBTimesRTimesA) {
   Adapter adapter = CoreAdapter();
   DrawCores(adapter, 5);
   const Adapter plain = PlainAdapter(adapter);
-  EXPECT_EQ(plain.layout, kPlain);
+  EXPECT_EQ(plain.layout, kPlainLayout);
   EXPECT_EQ(plain.spec.alpha, adapter.spec.alpha);
   for (size_t m : {0, 1}) {
     ExpectNear(Times(Read(plain, 2 * m + 1), Read(plain, 2 * m)),
@@ -146,7 +148,8 @@ TEST(CoreAdapterTest, TheMeanOfCoresIsTheMeanOfProducts) {
 }
 
 TEST(CoreAdapterTest, AnAdapterWithoutCoresIsItsOwnPlainForm) {
-  Adapter adapter{{.rank = 3}, kPlain, ParameterVector(kPlain.size(), 2)};
+  Adapter adapter{
+      {.rank = 3}, kPlainLayout, ParameterVector(kPlainLayout.size(), 2)};
   EXPECT_EQ(PlainAdapter(adapter).values, adapter.values);
   std::optional<Adapter> made;
   EXPECT_EQ(&PlainForm(adapter, made), &adapter);

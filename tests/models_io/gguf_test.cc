@@ -6,17 +6,15 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "tests/testing/bytes_of.h"
 #include "tests/testing/tiny_model.h"
 
 namespace edgetune {
 namespace {
 
+using testing::BytesOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::span<const uint8_t> BytesOf(const std::string& text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 void ExpectRefused(const std::string& file, const std::string& message) {
   const auto parsed = GgufFile::Parse(BytesOf(file));

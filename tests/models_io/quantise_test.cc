@@ -3,19 +3,20 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/units.h"
 #include "tests/models_io/vector_file.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
+using testing::kInf;
+
 constexpr size_t kValues = 512;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::string Quantised(BlockType type, const std::vector<float>& values) {
   const BlockShape shape = BlockShapeOf(type);
@@ -87,7 +88,7 @@ TEST(QuantiseTest, RoundsHalves) {
       {0.0f, 0x0000},           {1.0f, 0x3c00},
       {-2.0f, 0xc000},          {65504, 0x7bff},
       {65519.99f, 0x7bff},      {65520, 0x7c00},
-      {-1e9f, 0xfc00},          {kInfinity, 0x7c00},
+      {-1e9f, 0xfc00},          {kInf<float>, 0x7c00},
       {0x1p-14f, 0x0400},       {0x1p-24f, 0x0001},
       {0x1p-25f, 0x0000},       {0x1.000002p-25f, 0x0001},
       {0x1.8p-24f, 0x0002},     {1 + 0x1p-11f, 0x3c00},

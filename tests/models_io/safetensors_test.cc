@@ -6,16 +6,14 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "tests/testing/bytes_of.h"
 
 namespace edgetune {
 namespace {
 
+using testing::BytesOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::span<const uint8_t> BytesOf(const std::string& text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 std::string FileOf(std::string_view header, size_t buffer) {
   const uint64_t length = header.size();

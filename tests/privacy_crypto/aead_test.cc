@@ -5,11 +5,12 @@
 #include <string>
 
 #include "base/units.h"
+#include "tests/privacy_crypto/given.h"
 
 namespace edgetune {
 namespace {
 
-std::string Hex(std::string_view hex) { return FromHex(hex).value(); }
+using testing::Hex;
 
 // Texts behind an AesGcmContext.
 struct Inputs {

@@ -6,40 +6,31 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#include <memory>
 #include <set>
 #include <string>
+
+#include "privacy/crypto/openssl_util.h"
+#include "tests/privacy_crypto/given.h"
 
 namespace edgetune {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::kNow;
 
-const absl::Time kNow = absl::FromUnixSeconds(1800000000);
-
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-
-Certificate Parse(const std::string& pem) {
-  std::unique_ptr<BIO, Deleter<BIO_free_all>> bio(
-      BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  return Certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+X509Ptr Parse(const std::string& pem) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  return X509Ptr(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
 }
 
 // OpenSSL's own judgement of a chain, as a TLS stack would ask for it.
 int Verify(const std::string& leaf_pem, const std::string& ca_pem, int purpose,
            absl::Time now) {
-  const Certificate leaf = Parse(leaf_pem), ca = Parse(ca_pem);
-  std::unique_ptr<X509_STORE, Deleter<X509_STORE_free>> store(X509_STORE_new());
+  const X509Ptr leaf = Parse(leaf_pem), ca = Parse(ca_pem);
+  const OpensslPtr<X509_STORE, X509_STORE_free> store(X509_STORE_new());
   X509_STORE_add_cert(store.get(), ca.get());
-  std::unique_ptr<X509_STORE_CTX, Deleter<X509_STORE_CTX_free>> context(
+  const OpensslPtr<X509_STORE_CTX, X509_STORE_CTX_free> context(
       X509_STORE_CTX_new());
   X509_STORE_CTX_init(context.get(), store.get(), leaf.get(), nullptr);
   X509_VERIFY_PARAM* parameters = X509_STORE_CTX_get0_param(context.get());
@@ -135,7 +126,7 @@ TEST(CertificateTest, ALeafCannotIssue) {
 }
 
 TEST(CertificateTest, TheAuthorityHasPathLengthZeroAndSignsCertificatesOnly) {
-  const Certificate ca = Parse(MakeCa().certificate_pem);
+  const X509Ptr ca = Parse(MakeCa().certificate_pem);
   ASSERT_NE(ca, nullptr);
   EXPECT_EQ(X509_check_ca(ca.get()), 1);
   EXPECT_EQ(X509_get_pathlen(ca.get()), 0);
@@ -151,7 +142,7 @@ TEST(CertificateTest, ALeafHasTheExtensionsThatTlsStacksAskFor) {
   const CertificateAndKey ca = MakeCa();
   const auto issued = IssueCertificate(ca, ServerRequest());
   ASSERT_TRUE(issued.ok());
-  const Certificate leaf = Parse(issued->certificate_pem);
+  const X509Ptr leaf = Parse(issued->certificate_pem);
   EXPECT_EQ(X509_check_ca(leaf.get()), 0);
   EXPECT_EQ(X509_get_key_usage(leaf.get()), uint32_t{KU_DIGITAL_SIGNATURE});
   EXPECT_EQ(X509_get_extended_key_usage(leaf.get()), uint32_t{XKU_SSL_SERVER});
@@ -162,7 +153,7 @@ TEST(CertificateTest, ALeafHasTheExtensionsThatTlsStacksAskFor) {
 TEST(CertificateTest, AServerAnswersToItsNamesAndNoOthers) {
   const auto issued = IssueCertificate(MakeCa(), ServerRequest());
   ASSERT_TRUE(issued.ok());
-  const Certificate leaf = Parse(issued->certificate_pem);
+  const X509Ptr leaf = Parse(issued->certificate_pem);
   const auto host = [&](const char* name) {
     return X509_check_host(leaf.get(), name, 0, 0, nullptr);
   };
@@ -192,7 +183,7 @@ TEST(CertificateTest, SerialsHaveSixteenBytesAndDiffer) {
   for (int i = 0; i < 20; ++i) {
     const auto issued = IssueCertificate(ca, DeviceRequest());
     ASSERT_TRUE(issued.ok());
-    const Certificate leaf = Parse(issued->certificate_pem);
+    const X509Ptr leaf = Parse(issued->certificate_pem);
     const ASN1_INTEGER* serial = X509_get0_serialNumber(leaf.get());
     EXPECT_EQ(ASN1_STRING_length(serial), 16);
     EXPECT_EQ(ASN1_STRING_type(serial), V_ASN1_INTEGER);  // not negative

@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "base/units.h"
+#include "tests/privacy_crypto/given.h"
 
 namespace edgetune {
 namespace {
 
-std::string Hex(std::string_view hex) { return FromHex(hex).value(); }
+using testing::Hex;
 
 X25519Key KeyOf(std::string_view secret) {
   return X25519Key::FromSecret(ByteSpan(secret)).value();

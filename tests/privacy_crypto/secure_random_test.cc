@@ -1,6 +1,3 @@
-// RAND_set_rand_method is deprecated, and the only way to make RAND fail.
-#define OPENSSL_SUPPRESS_DEPRECATED
-
 #include "privacy/crypto/secure_random.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +15,10 @@
 namespace edgetune {
 namespace {
 
-// While it lives, OpenSSL's generator gives nothing.
+// While it lives, OpenSSL's generator gives nothing. The call is deprecated,
+// and the only way to make RAND fail.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 class BrokenOpenssl {
  public:
   BrokenOpenssl() { RAND_set_rand_method(&broken_); }
@@ -28,6 +28,7 @@ class BrokenOpenssl {
   static int Refuse(unsigned char*, int) { return 0; }
   const RAND_METHOD broken_{nullptr, Refuse, nullptr, nullptr, Refuse, nullptr};
 };
+#pragma GCC diagnostic pop
 
 SeededRandom Zeros() {
   return SeededRandom::Make(std::array<uint8_t, 32>{}).value();

@@ -13,13 +13,13 @@
 #include "base/units.h"
 #include "privacy/crypto/hash.h"
 #include "privacy/crypto/signature_memo.h"
+#include "tests/privacy_crypto/given.h"
 
 namespace edgetune {
 namespace {
 
-using testing::HasSubstr;
-
-std::string Hex(std::string_view hex) { return FromHex(hex).value(); }
+using ::testing::HasSubstr;
+using testing::Hex;
 
 // PKCS #8 of RFC 8410, section 7: a fixed prefix and the 32-byte secret.
 std::string PemOfSecret(std::string_view secret_hex) {
@@ -29,14 +29,14 @@ std::string PemOfSecret(std::string_view secret_hex) {
          "\n-----END PRIVATE KEY-----\n";
 }
 
-struct Vector {
+struct SignatureVector {
   const char* secret;
   const char* public_key;
   const char* message;
   const char* signature;
 };
 // RFC 8032, section 7.1, tests 1 to 3.
-constexpr Vector kVectors[] = {
+constexpr SignatureVector kVectors[] = {
     {"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
      "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "",
      "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb882159"
@@ -52,7 +52,7 @@ constexpr Vector kVectors[] = {
 };
 
 TEST(Ed25519Test, EqualsThePublishedVectors) {
-  for (const Vector& v : kVectors) {
+  for (const SignatureVector& v : kVectors) {
     auto key = SigningKey::FromPem(PemOfSecret(v.secret));
     ASSERT_TRUE(key.ok()) << key.status();
     EXPECT_EQ(ToHex(key->public_key().raw()), v.public_key);

@@ -6,20 +6,20 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
-#include <memory>
 #include <string>
 
 #include "absl/strings/escaping.h"
 #include "base/units.h"
 #include "privacy/crypto/certificate.h"
+#include "privacy/crypto/openssl_util.h"
+#include "tests/privacy_crypto/given.h"
 
 namespace edgetune {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-
-const absl::Time kNow = absl::FromUnixSeconds(1800000000);
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::kNow;
 
 // openssl ecparam -name prime256v1 -genkey; openssl req -new -subj /CN=anyone
 constexpr char kGood[] =
@@ -51,20 +51,11 @@ std::string Decode(const char* base64) {
   return bytes;
 }
 
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Request = std::unique_ptr<X509_REQ, Deleter<X509_REQ_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-using Bio = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
+using Request = OpensslPtr<X509_REQ, X509_REQ_free>;
 
 // A request for `key`, signed with `signer`, by OpenSSL itself.
-std::string RequestOf(const Key& key, const Key& signer, const EVP_MD* hash) {
+std::string RequestOf(const PkeyPtr& key, const PkeyPtr& signer,
+                      const EVP_MD* hash) {
   const Request request(X509_REQ_new());
   X509_REQ_set_pubkey(request.get(), key.get());
   X509_REQ_sign(request.get(), signer.get(), hash);
@@ -75,7 +66,7 @@ std::string RequestOf(const Key& key, const Key& signer, const EVP_MD* hash) {
   return text;
 }
 
-class SigningRequestTest : public testing::Test {
+class SigningRequestTest : public ::testing::Test {
  protected:
   absl::StatusOr<std::string> Certify(std::string_view der) const {
     CertificateRequest wish;
@@ -116,8 +107,8 @@ TEST_F(SigningRequestTest, OursBecomesACertificateForItsKey) {
 TEST_F(SigningRequestTest, ThatOfTheOpensslProgramIsReadAlike) {
   const auto pem = Certify(Decode(kGood));
   ASSERT_TRUE(pem.ok()) << pem.status();
-  const Bio bio(BIO_new_mem_buf(pem->data(), static_cast<int>(pem->size())));
-  const Certificate certificate(
+  const BioPtr bio(BIO_new_mem_buf(pem->data(), static_cast<int>(pem->size())));
+  const X509Ptr certificate(
       PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
   unsigned char* point = nullptr;
   const size_t size = EVP_PKEY_get1_encoded_public_key(
@@ -139,7 +130,7 @@ TEST_F(SigningRequestTest, OurRequestIsValidToOpensslItself) {
 }
 
 TEST_F(SigningRequestTest, OtherKindsOfKeysAreRefused) {
-  const Key p384(EVP_EC_gen("P-384")), rsa(EVP_RSA_gen(2048)),
+  const PkeyPtr p384(EVP_EC_gen("P-384")), rsa(EVP_RSA_gen(2048)),
       ed(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
   ExpectRefused(RequestOf(p384, p384, EVP_sha256()), "P-256");
   ExpectRefused(RequestOf(rsa, rsa, EVP_sha256()), "P-256");
@@ -148,7 +139,7 @@ TEST_F(SigningRequestTest, OtherKindsOfKeysAreRefused) {
 }
 
 TEST_F(SigningRequestTest, SomebodyElsesKeyIsRefused) {
-  const Key mine(EVP_EC_gen("P-256")), theirs(EVP_EC_gen("P-256"));
+  const PkeyPtr mine(EVP_EC_gen("P-256")), theirs(EVP_EC_gen("P-256"));
   ExpectRefused(RequestOf(theirs, mine, EVP_sha256()),
                 "not signed with its own key");
 }

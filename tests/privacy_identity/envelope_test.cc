@@ -12,7 +12,7 @@
 namespace edgetune {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr DocumentUse kUses[] = {DocumentUse::kPlan,     DocumentUse::kManifest,
                                  DocumentUse::kCard,     DocumentUse::kRoster,

@@ -12,7 +12,7 @@
 namespace edgetune {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 Digest DigestOf(std::string_view hex) {
   const std::string bytes = FromHex(hex).value();

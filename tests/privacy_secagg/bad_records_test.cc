@@ -9,12 +9,12 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::IsEmpty;
+using ::testing::IsEmpty;
 using Message = v1::SecAggClientMessage;
 using Phase = SecAggServer::Phase;
 using Record = SecAggServer::Record;
 
-class SecAggBadRecordsTest : public testing::Test {
+class SecAggBadRecordsTest : public ::testing::Test {
  protected:
   SecAggBadRecordsTest() : session_(FleetOfSeven(), Seven()) {
     session_.clients[2].stop = Stage::kR3;

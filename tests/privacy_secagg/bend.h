@@ -31,6 +31,9 @@ inline const Fleet& FleetOfFive() {
   static const auto* fleet = new Fleet({.size = 5});
   return *fleet;
 }
+inline const PublicKey& RoundKey() {
+  return FleetOfFive().round_key.public_key();
+}
 
 // How a client ended, and what left it.
 struct Fate {
@@ -166,7 +169,7 @@ struct Lie {
   }
 };
 template <typename Message>
-std::string NameOf(const testing::TestParamInfo<Lie<Message>>& info) {
+std::string NameOf(const ::testing::TestParamInfo<Lie<Message>>& info) {
   return info.param.name;
 }
 

@@ -11,8 +11,8 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using Body = v1::SecAggClientMessage;
 
 const Digest& ManifestOfFive() {
@@ -33,7 +33,7 @@ v1::CohortEntry& Other(v1::Cohort& cohort) {
 }
 
 using CohortLie = Lie<v1::Cohort>;
-class SecAggCohortTest : public testing::TestWithParam<CohortLie> {};
+class SecAggCohortTest : public ::testing::TestWithParam<CohortLie> {};
 
 TEST_P(SecAggCohortTest, A8ALieEndsTheSessionBeforeAnyShare) {
   Harness session(FleetOfFive(), Five());
@@ -47,7 +47,7 @@ TEST_P(SecAggCohortTest, A8ALieEndsTheSessionBeforeAnyShare) {
 
 INSTANTIATE_TEST_SUITE_P(
     Keys, SecAggCohortTest,
-    testing::Values(
+    ::testing::Values(
         CohortLie{"SwappedSealingKeys", v1::BAD_SIGNATURE,
                   [](v1::Cohort& c) {
                     c.mutable_entries(2)->mutable_c_pk()->swap(
@@ -101,7 +101,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Members, SecAggCohortTest,
-    testing::Values(
+    ::testing::Values(
         CohortLie{"OwnEntryMissing", v1::COHORT_INVALID,
                   [](v1::Cohort& c) {
                     c.mutable_entries()->DeleteSubrange(kVictim, 1);
@@ -158,7 +158,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Lengths, SecAggCohortTest,
-    testing::Values(
+    ::testing::Values(
         CohortLie{
             "Id", v1::LENGTH,
             [](v1::Cohort& c) { Other(c).mutable_client_id()->pop_back(); }},

@@ -9,12 +9,12 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 using Body = v1::SecAggClientMessage;
-using Kind = SecAggClient::Action::Kind;
+using ClientKind = SecAggClient::Action::Kind;
 
-std::vector<Kind> Kinds(const SecAggClient::Actions& actions) {
-  std::vector<Kind> kinds;
+std::vector<ClientKind> Kinds(const SecAggClient::Actions& actions) {
+  std::vector<ClientKind> kinds;
   for (const auto& action : actions) kinds.push_back(action.kind);
   return kinds;
 }
@@ -27,7 +27,8 @@ TEST(SecAggClientLifeTest, ItIsSpentBeforeTheFirstByteLeaves) {
   open.mutable_open()->set_session(
       BytesOf(session.clients[kVictim].party->session()));
   const auto actions = session.Tell(kVictim, open);
-  EXPECT_THAT(Kinds(actions), ElementsAre(Kind::kSpend, Kind::kUpload));
+  EXPECT_THAT(Kinds(actions),
+              ElementsAre(ClientKind::kSpend, ClientKind::kUpload));
   EXPECT_EQ(actions[0].session, session.server->session());
   EXPECT_TRUE(session.clients[kVictim].party->spent());
 }
@@ -37,7 +38,8 @@ TEST(SecAggClientLifeTest, ASurvivorSetIsRememberedBeforeItIsSigned) {
   session.to_client = [&](uint32_t index, v1::SecAggServerMessage& message) {
     if (index != kVictim || !message.has_freeze()) return true;
     const auto actions = session.Tell(kVictim, message);
-    EXPECT_THAT(Kinds(actions), ElementsAre(Kind::kRemember, Kind::kSend));
+    EXPECT_THAT(Kinds(actions),
+                ElementsAre(ClientKind::kRemember, ClientKind::kSend));
     v1::SignedStatement document;
     EXPECT_TRUE(document.ParseFromString(actions[0].document));
     EXPECT_TRUE(session.fleet.round_key.public_key().Verify(
@@ -53,7 +55,8 @@ TEST(SecAggClientLifeTest, TheReasonOfAFailureStaysInTheDevicesOwnLog) {
   RunUntil(Body::kShares, session);
   const auto actions =
       session.clients[kVictim].party->Fail(v1::DEADLINE, "nobody answers");
-  ASSERT_THAT(Kinds(actions), ElementsAre(Kind::kSend, Kind::kAborted));
+  ASSERT_THAT(Kinds(actions),
+              ElementsAre(ClientKind::kSend, ClientKind::kAborted));
   Body told;
   told.set_abort(v1::DEADLINE);
   EXPECT_EQ(actions[0].message.SerializeAsString(), told.SerializeAsString());

@@ -9,12 +9,10 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::SizeIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using Body = v1::SecAggClientMessage;
-
-const PublicKey& RoundKey() { return FleetOfFive().round_key.public_key(); }
 
 // Runs until `when` leaves the victim, then tells it `message(...)` as well.
 Fate FateWithSecond(Body::BodyCase when,

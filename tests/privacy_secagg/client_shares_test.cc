@@ -10,12 +10,12 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::SizeIs;
+using ::testing::ElementsAre;
+using ::testing::SizeIs;
 using Body = v1::SecAggClientMessage;
 
 using SharesLie = Lie<v1::ForwardedShares>;
-class SecAggForwardedTest : public testing::TestWithParam<SharesLie> {};
+class SecAggForwardedTest : public ::testing::TestWithParam<SharesLie> {};
 
 TEST_P(SecAggForwardedTest, A9ALieEndsTheSessionBeforeAnyInput) {
   Harness session(FleetOfFive(), Five());
@@ -37,7 +37,7 @@ void KeepThree(v1::ForwardedShares& m) {
 
 INSTANTIATE_TEST_SUITE_P(
     Lies, SecAggForwardedTest,
-    testing::Values(
+    ::testing::Values(
         SharesLie{"ShortSession", v1::LENGTH,
                   [](auto& m) { m.mutable_session()->pop_back(); }},
         SharesLie{"AnotherSession", v1::REPLAY,
@@ -119,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(
     NameOf<v1::ForwardedShares>);
 
 // What cannot be opened is a complaint, and no reason to leave.
-class SecAggComplaintTest : public testing::TestWithParam<SharesLie> {};
+class SecAggComplaintTest : public ::testing::TestWithParam<SharesLie> {};
 
 TEST_P(SecAggComplaintTest, A15WhatCannotBeOpenedIsAComplaint) {
   Harness session(FleetOfFive(), Five());
@@ -131,14 +131,14 @@ TEST_P(SecAggComplaintTest, A15WhatCannotBeOpenedIsAComplaint) {
   EXPECT_EQ(fate.code, GetParam().code);
   EXPECT_THAT(fate.sent, ElementsAre(Body::kShares, Body::kAck));
   EXPECT_EQ(session.code(), v1::BAD_SHARE);
-  EXPECT_THAT(session.blames, ElementsAre(testing::Pair(kVictim, 3)));
+  EXPECT_THAT(session.blames, ElementsAre(::testing::Pair(kVictim, 3)));
   for (const auto& client : session.clients) EXPECT_EQ(client.spends, 0);
 }
 
 // With five members and us as number 1, entry 2 is member 3.
 INSTANTIATE_TEST_SUITE_P(
     Lies, SecAggComplaintTest,
-    testing::Values(
+    ::testing::Values(
         SharesLie{"Nonce", v1::BAD_SHARE,
                   [](auto& m) {
                     m.mutable_shares(2)->mutable_ciphertext()->front() ^= 1;

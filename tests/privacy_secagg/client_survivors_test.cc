@@ -9,10 +9,9 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::SizeIs;
+using ::testing::SizeIs;
 using Body = v1::SecAggClientMessage;
 
-const PublicKey& RoundKey() { return FleetOfFive().round_key.public_key(); }
 const std::string kAllOfFive(1, '\x1f');
 
 struct StepLie {
@@ -23,7 +22,7 @@ struct StepLie {
     return out << lie.name;
   }
 };
-class SecAggStepTest : public testing::TestWithParam<StepLie> {};
+class SecAggStepTest : public ::testing::TestWithParam<StepLie> {};
 
 TEST_P(SecAggStepTest, A9ALieIsRefusedAndNoShareIsShown) {
   Harness session(FleetOfFive(), Five());
@@ -60,17 +59,17 @@ std::function<void(v1::SecAggServerMessage&)> WithU3(char u3) {
 
 INSTANTIATE_TEST_SUITE_P(
     Open, SecAggStepTest,
-    testing::Values(StepLie{"ShortSession", v1::LENGTH, OnOpen([](auto& m) {
-                              m.mutable_session()->pop_back();
-                            })},
-                    StepLie{"AnotherSession", v1::REPLAY, OnOpen([](auto& m) {
-                              Flip(*m.mutable_session());
-                            })}),
+    ::testing::Values(StepLie{"ShortSession", v1::LENGTH, OnOpen([](auto& m) {
+                                m.mutable_session()->pop_back();
+                              })},
+                      StepLie{"AnotherSession", v1::REPLAY, OnOpen([](auto& m) {
+                                Flip(*m.mutable_session());
+                              })}),
     [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Freeze, SecAggStepTest,
-    testing::Values(
+    ::testing::Values(
         StepLie{"ShortSession", v1::LENGTH,
                 OnFreeze([](auto& m) { m.mutable_session()->pop_back(); })},
         StepLie{"AnotherSession", v1::REPLAY, OnFreeze([](auto& m) {
@@ -94,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Unmask, SecAggStepTest,
-    testing::Values(
+    ::testing::Values(
         StepLie{"ShortSession", v1::LENGTH,
                 OnUnmask([](auto& m) { m.mutable_session()->pop_back(); })},
         StepLie{"AnotherSession", v1::REPLAY,

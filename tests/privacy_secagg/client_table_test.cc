@@ -13,16 +13,16 @@ namespace edgetune::secagg {
 namespace {
 
 using Body = v1::SecAggClientMessage;
-using Kind = SecAggClient::Action::Kind;
-using Phase = SecAggClient::Phase;
+using ClientKind = SecAggClient::Action::Kind;
+using ClientPhase = SecAggClient::Phase;
 using Told = v1::SecAggServerMessage;
 
-constexpr int kSteps = 5;  // cohort, shares, open, freeze, unmask
+constexpr int kTold = 5;  // cohort, shares, open, freeze, unmask
 
 // The victim's side of an honest session: what it was told, what it said. Equal
 // seeds give equal bytes, so these fit every session of this file.
 struct Script {
-  std::array<Told, kSteps> told;
+  std::array<Told, kTold> told;
   std::map<Body::BodyCase, Body> said;
 };
 
@@ -98,7 +98,7 @@ void Bring(Place place, Harness& session) {
 std::string WordOf(const SecAggClient::Action& action) {
   const auto& said = HonestScript().said;
   switch (action.kind) {
-    case Kind::kSend: {
+    case ClientKind::kSend: {
       const Body& message = action.message;
       if (message.has_abort()) return v1::AbortCode_Name(message.abort());
       const auto honest = said.find(message.body_case());
@@ -109,18 +109,18 @@ std::string WordOf(const SecAggClient::Action& action) {
       return std::array{"",      "advertise", "shares", "ack",
                         "input", "survivors", "unmask"}[message.body_case()];
     }
-    case Kind::kSpend:
+    case ClientKind::kSpend:
       return "spend";
-    case Kind::kUpload:
+    case ClientKind::kUpload:
       return Sha256Bytes(action.masked) ==
                      said.at(Body::kInput).input().digest()
                  ? "upload"
                  : "other-upload";
-    case Kind::kRemember:
+    case ClientKind::kRemember:
       return "remember";
-    case Kind::kEvidence:
+    case ClientKind::kEvidence:
       return "evidence";
-    case Kind::kAborted:
+    case ClientKind::kAborted:
       return "aborted-" + v1::AbortCode_Name(action.code);
   }
   return "unknown";
@@ -134,17 +134,18 @@ std::string Did(
   Harness session(FleetOfFive(), Five());
   Bring(place, session);
   SecAggClient& party = *session.clients[kVictim].party;
-  const Phase before = party.phase();
+  const ClientPhase before = party.phase();
   std::string words, last;
   bool aborted = false;
   for (const SecAggClient::Action& action : call(party)) {
     const std::string word = WordOf(action);
-    aborted |= action.kind == Kind::kAborted;
+    aborted |= action.kind == ClientKind::kAborted;
     if (word != "aborted-" + last) words += (words.empty() ? "" : " ") + word;
     last = word;
   }
-  EXPECT_EQ(aborted && before != Phase::kAborted,
-            party.phase() == Phase::kAborted && before != Phase::kAborted);
+  EXPECT_EQ(aborted && before != ClientPhase::kAborted,
+            party.phase() == ClientPhase::kAborted &&
+                before != ClientPhase::kAborted);
   if (words.empty()) words = "-";
   return (party.phase() != before && !aborted ? ">" : "") + words;
 }
@@ -153,14 +154,14 @@ std::string DidOn(Place place, const Told& message) {
   return Did(place, [&](SecAggClient& c) { return c.Handle(message); });
 }
 
-struct Row {
+struct PlaceRow {
   Place place;
-  std::array<std::string, kSteps + 2> cells;
+  std::array<std::string, kTold + 2> cells;
 };
 
-void ExpectTable(const std::vector<Row>& table,
+void ExpectTable(const std::vector<PlaceRow>& table,
                  const std::vector<Told>& messages) {
-  for (const Row& row : table) {
+  for (const PlaceRow& row : table) {
     for (size_t step = 0; step < messages.size(); ++step) {
       if (row.cells[step].empty()) continue;
       EXPECT_EQ(DidOn(row.place, messages[step]), row.cells[step])
@@ -239,7 +240,7 @@ TEST(SecAggClientTableTest, EveryUnsignedMessageForATakenStep) {
 
 // Resend, Uploaded, Fail, End.
 TEST(SecAggClientTableTest, EveryCallInEveryPhase) {
-  const std::vector<Row> table = {
+  const std::vector<PlaceRow> table = {
       {Place::kReady, {"-", "-", "DEADLINE", ">-"}},
       {Place::kAdvertised, {"advertise", "-", "DEADLINE", ">-"}},
       {Place::kShared, {"shares", "-", "DEADLINE", ">-"}},
@@ -258,7 +259,7 @@ TEST(SecAggClientTableTest, EveryCallInEveryPhase) {
         c.End();
         return SecAggClient::Actions();
       }};
-  for (const Row& row : table) {
+  for (const PlaceRow& row : table) {
     for (size_t call = 0; call < std::size(calls); ++call) {
       EXPECT_EQ(Did(row.place, calls[call]), row.cells[call])
           << "place " << static_cast<int>(row.place) << " call " << call;

@@ -10,10 +10,10 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::Pair;
-using testing::UnorderedElementsAre;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 // Secrets of a few dealers, cut among `n` holders of whom the first `m` answer.
 class Dealt {

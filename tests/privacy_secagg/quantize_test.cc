@@ -8,12 +8,14 @@
 #include "privacy/secagg/masked_vector.h"
 #include "tests/privacy_secagg/random_sources.h"
 #include "tests/privacy_secagg/shapes.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune::secagg {
 namespace {
 
+using testing::kInf;
+
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Uniform in [-1/4, 1/4).
 std::vector<float> Uniform(size_t n, uint32_t seed) {
@@ -64,7 +66,7 @@ TEST(QuantizeTest, IsTheFloorOfValueTimesScalePlusU) {
   EXPECT_EQ(vector[0], 1u);
   EXPECT_EQ(vector[1], 0xABCDu);
   EXPECT_THAT(Lifted(shape, vector),
-              testing::ElementsAre(0, 1, -1, 0, 3, -3, 0));
+              ::testing::ElementsAre(0, 1, -1, 0, 3, -3, 0));
 }
 
 TEST(QuantizeTest, LanesComeBeforeCoordinatesAndTheWeightMultiplies) {
@@ -79,7 +81,7 @@ TEST(QuantizeTest, LanesComeBeforeCoordinatesAndTheWeightMultiplies) {
                7, random)
           .value();
   // floor of half, a quarter, a quarter of (2^23 - 1 - 2) / 2.
-  EXPECT_THAT(vector, testing::ElementsAre(1, 7, 2097151, 1048575, 1048575));
+  EXPECT_THAT(vector, ::testing::ElementsAre(1, 7, 2097151, 1048575, 1048575));
 }
 
 TEST(QuantizeTest, ClampsToTheBoundAndCountsIt) {
@@ -90,7 +92,7 @@ TEST(QuantizeTest, ClampsToTheBoundAndCountsIt) {
       Quantize(shape, {.coordinates = values}, 0, random).value();
   // (2^19 - 1 - 3) / 3 = 174761.33: floor of it and of its negative.
   EXPECT_THAT(Lifted(shape, vector),
-              testing::ElementsAre(174761, 174761, -174762, -174762));
+              ::testing::ElementsAre(174761, 174761, -174762, -174762));
   EXPECT_EQ(CountClamped(shape, values), 2u);
 }
 
@@ -126,7 +128,7 @@ TEST(QuantizeTest, A7RoundingIsUnbiasedAndAsExactAsItsStepSays) {
 
 TEST(QuantizeTest, NotANumberIsRefusedByItsPlace) {
   const MaskedShape shape = ShapeOf(32, 4, 1000);
-  for (const float bad : {kNan, -kNan, kInfinity, -kInfinity}) {
+  for (const float bad : {kNan, -kNan, kInf<float>, -kInf<float>}) {
     std::vector<float> values(1000, 0.1f);
     values[777] = bad;
     const absl::Status status = Refused(shape, {.coordinates = values});
@@ -184,7 +186,7 @@ TEST(QuantizeTest, ShapesThatCannotBeAreRefused) {
   shapes[3].n_max = 0;
   shapes[4].bound = 0;
   shapes[5].bound = kNan;
-  shapes[6].lanes[1].bound = kInfinity;
+  shapes[6].lanes[1].bound = kInf<float>;
   shapes[7].lanes[1].use = LaneUse::kWeight;
   shapes[8].n_max = 1u << 31;
   shapes[9].bound = -0.25;
@@ -206,7 +208,7 @@ TEST(QuantizeTest, A6AScaleThatCouldWrapIsRefused) {
       const double largest = std::ldexp(1, static_cast<int>(bits) - 1) - 1;
       EXPECT_FALSE(FitsRing(shape, shape.bound,
                             std::floor(largest / n_max) / shape.bound));
-      EXPECT_FALSE(FitsRing(shape, shape.bound, kInfinity));
+      EXPECT_FALSE(FitsRing(shape, shape.bound, kInf<float>));
       EXPECT_FALSE(FitsRing(shape, shape.bound, kNan));
       EXPECT_FALSE(FitsRing(shape, shape.bound, 0));
       EXPECT_FALSE(FitsRing(shape, shape.bound, -scale));

@@ -14,7 +14,7 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 CheckedReceipt Checked(const ReceiptMaker& maker) {
   return CheckReceipt(maker.Make(), maker.keys(), ReceiptMaker::Now()).value();

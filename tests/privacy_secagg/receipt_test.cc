@@ -16,7 +16,7 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 absl::StatusOr<CheckedReceipt> Check(const ReceiptMaker& maker) {
   return CheckReceipt(maker.Make(), maker.keys(), ReceiptMaker::Now());
@@ -155,7 +155,7 @@ struct Fault {
 };
 void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.name; }
 
-class ReceiptFaultTest : public testing::TestWithParam<Fault> {};
+class ReceiptFaultTest : public ::testing::TestWithParam<Fault> {};
 
 TEST_P(ReceiptFaultTest, IsFound) {
   ReceiptMaker maker;
@@ -188,7 +188,7 @@ void InSealed(ReceiptMaker& maker) {
 
 INSTANTIATE_TEST_SUITE_P(
     Whole, ReceiptFaultTest,
-    testing::Values(
+    ::testing::Values(
         Fault{"ManifestCannotBe",
               InManifest<[](auto& m) { m.set_deadline_ms(1); }>, "deadline_ms"},
         Fault{"ManifestDoesNotMask",
@@ -247,7 +247,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Cohort, ReceiptFaultTest,
-    testing::Values(
+    ::testing::Values(
         Fault{"TooFew",
               [](ReceiptMaker& maker) {
                 maker.members[1] = {5, 6, 7};
@@ -319,7 +319,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Survivors, ReceiptFaultTest,
-    testing::Values(
+    ::testing::Values(
         Fault{"LowThreshold", InGroup<[](auto& g) { g.set_threshold(2); }>,
               "its threshold is 2"},
         Fault{"PaddingInU2",

@@ -9,11 +9,11 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::Contains;
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::Not;
-using testing::SizeIs;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
 using Message = v1::SecAggClientMessage;
 using Phase = SecAggServer::Phase;
 using Kind = SecAggServer::Action::Kind;

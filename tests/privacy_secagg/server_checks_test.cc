@@ -10,14 +10,14 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::SizeIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
 using Message = v1::SecAggClientMessage;
 using ClientLie = Lie<Message>;
 
 // Before its own message, the victim sends the lie about it.
-class SecAggServerChecksTest : public testing::TestWithParam<ClientLie> {};
+class SecAggServerChecksTest : public ::testing::TestWithParam<ClientLie> {};
 
 TEST_P(SecAggServerChecksTest, A17NonsenseIsRefusedAndItsSenderStays) {
   Harness session(FleetOfFive(), Five());
@@ -76,7 +76,7 @@ auto InUnmask(F tell) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shares, SecAggServerChecksTest,
-    testing::Values(
+    ::testing::Values(
         ClientLie{"NoSession", v1::LENGTH,
                   InShares([](auto& m) { m.clear_session(); })},
         ClientLie{"LongSession", v1::LENGTH,
@@ -115,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Acks, SecAggServerChecksTest,
-    testing::Values(
+    ::testing::Values(
         ClientLie{"ShortSession", v1::LENGTH,
                   InAck([](auto& m) { m.mutable_session()->pop_back(); })},
         ClientLie{"AnotherSession", v1::REPLAY,
@@ -149,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Input, SecAggServerChecksTest,
-    testing::Values(
+    ::testing::Values(
         ClientLie{"ShortSession", v1::LENGTH,
                   InInput([](auto& m) { m.mutable_session()->pop_back(); })},
         ClientLie{"AnotherSession", v1::REPLAY,
@@ -180,7 +180,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Survivors, SecAggServerChecksTest,
-    testing::Values(
+    ::testing::Values(
         ClientLie{"ShortSession", v1::LENGTH, InSurvivors([](auto& m) {
                     m.mutable_session()->pop_back();
                   })},
@@ -196,7 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
 // Member 4 is not in U2 here, so all four shares are of seeds.
 INSTANTIATE_TEST_SUITE_P(
     Unmask, SecAggServerChecksTest,
-    testing::Values(
+    ::testing::Values(
         ClientLie{"ShortSession", v1::LENGTH,
                   InUnmask([](auto& m) { m.mutable_session()->pop_back(); })},
         ClientLie{"AnotherSession", v1::REPLAY,
@@ -246,26 +246,26 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, SecAggServerChecksTest,
-    testing::Values(ClientLie{"UnknownKind", v1::LENGTH,
-                              [](Message& m) {
-                                if (m.has_shares()) m.Clear();
-                              }},
-                    ClientLie{"Advertisement", v1::LENGTH,
-                              [](Message& m) {
-                                if (m.has_shares()) m.mutable_advertise();
-                              }},
-                    ClientLie{"AckBeforeItsTime", v1::REPLAY,
-                              [](Message& m) {
-                                if (m.has_shares()) m.mutable_ack();
-                              }},
-                    ClientLie{"InputBeforeItsTime", v1::REPLAY,
-                              [](Message& m) {
-                                if (m.has_ack()) m.mutable_input();
-                              }},
-                    ClientLie{"UnmaskBeforeItsTime", v1::REPLAY,
-                              [](Message& m) {
-                                if (m.has_survivors()) m.mutable_unmask();
-                              }}),
+    ::testing::Values(ClientLie{"UnknownKind", v1::LENGTH,
+                                [](Message& m) {
+                                  if (m.has_shares()) m.Clear();
+                                }},
+                      ClientLie{"Advertisement", v1::LENGTH,
+                                [](Message& m) {
+                                  if (m.has_shares()) m.mutable_advertise();
+                                }},
+                      ClientLie{"AckBeforeItsTime", v1::REPLAY,
+                                [](Message& m) {
+                                  if (m.has_shares()) m.mutable_ack();
+                                }},
+                      ClientLie{"InputBeforeItsTime", v1::REPLAY,
+                                [](Message& m) {
+                                  if (m.has_ack()) m.mutable_input();
+                                }},
+                      ClientLie{"UnmaskBeforeItsTime", v1::REPLAY,
+                                [](Message& m) {
+                                  if (m.has_survivors()) m.mutable_unmask();
+                                }}),
     NameOf<Message>);
 
 // With a dropped member both lists are needed, each for its own dealers.

@@ -9,10 +9,10 @@
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::Pair;
-using testing::SizeIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::SizeIs;
 using Message = v1::SecAggClientMessage;
 using Kind = SecAggServer::Action::Kind;
 using Phase = SecAggServer::Phase;
@@ -43,7 +43,7 @@ struct Second {
     return out << second.name;
   }
 };
-class SecAggReplayTest : public testing::TestWithParam<Second> {};
+class SecAggReplayTest : public ::testing::TestWithParam<Second> {};
 
 TEST_P(SecAggReplayTest, AnotherAnswerIsRefusedAndKeptAsEvidence) {
   Harness session(FleetOfFive(), Five());
@@ -67,16 +67,15 @@ TEST_P(SecAggReplayTest, AnotherAnswerIsRefusedAndKeptAsEvidence) {
 
 INSTANTIATE_TEST_SUITE_P(
     Phases, SecAggReplayTest,
-    testing::Values(Second{"Shares", Message::kShares,
-                           [](Message& m) {
-                             Flip(*m.mutable_shares()->mutable_ciphertexts(0));
-                           }},
-                    Second{"Ack", Message::kAck,
-                           [](Message& m) { m.mutable_ack()->add_bad(3); }},
-                    Second{"Input", Message::kInput,
-                           [](Message& m) {
-                             Flip(*m.mutable_input()->mutable_digest());
-                           }}),
+    ::testing::Values(
+        Second{"Shares", Message::kShares,
+               [](Message& m) {
+                 Flip(*m.mutable_shares()->mutable_ciphertexts(0));
+               }},
+        Second{"Ack", Message::kAck,
+               [](Message& m) { m.mutable_ack()->add_bad(3); }},
+        Second{"Input", Message::kInput,
+               [](Message& m) { Flip(*m.mutable_input()->mutable_digest()); }}),
     [](const auto& info) { return info.param.name; });
 
 // Two answers to R5 hold shares: they are refused, not kept.

@@ -7,27 +7,15 @@
 #include <numeric>
 
 #include "tests/privacy_secagg/bend.h"
+#include "tests/privacy_secagg/fleet_of_size.h"
 
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::Pair;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
 using Message = v1::SecAggClientMessage;
-
-const Fleet& FleetOf(uint32_t n) {
-  static auto* fleets = new std::map<uint32_t, Fleet>();
-  return fleets->try_emplace(n, Fleet::Options{.size = n}).first->second;
-}
-
-Harness::Options Sized(uint32_t n, uint32_t seed) {
-  Harness::Options options;
-  options.n = n;
-  options.shape = ShapeWithLanes(32, n, 4);
-  options.seed = seed;
-  return options;
-}
 
 // ---- A15: shares that cannot be opened
 
@@ -43,7 +31,7 @@ void SealGarbage(Harness& session, uint32_t liar, uint32_t victim) {
 }
 
 TEST(SecAggServerTest, A15ABadCiphertextEndsTheAttemptAndNamesBoth) {
-  Harness session(FleetOf(10), Sized(10, 1));
+  Harness session(FleetOf(10), Sized(10, 4, 1));
   SealGarbage(session, 7, 2);
   session.Run();
   EXPECT_EQ(session.code(), v1::BAD_SHARE);
@@ -53,7 +41,7 @@ TEST(SecAggServerTest, A15ABadCiphertextEndsTheAttemptAndNamesBoth) {
     EXPECT_EQ(client.aborted, v1::BAD_SHARE);
   }
   // The next attempt, without the two.
-  Harness again(FleetOf(10), Sized(10, 2));
+  Harness again(FleetOf(10), Sized(10, 4, 2));
   again.clients[2].stop = again.clients[7].stop = Stage::kR0;
   again.Run();
   EXPECT_TRUE(again.Committed());
@@ -106,7 +94,7 @@ std::set<std::pair<uint32_t, uint32_t>> Swapped(const Wrong& wrong) {
 }
 
 TEST(SecAggServerTest, A16AWrongSeedShareIsCorrectedAndNamed) {
-  Harness session(FleetOf(10), Sized(10, 3));
+  Harness session(FleetOf(10), Sized(10, 4, 3));
   LieAboutShares(session, {{0, 5}});
   session.Run();
   ASSERT_TRUE(session.Committed());
@@ -115,7 +103,7 @@ TEST(SecAggServerTest, A16AWrongSeedShareIsCorrectedAndNamed) {
 }
 
 TEST(SecAggServerTest, A16AWrongShareOfADroppedMembersKeyIsCorrected) {
-  Harness session(FleetOf(10), Sized(10, 4));
+  Harness session(FleetOf(10), Sized(10, 4, 4));
   session.clients[5].stop = Stage::kR3;
   LieAboutShares(session, {{0, 5}});
   session.Run();
@@ -129,7 +117,7 @@ TEST(SecAggServerTest, A16AWrongShareOfADroppedMembersKeyIsCorrected) {
 // whose shares then do not fit. With t = 7 the points 1 to 7 and 0 are a group
 // of which every polynomial of degree 6 sums to 0, so the weights are 1.
 TEST(SecAggServerTest, A16ALieThatX25519IgnoresIsNamedToo) {
-  Harness session(FleetOf(10), Sized(10, 9));
+  Harness session(FleetOf(10), Sized(10, 4, 9));
   session.clients[8].stop = Stage::kR3;
   session.to_server = [&](uint32_t index, Message& m) {
     if (index != 4 || !m.has_unmask()) return true;
@@ -145,7 +133,7 @@ TEST(SecAggServerTest, A16ALieThatX25519IgnoresIsNamedToo) {
 
 // Nobody needs the share of the last member; it is found all the same.
 TEST(SecAggServerTest, A16AWrongShareThatIsNotNeededIsNamed) {
-  Harness session(FleetOf(10), Sized(10, 5));
+  Harness session(FleetOf(10), Sized(10, 4, 5));
   LieAboutShares(session, {{9, 5}});
   session.Run();
   ASSERT_TRUE(session.Committed());
@@ -153,7 +141,7 @@ TEST(SecAggServerTest, A16AWrongShareThatIsNotNeededIsNamed) {
 }
 
 TEST(SecAggServerTest, A16TooManyWrongSharesEndTheSessionWithoutASum) {
-  Harness session(FleetOf(10), Sized(10, 6));
+  Harness session(FleetOf(10), Sized(10, 4, 6));
   LieAboutShares(session, {{0, 5}, {1, 5}});
   session.Run();
   EXPECT_EQ(session.code(), v1::RECONSTRUCT);
@@ -161,7 +149,7 @@ TEST(SecAggServerTest, A16TooManyWrongSharesEndTheSessionWithoutASum) {
 }
 
 TEST(SecAggServerTest, A16WithoutSpareAnswersOneWrongShareIsTooMany) {
-  Harness session(FleetOf(10), Sized(10, 7));
+  Harness session(FleetOf(10), Sized(10, 4, 7));
   for (const int i : {7, 8, 9}) session.clients[i].stop = Stage::kR5;
   LieAboutShares(session, {{3, 5}});
   session.Run();
@@ -170,7 +158,7 @@ TEST(SecAggServerTest, A16WithoutSpareAnswersOneWrongShareIsTooMany) {
 }
 
 TEST(SecAggServerTest, A16NorIsOneOfADroppedMembersKeyCorrected) {
-  Harness session(FleetOf(10), Sized(10, 8));
+  Harness session(FleetOf(10), Sized(10, 4, 8));
   session.clients[5].stop = Stage::kR3;
   for (const int i : {8, 9}) session.clients[i].stop = Stage::kR5;
   LieAboutShares(session, {{3, 5}});
@@ -189,7 +177,7 @@ Liars RunWithLiars(uint32_t seed, uint32_t extra) {
   const uint32_t n = 10 + 3 * (NextWord(random) % 3);
   const uint32_t dropped = NextWord(random) % 2;
   const uint32_t liars = (n - dropped - SecAggThreshold(n)) / 2 + extra;
-  Harness session(FleetOf(n), Sized(n, seed));
+  Harness session(FleetOf(n), Sized(n, 4, seed));
   std::vector<uint32_t> members(n);
   std::iota(members.begin(), members.end(), 0);
   for (uint32_t i = n - 1; i > 0; --i) {

@@ -143,19 +143,20 @@ std::string DidOn(const Way& way, const Said& message) {
 constexpr Phase kPhases[] = {
     Phase::kShares, Phase::kAcks,      Phase::kInput, Phase::kSurvivors,
     Phase::kUnmask, Phase::kVerifying, Phase::kDone,  Phase::kAborted};
-using Row = std::array<std::string, kSteps>;
+using PhaseRow = std::array<std::string, kSteps>;
 
 // The victim answered everything before, and nothing from this step on.
 TEST(SecAggServerTableTest, EveryFirstMessageInEveryPhase) {
   const std::string late = "DEADLINE", early = "REPLAY";
-  const std::vector<Row> table = {{"record", early, early, early, early},
-                                  {late, "record", early, early, early},
-                                  {late, late, "record fold", early, early},
-                                  {late, late, "late", "record", early},
-                                  {late, late, "late", late, "record"},
-                                  {late, late, "late", late, late},
-                                  {"-", "-", "-", "-", "-"},
-                                  {"-", "-", "-", "-", "-"}};
+  const std::vector<PhaseRow> table = {
+      {"record", early, early, early, early},
+      {late, "record", early, early, early},
+      {late, late, "record fold", early, early},
+      {late, late, "late", "record", early},
+      {late, late, "late", late, "record"},
+      {late, late, "late", late, late},
+      {"-", "-", "-", "-", "-"},
+      {"-", "-", "-", "-", "-"}};
   for (const Phase phase : kPhases) {
     for (int step = 0; step < kSteps; ++step) {
       const Way way = {phase, std::min(step, static_cast<int>(phase))};
@@ -219,8 +220,8 @@ TEST(SecAggServerTableTest, EveryOtherAnswer) {
   Flip(*others[4].mutable_unmask()->mutable_b_shares(0)->mutable_share());
   for (Said& other : others) SignMessage(session, kVictim, other);
   Flip(*others[3].mutable_survivors()->mutable_signature());
-  const Row refused = {"REPLAY+evidence", "REPLAY+evidence", "REPLAY+evidence",
-                       "BAD_SIGNATURE", "REPLAY"};
+  const PhaseRow refused = {"REPLAY+evidence", "REPLAY+evidence",
+                            "REPLAY+evidence", "BAD_SIGNATURE", "REPLAY"};
   for (const Phase phase : kPhases) {
     const int last = std::min(static_cast<int>(phase), kSteps - 1);
     for (int step = 0; step <= last; ++step) {

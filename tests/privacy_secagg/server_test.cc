@@ -6,30 +6,18 @@
 #include <gtest/gtest.h>
 
 #include "tests/privacy_secagg/bend.h"
+#include "tests/privacy_secagg/fleet_of_size.h"
 
 namespace edgetune::secagg {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
-using testing::Pair;
-using testing::SizeIs;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::SizeIs;
 using Message = v1::SecAggClientMessage;
 using Kind = SecAggServer::Action::Kind;
 using Phase = SecAggServer::Phase;
-
-const Fleet& FleetOf(uint32_t n) {
-  static auto* fleets = new std::map<uint32_t, Fleet>();
-  return fleets->try_emplace(n, Fleet::Options{.size = n}).first->second;
-}
-
-Harness::Options Sized(uint32_t n, uint32_t seed) {
-  Harness::Options options;
-  options.n = n;
-  options.shape = ShapeWithLanes(32, n, 4);
-  options.seed = seed;
-  return options;
-}
 
 TEST(SecAggServerTest, ADamagedUploadMakesADropoutBeforeTheFreeze) {
   Harness session(FleetOfFive(), Five());
@@ -129,7 +117,7 @@ TEST(SecAggServerTest, MembersAreFoundByTheirId) {
 }
 
 TEST(SecAggServerTest, AReceiptShowsThatTheSurvivorsSignedOneSet) {
-  Harness session(FleetOf(10), Sized(10, 8));
+  Harness session(FleetOf(10), Sized(10, 4, 8));
   session.clients[3].stop = Stage::kR3;
   session.clients[5].stop = Stage::kR4;
   session.Run();

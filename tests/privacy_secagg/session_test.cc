@@ -7,25 +7,12 @@
 
 #include "base/units.h"
 #include "privacy/secagg/encoding.h"
-#include "tests/privacy_secagg/harness.h"
+#include "tests/privacy_secagg/fleet_of_size.h"
 
 namespace edgetune::secagg {
 namespace {
 
-using testing::SizeIs;
-
-const Fleet& FleetOf(uint32_t n) {
-  static auto* fleets = new std::map<uint32_t, Fleet>();
-  return fleets->try_emplace(n, Fleet::Options{.size = n}).first->second;
-}
-
-Harness::Options Sized(uint32_t n, size_t coordinates, uint32_t seed) {
-  Harness::Options options;
-  options.n = n;
-  options.shape = ShapeWithLanes(32, n, coordinates);
-  options.seed = seed;
-  return options;
-}
+using ::testing::SizeIs;
 
 // The sum of everybody, or what went wrong.
 std::string RunWithoutDrops(const Harness::Options& options) {
@@ -44,7 +31,7 @@ struct Size {
   size_t coordinates, short_runs, long_runs;
 };
 
-class SecAggSumTest : public testing::TestWithParam<Size> {};
+class SecAggSumTest : public ::testing::TestWithParam<Size> {};
 
 TEST_P(SecAggSumTest, A1TheSumIsExactWithoutDrops) {
   const Size& size = GetParam();
@@ -57,10 +44,10 @@ TEST_P(SecAggSumTest, A1TheSumIsExactWithoutDrops) {
 
 INSTANTIATE_TEST_SUITE_P(
     Sizes, SecAggSumTest,
-    testing::Values(Size{4, 10'000, 50, 250}, Size{8, 10'000, 50, 250},
-                    Size{10, 10'000, 50, 250}, Size{16, 10'000, 50, 250},
-                    Size{30, 10'000, 2, 50}, Size{100, 10'000, 1, 50},
-                    Size{100, 1'000'000, 0, 1}, Size{300, 10'000, 0, 5}),
+    ::testing::Values(Size{4, 10'000, 50, 250}, Size{8, 10'000, 50, 250},
+                      Size{10, 10'000, 50, 250}, Size{16, 10'000, 50, 250},
+                      Size{30, 10'000, 2, 50}, Size{100, 10'000, 1, 50},
+                      Size{100, 1'000'000, 0, 1}, Size{300, 10'000, 0, 5}),
     [](const auto& info) {
       return "n" + std::to_string(info.param.n) + "d" +
              std::to_string(info.param.coordinates);
@@ -329,7 +316,8 @@ TEST(SecAggSessionTest, A5StormsBreakNoInvariantAndRepeat) {
   const size_t runs = Runs(300, 10'000);
   for (uint32_t seed = 1; seed <= runs; ++seed) {
     const std::string history = HistoryOf(seed);
-    EXPECT_THAT(history, testing::Not(testing::HasSubstr("broken"))) << seed;
+    EXPECT_THAT(history, ::testing::Not(::testing::HasSubstr("broken")))
+        << seed;
     committed += history.ends_with("sum") ? 1 : 0;
     if (seed % 10 == 0) {
       EXPECT_EQ(HistoryOf(seed), history) << seed;

@@ -20,6 +20,7 @@ namespace edgetune::secagg {
 namespace {
 
 using nlohmann::json;
+using testing::AddShares;
 using testing::Bytes;
 using testing::DigestOf;
 using testing::IdOf;
@@ -145,15 +146,6 @@ TEST_P(SessionVectorsTest, SignaturesOfKeysAndShares) {
     ExpectSigned(i, "shares_signature",
                  ShareKeysBytes(session_, Id(i), shares));
     ExpectSigned(i, "ack_signature", AckBytes(session_, Id(i), {}));
-  }
-}
-
-void AddShares(const json& shares,
-               google::protobuf::RepeatedPtrField<v1::IndexedShare>* list) {
-  for (const json& share : shares) {
-    v1::IndexedShare* added = list->Add();
-    added->set_index(share[0]);
-    added->set_share(Bytes(share[1]));
   }
 }
 

@@ -12,7 +12,7 @@
 namespace edgetune::secagg {
 namespace {
 
-using Bytes = std::span<const uint8_t>;
+using ByteView = std::span<const uint8_t>;
 
 SecretBytes RandomKey(RandomSource& random) {
   return RandomSecret(random, kSecretSize).value();
@@ -38,7 +38,7 @@ std::vector<HeldShare> Held(const std::vector<SecretBytes>& shares,
 
 SecretBytes Combined(const std::vector<SecretBytes>& shares,
                      const std::vector<uint32_t>& holders) {
-  std::vector<Bytes> parts;
+  std::vector<ByteView> parts;
   for (const uint32_t i : holders) parts.push_back(shares[i].bytes());
   return Interpolator::Make(holders).value().Combine(parts).value();
 }
@@ -78,14 +78,14 @@ TEST(ShamirTest, SharesAreTheDrawnPolynomialsAtTheHoldersPoints) {
     secret.bytes()[i] = static_cast<uint8_t>(255 - i);
   }
   const auto shares = ShareSecret(secret, 3, 5, random).value();
-  const auto chunk = [](Bytes bytes, size_t i) {
+  const auto chunk = [](ByteView bytes, size_t i) {
     return static_cast<uint16_t>(bytes[2 * i] << 8 | bytes[2 * i + 1]);
   };
   for (uint16_t x = 1; x <= 5; ++x) {
     for (size_t i = 0; i < 16; ++i) {
       const uint16_t linear = GfMultiply(chunk(drawn, i), x);
       const uint16_t square =
-          GfMultiply(chunk(Bytes(drawn).subspan(32), i), GfMultiply(x, x));
+          GfMultiply(chunk(ByteView(drawn).subspan(32), i), GfMultiply(x, x));
       EXPECT_EQ(chunk(shares[x - 1].bytes(), i),
                 chunk(secret.bytes(), i) ^ linear ^ square);
     }
@@ -142,13 +142,13 @@ TEST(ShamirTest, InterpolatorRefusesBadInputs) {
   EXPECT_TRUE(absl::IsInvalidArgument(Interpolator::Make({65535}).status()));
   const auto interpolator = Interpolator::Make({0, 1}).value();
   const std::array<uint8_t, 33> bytes{};
-  const Bytes good = Bytes(bytes).first(32), bad = bytes;
+  const ByteView good = ByteView(bytes).first(32), bad = bytes;
   EXPECT_TRUE(absl::IsInvalidArgument(
-      interpolator.Combine(std::vector<Bytes>{good}).status()));
+      interpolator.Combine(std::vector<ByteView>{good}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(
-      interpolator.Combine(std::vector<Bytes>{good, good, good}).status()));
+      interpolator.Combine(std::vector<ByteView>{good, good, good}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(
-      interpolator.Combine(std::vector<Bytes>{good, bad}).status()));
+      interpolator.Combine(std::vector<ByteView>{good, bad}).status()));
 }
 
 struct Holders {
@@ -230,7 +230,7 @@ TEST(ShamirTest, CorrectsNothingWhereNothingIsWrong) {
 
 TEST(ShamirTest, CorrectSharesRefusesBadInputs) {
   const std::array<uint8_t, 33> bytes{};
-  const Bytes good = Bytes(bytes).first(32);
+  const ByteView good = ByteView(bytes).first(32);
   const auto refused = [](std::vector<HeldShare> shares, uint32_t t) {
     return absl::IsInvalidArgument(CorrectShares(shares, t).status());
   };

@@ -59,6 +59,15 @@ absl::Status RepeatingRandom::Fill(std::span<uint8_t> out) {
   return absl::OkStatus();
 }
 
+void AddShares(const nlohmann::json& shares,
+               google::protobuf::RepeatedPtrField<v1::IndexedShare>* list) {
+  for (const nlohmann::json& share : shares) {
+    v1::IndexedShare* added = list->Add();
+    added->set_index(share[0]);
+    added->set_share(Bytes(share[1]));
+  }
+}
+
 SigningKey KeyOf(const nlohmann::json& secret) {
   RepeatingRandom random(Bytes(secret));
   return SigningKey::Generate(random).value();

@@ -13,6 +13,7 @@
 #include "privacy/crypto/secure_random.h"
 #include "privacy/crypto/signature.h"
 #include "privacy/identity/roster.h"
+#include "protos/edgetune/v1/secagg.pb.h"
 #include "protos/masking.h"
 
 namespace edgetune::testing {
@@ -27,6 +28,10 @@ SecretBytes Secret(const nlohmann::json& hex);
 Digest DigestOf(const nlohmann::json& hex);
 ClientId IdOf(const nlohmann::json& hex);
 std::vector<std::string> AllBytes(const nlohmann::json& list);
+
+// From a list of pairs of an index and a share.
+void AddShares(const nlohmann::json& shares,
+               google::protobuf::RepeatedPtrField<v1::IndexedShare>* list);
 
 // Hands out the same bytes again and again.
 class RepeatingRandom final : public RandomSource {

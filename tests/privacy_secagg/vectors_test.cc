@@ -20,6 +20,7 @@ namespace edgetune::secagg {
 namespace {
 
 using nlohmann::json;
+using testing::AddShares;
 using testing::AllBytes;
 using testing::Bytes;
 using testing::DigestOf;
@@ -138,15 +139,6 @@ TEST(EncodingVectorsTest, DigestsOfManifestCohortAndCommitment) {
   const Digest commitment =
       Encoder("bcom").Add(session).Add(members[0].id).Add(Bytes(c["b"])).Hash();
   EXPECT_EQ(commitment, DigestOf(c["commitment"]));
-}
-
-void AddShares(const json& shares,
-               google::protobuf::RepeatedPtrField<v1::IndexedShare>* list) {
-  for (const json& share : shares) {
-    v1::IndexedShare* added = list->Add();
-    added->set_index(share[0]);
-    added->set_share(Bytes(share[1]));
-  }
 }
 
 v1::ShareKeys ShareKeysOf(const json& fields) {

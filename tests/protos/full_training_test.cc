@@ -5,11 +5,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "protos/plan_check.h"
+#include "tests/protos/refusals.h"
 #include "tests/testing/plans.h"
 
 namespace edgetune {
 namespace {
 
+using testing::ExpectRefused;
 using ::testing::HasSubstr;
 
 // A plan that trains all of a model of 24 parameters.
@@ -64,53 +66,52 @@ TEST(FullTrainingTest, TakesTheOtherObjectivesAndMasking) {
   EXPECT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
 }
 
-struct Refusal {
-  const char* names;
-  std::function<void(v1::TaskPlan&)> change;
-};
-
 TEST(FullTrainingTest, RefusesWhatDoesNotGoWithIt) {
-  const std::vector<Refusal> refusals = {
-      {"lora.rank", [](auto& p) { p.mutable_lora()->set_rank(4); }},
-      {"lora.alpha", [](auto& p) { p.mutable_lora()->set_alpha(4); }},
-      {"lora.targets",
-       [](auto& p) { p.mutable_lora()->add_targets("q_proj"); }},
-      {"lora.layout", [](auto& p) { p.mutable_lora()->clear_layout(); }},
-      {"lora.layout",
-       [](auto& p) {
-         p.mutable_lora()->mutable_layout(1)->set_name("fc.bias");
-       }},
-      {"lora.layout",
-       [](auto& p) { p.mutable_lora()->mutable_layout(1)->set_shape(0, 0); }},
-      {"lora.layout[0].name",
-       [](auto& p) { p.mutable_lora()->mutable_layout(0)->clear_name(); }},
-      {"lora.initial_digest",
-       [](auto& p) { p.mutable_lora()->clear_initial_digest(); }},
-      {"data.schema", [](auto& p) { p.mutable_data()->set_schema("auto"); }},
-      {"data.max_length", [](auto& p) { p.mutable_data()->set_max_length(2); }},
-      {"data.holdout", [](auto& p) { p.mutable_data()->set_holdout(0.6); }},
-      {"train.engine", [](auto& p) { p.mutable_train()->set_engine("auto"); }},
-      {"train.memory_budget",
-       [](auto& p) { p.mutable_train()->set_memory_budget(1'000'000'000); }},
-      {"model.precision",
-       [](auto& p) { p.mutable_model()->set_precision("bf16"); }},
-      {"model.parts", [](auto& p) { p.mutable_model()->add_parts(); }},
-      {"model.parts",
-       [](auto& p) {
-         p.mutable_model()->mutable_parts(0)->set_name("model.gguf");
-       }},
-      {"model.parts[1].sha256",
-       [](auto& p) { p.mutable_model()->mutable_parts(1)->clear_sha256(); }},
-      {"model.parts[1].size",
-       [](auto& p) { p.mutable_model()->mutable_parts(1)->clear_size(); }},
-  };
-  for (const Refusal& refusal : refusals) {
-    v1::TaskPlan plan = FullPlan();
-    refusal.change(plan);
-    const absl::Status status = CheckPlan(plan);
-    EXPECT_TRUE(absl::IsInvalidArgument(status)) << refusal.names;
-    EXPECT_THAT(status.ToString(), HasSubstr(refusal.names));
-  }
+  ExpectRefused(
+      FullPlan(),
+      {
+          {"lora.rank", [](auto& p) { p.mutable_lora()->set_rank(4); }},
+          {"lora.alpha", [](auto& p) { p.mutable_lora()->set_alpha(4); }},
+          {"lora.targets",
+           [](auto& p) { p.mutable_lora()->add_targets("q_proj"); }},
+          {"lora.layout", [](auto& p) { p.mutable_lora()->clear_layout(); }},
+          {"lora.layout",
+           [](auto& p) {
+             p.mutable_lora()->mutable_layout(1)->set_name("fc.bias");
+           }},
+          {"lora.layout",
+           [](auto& p) {
+             p.mutable_lora()->mutable_layout(1)->set_shape(0, 0);
+           }},
+          {"lora.layout[0].name",
+           [](auto& p) { p.mutable_lora()->mutable_layout(0)->clear_name(); }},
+          {"lora.initial_digest",
+           [](auto& p) { p.mutable_lora()->clear_initial_digest(); }},
+          {"data.schema",
+           [](auto& p) { p.mutable_data()->set_schema("auto"); }},
+          {"data.max_length",
+           [](auto& p) { p.mutable_data()->set_max_length(2); }},
+          {"data.holdout", [](auto& p) { p.mutable_data()->set_holdout(0.6); }},
+          {"train.engine",
+           [](auto& p) { p.mutable_train()->set_engine("auto"); }},
+          {"train.memory_budget",
+           [](auto& p) {
+             p.mutable_train()->set_memory_budget(1'000'000'000);
+           }},
+          {"model.precision",
+           [](auto& p) { p.mutable_model()->set_precision("bf16"); }},
+          {"model.parts", [](auto& p) { p.mutable_model()->add_parts(); }},
+          {"model.parts",
+           [](auto& p) {
+             p.mutable_model()->mutable_parts(0)->set_name("model.gguf");
+           }},
+          {"model.parts[1].sha256",
+           [](auto& p) {
+             p.mutable_model()->mutable_parts(1)->clear_sha256();
+           }},
+          {"model.parts[1].size",
+           [](auto& p) { p.mutable_model()->mutable_parts(1)->clear_size(); }},
+      });
 }
 
 TEST(FullTrainingTest, ImagesNeedTheRuleAndTheRuleImages) {

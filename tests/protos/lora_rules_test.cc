@@ -10,27 +10,19 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "protos/plan_check.h"
+#include "tests/protos/refusals.h"
 #include "tests/testing/plans.h"
 
 namespace edgetune {
 namespace {
 
+using testing::ExpectRefused;
 using ::testing::HasSubstr;
+using testing::PlanChange;
 
 v1::TaskPlan PlanOf(const std::string& rule, v1::TaskPlan plan = ValidPlan()) {
   plan.mutable_lora()->set_rule(rule);
   return plan;
-}
-
-using Change = std::function<void(v1::TaskPlan&)>;
-void ExpectRefused(const v1::TaskPlan& plan,
-                   const std::vector<std::pair<std::string, Change>>& changes) {
-  ASSERT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
-  for (const auto& [says, change] : changes) {
-    v1::TaskPlan changed = plan;
-    change(changed);
-    EXPECT_THAT(std::string(CheckPlan(changed).message()), HasSubstr(says));
-  }
 }
 
 void UseEpochs(v1::TaskPlan& plan) {
@@ -220,7 +212,7 @@ TEST(LoraRulesTest, LayoutsThatAreNoFactorsAreRefusedWhereverTheyAreAskedFor) {
   for (const std::string rule : {"fedex", "flora"}) {
     const v1::TaskPlan good = FrozenPlan(rule, 1, MaskedPlan());
     EXPECT_TRUE(UpdateLayout(good, 0).ok());
-    const std::vector<Change> changes = {
+    const std::vector<PlanChange> changes = {
         [](auto& p) { p.mutable_lora()->set_rank(0); },
         [](auto& p) { p.mutable_lora()->set_rank(2); },
         [](auto& p) { p.mutable_lora()->clear_layout(); },
@@ -230,7 +222,7 @@ TEST(LoraRulesTest, LayoutsThatAreNoFactorsAreRefusedWhereverTheyAreAskedFor) {
           p.mutable_lora()->mutable_layout(0)->set_shape(
               0, std::numeric_limits<int64_t>::min());
         }};
-    for (const Change& change : changes) {
+    for (const PlanChange& change : changes) {
       v1::TaskPlan plan = good;
       change(plan);
       EXPECT_TRUE(absl::IsInvalidArgument(CheckPlan(plan)));

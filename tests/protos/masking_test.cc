@@ -8,58 +8,47 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "protos/plan_check.h"
+#include "tests/protos/refusals.h"
 #include "tests/testing/plans.h"
 
 namespace edgetune {
 namespace {
 
+using testing::ExpectRefused;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-// One change that makes MaskedPlan unacceptable, and what the message names.
-struct Refusal {
-  const char* names;
-  std::function<void(v1::TaskPlan&)> change;
-};
-
-std::string Verdict(const Refusal& refusal) {
-  v1::TaskPlan plan = MaskedPlan();
-  refusal.change(plan);
-  return std::string(CheckPlan(plan).message());
-}
 
 TEST(MaskedPlanTest, IsAccepted) {
   EXPECT_TRUE(CheckPlan(MaskedPlan()).ok()) << CheckPlan(MaskedPlan());
 }
 
 TEST(MaskedPlanTest, WhatCannotBeMaskedIsRefusedWithTheReason) {
-  for (const Refusal& refusal : std::vector<Refusal>{
-           {"a smaller cohort cannot hide a single update",
-            [](auto& p) {
-              p.mutable_rounds()->set_cohort(3);
-              p.mutable_rounds()->set_quorum(3);
-            }},
-           {"secagg.n_min", [](auto& p) { p.mutable_secagg()->set_n_min(3); }},
-           {"secagg.n_min", [](auto& p) { p.mutable_secagg()->set_n_min(5); }},
-           {"16, 20, 24 or 32",
-            [](auto& p) { p.mutable_secagg()->set_bits(8); }},
-           {"secagg.bound", [](auto& p) { p.mutable_secagg()->set_bound(0); }},
-           {"secagg.group",
-            [](auto& p) { p.mutable_secagg()->set_group(301); }},
-           {"secagg.max_contributions",
-            [](auto& p) { p.mutable_secagg()->set_max_contributions(2); }},
-           {"at least 3 of 4 clients",
-            [](auto& p) { p.mutable_rounds()->set_quorum(2); }},
-           {"rounds.aggregator",
-            [](auto& p) { p.mutable_rounds()->set_aggregator("krum"); }},
-           {"at most 1000 under masking",
-            [](auto& p) {
-              p.mutable_rounds()->set_cohort(1001);
-              p.mutable_rounds()->set_quorum(700);
-            }},
-       }) {
-    EXPECT_THAT(Verdict(refusal), HasSubstr(refusal.names));
-  }
+  ExpectRefused(
+      MaskedPlan(),
+      {
+          {"a smaller cohort cannot hide a single update",
+           [](auto& p) {
+             p.mutable_rounds()->set_cohort(3);
+             p.mutable_rounds()->set_quorum(3);
+           }},
+          {"secagg.n_min", [](auto& p) { p.mutable_secagg()->set_n_min(3); }},
+          {"secagg.n_min", [](auto& p) { p.mutable_secagg()->set_n_min(5); }},
+          {"16, 20, 24 or 32",
+           [](auto& p) { p.mutable_secagg()->set_bits(8); }},
+          {"secagg.bound", [](auto& p) { p.mutable_secagg()->set_bound(0); }},
+          {"secagg.group", [](auto& p) { p.mutable_secagg()->set_group(301); }},
+          {"secagg.max_contributions",
+           [](auto& p) { p.mutable_secagg()->set_max_contributions(2); }},
+          {"at least 3 of 4 clients",
+           [](auto& p) { p.mutable_rounds()->set_quorum(2); }},
+          {"rounds.aggregator",
+           [](auto& p) { p.mutable_rounds()->set_aggregator("krum"); }},
+          {"at most 1000 under masking",
+           [](auto& p) {
+             p.mutable_rounds()->set_cohort(1001);
+             p.mutable_rounds()->set_quorum(700);
+           }},
+      });
 }
 
 TEST(MaskedPlanTest, AQuorumBelowTwoThirdsOfTheAskedIsRefused) {
@@ -86,19 +75,16 @@ TEST(MaskedPlanTest, GroupsMustHoldTheSmallestCohort) {
 }
 
 TEST(MaskedPlanTest, AClearPlanCarriesNoSettingsOfMasking) {
-  for (const Refusal& refusal : std::vector<Refusal>{
-           {"secagg.n_min", [](auto& p) { p.mutable_secagg()->set_n_min(4); }},
-           {"secagg.bits", [](auto& p) { p.mutable_secagg()->set_bits(32); }},
-           {"secagg.bound", [](auto& p) { p.mutable_secagg()->set_bound(1); }},
-           {"secagg.group", [](auto& p) { p.mutable_secagg()->set_group(8); }},
-           {"secagg.max_contributions",
-            [](auto& p) { p.mutable_secagg()->set_max_contributions(1); }},
-       }) {
-    v1::TaskPlan plan = ValidPlan();
-    refusal.change(plan);
-    EXPECT_THAT(std::string(CheckPlan(plan).message()),
-                HasSubstr(refusal.names));
-  }
+  ExpectRefused(
+      ValidPlan(),
+      {
+          {"secagg.n_min", [](auto& p) { p.mutable_secagg()->set_n_min(4); }},
+          {"secagg.bits", [](auto& p) { p.mutable_secagg()->set_bits(32); }},
+          {"secagg.bound", [](auto& p) { p.mutable_secagg()->set_bound(1); }},
+          {"secagg.group", [](auto& p) { p.mutable_secagg()->set_group(8); }},
+          {"secagg.max_contributions",
+           [](auto& p) { p.mutable_secagg()->set_max_contributions(1); }},
+      });
 }
 
 // The table of the design, section 3.

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "protos/plan_check.h"
+#include "tests/testing/not_finite.h"
 #include "tests/testing/plans.h"
 
 namespace edgetune {
@@ -17,12 +17,11 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
+using testing::kInf;
+using testing::kNaN;
 
 using Rounds = v1::RoundsSpec;
-using Change = std::function<void(Rounds&)>;
+using RoundsChange = std::function<void(Rounds&)>;
 
 // A plan with a rule, what it needs, and 12 clients, all of whom must report.
 v1::TaskPlan PlanWith(const std::string& aggregator) {
@@ -44,7 +43,7 @@ const char* const kRules[] = {"mean",       "trimmed_mean",    "median",
                               "krum",       "multi_krum",      "bulyan",
                               "norm_bound", "geometric_median"};
 
-std::string Verdict(const std::string& aggregator, const Change& change) {
+std::string Verdict(const std::string& aggregator, const RoundsChange& change) {
   v1::TaskPlan plan = PlanWith(aggregator);
   change(*plan.mutable_rounds());
   const absl::Status status = CheckPlan(plan);
@@ -82,7 +81,7 @@ TEST(PlanAggregatorTest, MaskingRefusesWhatLooksAtSingleUpdates) {
 TEST(PlanAggregatorTest, AFieldOfAnotherRuleIsRefused) {
   const struct {
     const char* field;
-    Change set;
+    RoundsChange set;
     std::vector<std::string> users;
   } cases[] = {
       {"rounds.trim", [](auto& r) { r.set_trim(0.2); }, {"trimmed_mean"}},
@@ -105,11 +104,11 @@ TEST(PlanAggregatorTest, AFieldOfAnotherRuleIsRefused) {
 }
 
 TEST(PlanAggregatorTest, ValuesOutOfRangeAreRefused) {
-  for (const double bad : {0.0, -0.1, 0.5, 1.0, kNaN, kInf}) {
+  for (const double bad : {0.0, -0.1, 0.5, 1.0, kNaN<double>, kInf<double>}) {
     EXPECT_THAT(Verdict("trimmed_mean", [&](auto& r) { r.set_trim(bad); }),
                 HasSubstr("rounds.trim"));
   }
-  for (const double bad : {0.0, -1.0, 1.1e9, kNaN, kInf}) {
+  for (const double bad : {0.0, -1.0, 1.1e9, kNaN<double>, kInf<double>}) {
     EXPECT_THAT(Verdict("norm_bound", [&](auto& r) { r.set_norm_bound(bad); }),
                 HasSubstr("rounds.norm_bound"));
   }
@@ -122,7 +121,7 @@ TEST(PlanAggregatorTest, ValuesOutOfRangeAreRefused) {
 // The most of `set` that a quorum of 12 is enough for, and one more.
 struct Edge {
   const char* rule;
-  Change good, bad;
+  RoundsChange good, bad;
   const char* wanted;
 };
 
@@ -183,14 +182,15 @@ TEST(PlanServerStepTest, EveryKindIsAccepted) {
 }
 
 TEST(PlanServerStepTest, BadStepsAreRefused) {
-  const std::pair<const char*, Change> refusals[] = {
+  const std::pair<const char*, RoundsChange> refusals[] = {
       {"rounds.server_optimizer",
        [](auto& r) { r.set_server_optimizer("lion"); }},
       {"rounds.server_optimizer", [](auto& r) { r.set_server_optimizer(""); }},
       {"rounds.server_lr", [](auto& r) { r.set_server_lr(0); }},
       {"rounds.server_beta1", [](auto& r) { r.set_server_beta1(1); }},
       {"rounds.server_beta2", [](auto& r) { r.set_server_beta2(-0.1); }},
-      {"rounds.server_epsilon", [](auto& r) { r.set_server_epsilon(kNaN); }}};
+      {"rounds.server_epsilon",
+       [](auto& r) { r.set_server_epsilon(kNaN<double>); }}};
   for (const auto& [names, change] : refusals) {
     EXPECT_THAT(Verdict("mean", change), HasSubstr(names));
   }

@@ -1,6 +1,5 @@
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -8,19 +7,17 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "protos/plan_check.h"
+#include "tests/protos/refusals.h"
+#include "tests/testing/not_finite.h"
 #include "tests/testing/plans.h"
 
 namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
-
-std::string Message(const absl::Status& status) {
-  return std::string(status.message());
-}
+using testing::kInf;
+using testing::kNaN;
+using testing::Message;
 
 void AddTensor(v1::LoraSpec* lora, const std::string& name,
                std::vector<int64_t> shape) {
@@ -228,8 +225,8 @@ TEST(CardTest, RefusesNonsenseNamingTheField) {
       {"prev_card_digest", [](auto& c) { c.set_version(0); }},
       {"updates", [](auto& c) { c.set_updates(0); }},
       {"weight_sum", [](auto& c) { c.set_weight_sum(0); }},
-      {"weight_sum", [](auto& c) { c.set_weight_sum(kNaN); }},
-      {"weight_sum", [](auto& c) { c.set_weight_sum(kInf); }},
+      {"weight_sum", [](auto& c) { c.set_weight_sum(kNaN<double>); }},
+      {"weight_sum", [](auto& c) { c.set_weight_sum(kInf<double>); }},
   };
   for (const auto& refusal : refusals) {
     v1::ModelCard card = ValidCard();

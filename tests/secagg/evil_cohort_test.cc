@@ -14,11 +14,10 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::kVictim;
 using testing::LyingCoordinator;
 using testing::TlsFleet;
 using Body = LyingCoordinator::Body;
-
-constexpr int kVictim = LyingCoordinator::kVictim;
 
 // The keys of an entry as its own member would lie about them.
 void SignAs(const LyingCoordinator& world, int index, v1::Cohort& cohort) {
@@ -34,13 +33,13 @@ void SignAs(const LyingCoordinator& world, int index, v1::Cohort& cohort) {
           .value());
 }
 
-struct Lie {
+struct CohortLie {
   const char* name;
   v1::AbortCode code;
   std::function<void(LyingCoordinator&, v1::Cohort&)> tell;
 };
 
-class EvilCohortTest : public ::testing::TestWithParam<Lie> {};
+class EvilCohortTest : public ::testing::TestWithParam<CohortLie> {};
 
 // A client that leaves tells the code, and the reason for people names it.
 void ExpectLeft(const LyingCoordinator::Fate& fate, v1::AbortCode code) {
@@ -63,7 +62,7 @@ TEST_P(EvilCohortTest, A8LieEndsTheSessionBeforeAnyShare) {
   ExpectLeft(world.Play(), GetParam().code);
 }
 
-const Lie kLies[] = {
+const CohortLie kLies[] = {
     {"SwappedSealingKeys", v1::BAD_SIGNATURE,
      [](LyingCoordinator&, v1::Cohort& c) {
        c.mutable_entries(2)->mutable_c_pk()->swap(

@@ -28,7 +28,7 @@ v1::Envelope Resign(const v1::Envelope& envelope, DocumentUse use,
   return SignDocument(use, envelope.payload(), key).value();
 }
 
-struct Lie {
+struct PaperLie {
   const char* name;
   v1::AbortCode code;
   std::function<void(Papers&, const testing::TestKeys&)> write;
@@ -38,7 +38,7 @@ struct Lie {
   uint32_t seen = 1;
 };
 
-class EvilPapersTest : public ::testing::TestWithParam<Lie> {};
+class EvilPapersTest : public ::testing::TestWithParam<PaperLie> {};
 
 // The truth in the same place is accepted, before and after.
 TEST_P(EvilPapersTest, LieIsDeclined) {
@@ -56,7 +56,7 @@ TEST_P(EvilPapersTest, LieIsDeclined) {
 
 using Keys = testing::TestKeys;
 
-const Lie kRosterLies[] = {
+const PaperLie kRosterLies[] = {
     {"Expired", v1::BAD_ROSTER,
      [](Papers& p, const Keys&) { Expire(p.head.mutable_header()); }},
     {"SignedByTheRoundKey", v1::BAD_ROSTER,
@@ -96,7 +96,7 @@ INSTANTIATE_TEST_SUITE_P(A13Roster, EvilPapersTest,
                          ::testing::ValuesIn(kRosterLies),
                          [](const auto& info) { return info.param.name; });
 
-const Lie kRoleLies[] = {
+const PaperLie kRoleLies[] = {
     {"PlanSignedByTheRoundKey", v1::BAD_SIGNATURE,
      [](Papers& p, const Keys& keys) { p.plan_key = &keys.round; }},
     {"PlanInTheRoundRole",
@@ -126,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(A14Role, EvilPapersTest,
                          ::testing::ValuesIn(kRoleLies),
                          [](const auto& info) { return info.param.name; });
 
-const Lie kOldLies[] = {
+const PaperLie kOldLies[] = {
     {"PlanExpired", v1::REPLAY,
      [](Papers& p, const Keys&) {
        Expire(p.plan.mutable_header());
@@ -198,7 +198,7 @@ const Lie kOldLies[] = {
 INSTANTIATE_TEST_SUITE_P(A14Old, EvilPapersTest, ::testing::ValuesIn(kOldLies),
                          [](const auto& info) { return info.param.name; });
 
-const Lie kPolicyLies[] = {
+const PaperLie kPolicyLies[] = {
     {"NoMaskingTerms", v1::MANIFEST_POLICY,
      [](Papers& p, const Keys&) { p.manifest.clear_masking(); }},
     {"AnotherProtocolVersion", v1::MANIFEST_POLICY,

@@ -10,13 +10,12 @@ namespace edgetune {
 namespace {
 
 using ::testing::Contains;
+using testing::kVictim;
 using testing::LyingCoordinator;
 using ::testing::Not;
 using ::testing::SizeIs;
 using Body = LyingCoordinator::Body;
 using Pass = LyingCoordinator::Pass;
-
-constexpr uint32_t kVictim = LyingCoordinator::kVictim;
 
 // Bitmaps of five members: bit i = member i.
 std::vector<bool> Members(std::initializer_list<uint32_t> indices,
@@ -26,14 +25,14 @@ std::vector<bool> Members(std::initializer_list<uint32_t> indices,
   return members;
 }
 
-struct Lie {
+struct SetLie {
   const char* name;
   v1::AbortCode code;
   std::function<void(LyingCoordinator&, v1::SecAggServerMessage&)> tell;
 };
 
 // Bends what the victim gets; other members get the truth.
-void Bend(LyingCoordinator& world, const Lie& lie) {
+void Bend(LyingCoordinator& world, const SetLie& lie) {
   world.to_member = [&](uint32_t index, v1::SecAggServerMessage& message) {
     if (index == kVictim) lie.tell(world, message);
     return true;
@@ -62,7 +61,7 @@ void ExpectProves(const v1::Contradiction& evidence, const PublicKey& key) {
 
 // --- R2b
 
-class EvilSharersTest : public ::testing::TestWithParam<Lie> {};
+class EvilSharersTest : public ::testing::TestWithParam<SetLie> {};
 
 TEST_P(EvilSharersTest, A9LieAboutU2EndsTheSessionBeforeAnyInput) {
   LyingCoordinator world;
@@ -76,7 +75,7 @@ TEST_P(EvilSharersTest, A9LieAboutU2EndsTheSessionBeforeAnyInput) {
   EXPECT_THAT(client.Rows("SELECT * FROM spent"), SizeIs(0));
 }
 
-const Lie kSharerLies[] = {
+const SetLie kSharerLies[] = {
     {"WithoutUs", v1::U2_INVALID,
      [](LyingCoordinator& world, v1::SecAggServerMessage& m) {
        if (!m.has_shares()) return;
@@ -119,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(A9, EvilSharersTest, ::testing::ValuesIn(kSharerLies),
 // same.
 TEST(EvilSharersTest, A15AnIgnoredComplaintEndsTheSession) {
   LyingCoordinator world;
-  const Lie garbage{
+  const SetLie garbage{
       "", v1::BAD_SHARE, [](LyingCoordinator&, v1::SecAggServerMessage& m) {
         if (!m.has_shares()) return;
         *m.mutable_shares()->mutable_shares(0)->mutable_ciphertext() =
@@ -144,7 +143,7 @@ TEST(EvilSharersTest, A15AnIgnoredComplaintEndsTheSession) {
 
 // --- R4
 
-class EvilSurvivorsTest : public ::testing::TestWithParam<Lie> {};
+class EvilSurvivorsTest : public ::testing::TestWithParam<SetLie> {};
 
 TEST_P(EvilSurvivorsTest, A9LieAboutU3EndsTheSessionWithoutASignature) {
   LyingCoordinator world;
@@ -165,7 +164,7 @@ TEST_P(EvilSurvivorsTest, A9LieAboutU3EndsTheSessionWithoutASignature) {
   }
 }
 
-const Lie kSurvivorLies[] = {
+const SetLie kSurvivorLies[] = {
     {"WithoutUs", v1::U3_INVALID,
      [](LyingCoordinator& world, v1::SecAggServerMessage& m) {
        if (m.has_freeze()) {
@@ -261,10 +260,10 @@ TEST(EvilSurvivorsTest, AMessageOfAnotherAttemptChangesNothing) {
 LyingCoordinator::Fate FateWithSignatures(
     const std::function<void(LyingCoordinator&, v1::UnmaskRequest&)>& change) {
   LyingCoordinator world;
-  const Lie lie{"", v1::TOO_FEW_SIGS,
-                [&](LyingCoordinator& liar, v1::SecAggServerMessage& m) {
-                  if (m.has_unmask()) change(liar, *m.mutable_unmask());
-                }};
+  const SetLie lie{"", v1::TOO_FEW_SIGS,
+                   [&](LyingCoordinator& liar, v1::SecAggServerMessage& m) {
+                     if (m.has_unmask()) change(liar, *m.mutable_unmask());
+                   }};
   Bend(world, lie);
   world.MakeClient().Start();
   return world.Play();

@@ -12,6 +12,7 @@
 namespace edgetune {
 namespace {
 
+using testing::kVictim;
 using testing::LyingCoordinator;
 using Body = LyingCoordinator::Body;
 using Pass = LyingCoordinator::Pass;
@@ -107,7 +108,7 @@ TEST(EvilSplitTest, A10NobodySeesTheTargetDropAndOneKindComesOut) {
 // The real client is among the three: its four colluding and agreeing
 // signatures are too few.
 TEST(EvilSplitTest, A10AMinorityGetsTooFewSignatures) {
-  SplitViews views({LyingCoordinator::kVictim, 2, 3});
+  SplitViews views({kVictim, 2, 3});
   const auto loot = views.Steal();
   EXPECT_LT(loot.s, kThreshold);
   EXPECT_EQ(views.fate().code, v1::TOO_FEW_SIGS);
@@ -115,7 +116,7 @@ TEST(EvilSplitTest, A10AMinorityGetsTooFewSignatures) {
 
 // The real client is among the four and shows what it must: s of the target.
 TEST(EvilSplitTest, A10AMajorityShowsOneKindAndTheRestNothing) {
-  SplitViews views({LyingCoordinator::kVictim, 2, 3, 4});
+  SplitViews views({kVictim, 2, 3, 4});
   const auto loot = views.Steal();
   EXPECT_LT(loot.b, kThreshold);
   EXPECT_GE(loot.s, kThreshold);

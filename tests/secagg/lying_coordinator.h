@@ -24,6 +24,9 @@
 
 namespace edgetune::testing {
 
+// The member that is lied to; it has peers on both sides.
+inline constexpr uint32_t kVictim = 1;
+
 // A coordinator of five members that keeps to the protocol except where a test
 // bends it, behind the product's gRPC door, against one real client (the
 // victim). The other members are honest clients in this thread, led by a real
@@ -31,7 +34,6 @@ namespace edgetune::testing {
 class LyingCoordinator {
  public:
   using Body = v1::SecAggClientMessage;
-  static constexpr uint32_t kVictim = 1;  // peers on both sides of it
   struct Options {
     uint32_t members = 5;
     std::set<uint32_t> revoked = {};

@@ -11,13 +11,12 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using testing::kVictim;
 using testing::LyingCoordinator;
 using ::testing::Not;
 using testing::Papers;
 using ::testing::SizeIs;
 using Body = LyingCoordinator::Body;
-
-constexpr uint32_t kVictim = LyingCoordinator::kVictim;
 
 // Plays until the masked input has arrived, then ends the attempt.
 void Spend(LyingCoordinator& world) {

@@ -7,7 +7,7 @@
 namespace edgetune {
 namespace {
 
-class CoordinatorAccessTest : public testing::Test {
+class CoordinatorAccessTest : public ::testing::Test {
  protected:
   // All four devices hold an assignment and are silent.
   void SetUp() override {

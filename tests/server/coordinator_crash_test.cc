@@ -96,7 +96,7 @@ Ending RunWithCrash(Kind kind, int64_t at, Moment moment, bool* crashed) {
 }
 
 class CoordinatorCrashTest
-    : public testing::TestWithParam<std::tuple<Kind, Moment>> {};
+    : public ::testing::TestWithParam<std::tuple<Kind, Moment>> {};
 
 TEST_P(CoordinatorCrashTest, EveryTransactionMayBeTheLast) {
   const auto [kind, moment] = GetParam();
@@ -124,9 +124,9 @@ TEST_P(CoordinatorCrashTest, EveryTransactionMayBeTheLast) {
 
 INSTANTIATE_TEST_SUITE_P(
     BeforeAndAfter, CoordinatorCrashTest,
-    testing::Combine(testing::Values(Kind::kUnequalRounds,
-                                     Kind::kControlVariates),
-                     testing::Values(Moment::kBefore, Moment::kAfter)));
+    ::testing::Combine(::testing::Values(Kind::kUnequalRounds,
+                                         Kind::kControlVariates),
+                       ::testing::Values(Moment::kBefore, Moment::kAfter)));
 
 }  // namespace
 }  // namespace edgetune

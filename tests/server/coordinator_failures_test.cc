@@ -9,15 +9,15 @@
 #include "base/status.h"
 #include "protos/plan_check.h"
 #include "tests/server/test_server.h"
+#include "tests/testing/not_finite.h"
 
 namespace edgetune {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
+using ::testing::HasSubstr;
+using testing::kInf;
+using testing::kNaN;
+using ::testing::StartsWith;
 
 // A run of one round, in which all four devices are asked and one is silent
 // (counted from 0; the others have reported or will).
@@ -64,7 +64,7 @@ void ExpectRefusedAndRoundKept(
 TEST(CoordinatorFailuresTest, ImpossibleWeightsAreRefusedAndTheRoundKept) {
   // Also where they do not count.
   for (const char* weights : {"examples", "equal"}) {
-    for (double weight : {0.0, -1.0, kNaN, kInf, 16385.0}) {
+    for (double weight : {0.0, -1.0, kNaN<double>, kInf<double>, 16385.0}) {
       ExpectRefusedAndRoundKept(
           [&](FakeDevice&, v1::Report& report) { report.set_weight(weight); },
           "weight is", weights);
@@ -73,7 +73,7 @@ TEST(CoordinatorFailuresTest, ImpossibleWeightsAreRefusedAndTheRoundKept) {
 }
 
 TEST(CoordinatorFailuresTest, ImpossibleEvaluationsAreRefused) {
-  for (double nll : {kNaN, kInf, -1.0}) {
+  for (double nll : {kNaN<double>, kInf<double>, -1.0}) {
     ExpectRefusedAndRoundKept(
         [&](FakeDevice&, v1::Report& report) { report.set_nll_sum(nll); },
         "nll_sum is");

@@ -8,7 +8,7 @@
 namespace edgetune {
 namespace {
 
-class CoordinatorRestartTest : public testing::Test {
+class CoordinatorRestartTest : public ::testing::Test {
  protected:
   void SetUp() override {
     fleet_ = MakeFleet(&server_);

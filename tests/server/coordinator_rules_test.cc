@@ -12,7 +12,7 @@
 namespace edgetune {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Where A and B of ValidPlan stand, by hand: a layer is q_A 8, q_B 8, v_A 8,
 // v_B 4.
@@ -57,7 +57,7 @@ void ExpectStep(const ParameterVector& before, const ParameterVector& after,
   EXPECT_EQ(rest, before);
 }
 
-class CoordinatorRulesTest : public testing::Test {
+class CoordinatorRulesTest : public ::testing::Test {
  protected:
   void Submit(const std::string& rule) {
     plan_ = server_.MakePlan();

@@ -11,7 +11,7 @@
 namespace edgetune {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // The adapter after one more round, in plain double arithmetic.
 std::vector<double> NextAdapter(

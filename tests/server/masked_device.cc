@@ -9,7 +9,7 @@
 namespace edgetune {
 namespace {
 
-using Kind = secagg::SecAggClient::Action::Kind;
+using ActionKind = secagg::SecAggClient::Action::Kind;
 
 std::unique_ptr<Database> MakeDatabase() {
   std::vector<std::string> migrations = SessionStore::Migrations();
@@ -106,8 +106,9 @@ void MaskedDevice::Start() {
     // With its keys out the secrets behind them are gone; before that this
     // test's devices simply begin anew.
     EDGETUNE_CHECK(session_store_
-                       .End((*unfinished)->id, ClientSession::Ending::kCancelled,
-                            "killed", options_.server->clock().Now())
+                       .End((*unfinished)->id,
+                            ClientSession::Ending::kCancelled, "killed",
+                            options_.server->clock().Now())
                        .ok());
   }
   Reconnect();
@@ -213,17 +214,16 @@ absl::Status MaskedDevice::TryBegin(const v1::Assignment& assignment) {
   EDGETUNE_ASSIGN_OR_RETURN(
       assignment_,
       VerifyAssignment(assignment, options_.trusted, ClientFile(), now));
+  EDGETUNE_RETURN_IF_ERROR(masking_store_.Admit(assignment_->masking->history));
   EDGETUNE_RETURN_IF_ERROR(
-      masking_store_.Admit(assignment_->masking->history));
-  EDGETUNE_RETURN_IF_ERROR(session_store_.Begin(assignment_->id, assignment, now));
+      session_store_.Begin(assignment_->id, assignment, now));
   const MaskedTerms& terms = *assignment_->masking;
   EDGETUNE_ASSIGN_OR_RETURN(
-      input_,
-      MakeMaskedInput(terms, assignment_->plan.rounds().weight_cap(),
-                      ContributionTo(assignment_->id.round,
-                                     assignment_->manifest.kind(),
-                                     terms.shape.coordinates),
-                      random));
+      input_, MakeMaskedInput(terms, assignment_->plan.rounds().weight_cap(),
+                              ContributionTo(assignment_->id.round,
+                                             assignment_->manifest.kind(),
+                                             terms.shape.coordinates),
+                              random));
   EDGETUNE_RETURN_IF_ERROR(masking_store_.MarkAdvertised(assignment_->id));
   secagg::SecAggClient::Options party;
   party.manifest = terms.manifest;
@@ -249,9 +249,9 @@ void MaskedDevice::Perform(secagg::SecAggClient::Actions actions) {
 absl::Status MaskedDevice::Perform(Action& action) {
   const absl::Time now = options_.server->clock().Now();
   switch (action.kind) {
-    case Kind::kSend:
+    case ActionKind::kSend:
       return SendMasking(std::move(action.message));
-    case Kind::kSpend:
+    case ActionKind::kSpend:
       EDGETUNE_RETURN_IF_ERROR(masking_store_.Spend(
           assignment_->masking->history, action.session, now));
       record().id = assignment_->id;
@@ -260,16 +260,16 @@ absl::Status MaskedDevice::Perform(Action& action) {
       record().shape = assignment_->masking->shape;
       record().input = input_;
       return absl::OkStatus();
-    case Kind::kUpload:
+    case ActionKind::kUpload:
       Upload(action.masked);
       return absl::OkStatus();
-    case Kind::kRemember:
+    case ActionKind::kRemember:
       return masking_store_.RememberSurvivors(assignment_->id, action.session,
                                               action.document, now);
-    case Kind::kEvidence:
+    case ActionKind::kEvidence:
       evidence.push_back(action.document);
       return masking_store_.KeepEvidence(action.session, action.document, now);
-    case Kind::kAborted:
+    case ActionKind::kAborted:
       return secagg::AbortError(action.code, action.detail);
   }
   return absl::OkStatus();
@@ -335,10 +335,10 @@ void MaskedDevice::Decline(const absl::Status& why) {
 }
 
 void MaskedDevice::End(ClientSession::Ending ending) {
-  EDGETUNE_CHECK(session_store_
-                     .End(assignment_->id, ending, "",
-                          options_.server->clock().Now())
-                     .ok());
+  EDGETUNE_CHECK(
+      session_store_
+          .End(assignment_->id, ending, "", options_.server->clock().Now())
+          .ok());
   if (party_.has_value()) party_->End();
   party_.reset();
   assignment_.reset();

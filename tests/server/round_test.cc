@@ -8,8 +8,8 @@
 namespace edgetune {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using Phase = Round::Phase;
 using Kind = Round::Event::Kind;
 using Do = Round::Action::Kind;
@@ -176,7 +176,7 @@ TEST(RoundTest, AtTheTimeoutFewerThanAQuorumAbandon) {
   Round round(Options(), kStart);
   const auto actions = round.Handle(Pool({"a"}), kStart + absl::Seconds(60));
   ASSERT_THAT(Kinds(actions), ElementsAre(Do::kAbandon));
-  EXPECT_THAT(actions[0].detail, testing::HasSubstr("1 of 2 clients came"));
+  EXPECT_THAT(actions[0].detail, ::testing::HasSubstr("1 of 2 clients came"));
 }
 
 TEST(RoundTest, DevicesBusyElsewhereAreWaitedFor) {

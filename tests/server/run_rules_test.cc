@@ -13,7 +13,7 @@
 namespace edgetune {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr int kDevices = 7;
 
@@ -105,7 +105,7 @@ TEST(RunRulesTest, ARoundWithTooFewReportsIsAbandonedAndTriedAgain) {
 }
 
 // No plan that CheckPlan accepts comes here: its quorum is enough for the rule.
-class RunTest : public testing::Test {
+class RunTest : public ::testing::Test {
  protected:
   void SetUp() override {
     plan_.mutable_rounds()->set_aggregator("krum");
@@ -134,7 +134,7 @@ class RunTest : public testing::Test {
   v1::TaskPlan plan_ = server_.MakePlan();
   const absl::Time now_ = server_.clock().Now();
   Batch batch_;
-  std::unique_ptr<edgetune::Run> run_;  // not testing::Test::Run
+  std::unique_ptr<edgetune::Run> run_;  // not ::testing::Test::Run
 };
 
 TEST_F(RunTest, ARuleThatGetsTooFewAbandonsTheRoundAndSaysSo) {

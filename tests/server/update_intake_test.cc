@@ -1,17 +1,18 @@
 #include "server/update_intake.h"
 
-#include <limits>
 #include <set>
 #include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/not_finite.h"
 #include "tests/testing/plans.h"
 
 namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::kNaN;
 
 // 2 passes in batches of 8.
 v1::TaskPlan EpochPlan() {
@@ -105,11 +106,10 @@ TEST(UpdateIntakeTest, AtTheCapThereMayBeMoreSteps) {
 }
 
 TEST(UpdateIntakeTest, IncomingLossIsInItsRange) {
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   EXPECT_TRUE(Check(FairPlan(), Trained(30, 0, 2.5)).ok());
   EXPECT_TRUE(Check(FairPlan(), Trained(30, 0, 1e-6)).ok());
   EXPECT_TRUE(Check(FairPlan(), Trained(30, 0, 1e4)).ok());
-  for (const double loss : {0.0, 9e-7, -1.0, 10001.0, kNaN, 1e300}) {
+  for (const double loss : {0.0, 9e-7, -1.0, 10001.0, kNaN<double>, 1e300}) {
     ExpectRefused(Check(FairPlan(), Trained(30, 0, loss)), "incoming_loss is");
   }
 }

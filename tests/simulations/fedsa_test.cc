@@ -23,15 +23,15 @@ namespace edgetune {
 namespace {
 
 using testing::Device;
+using testing::kDevices;
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
 
-const char* const kNames[] = {"animal", "food", "motion", "artifact"};
-constexpr int kDevices = 4;
-constexpr uint32_t kRounds = 3;
-
 class FedSaTest : public ::testing::Test {
  protected:
+  static constexpr uint32_t kRounds = 3;
+
   FedSaTest() : world_(kDevices) {
     world_.run.plan.mutable_lora()->set_rule("fedsa");
     world_.run.plan.mutable_rounds()->set_weights("equal");

@@ -15,11 +15,10 @@
 namespace edgetune {
 namespace {
 
+using testing::kDevices;
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
-
-const char* const kNames[] = {"animal", "food", "motion", "artifact"};
-constexpr int kDevices = 4;
 
 class FedSbTest : public ::testing::Test {
  protected:

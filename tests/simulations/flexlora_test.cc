@@ -17,10 +17,10 @@ namespace edgetune {
 namespace {
 
 using testing::Device;
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
 
-const char* const kNames[] = {"animal", "food", "motion", "artifact"};
 using Dense = std::vector<double>;
 
 // B A of the module whose A is tensor t, of an adapter of this layout.

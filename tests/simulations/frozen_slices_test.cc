@@ -22,11 +22,11 @@ namespace edgetune {
 namespace {
 
 using testing::Device;
+using testing::kDevices;
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
 
-const char* const kNames[] = {"animal", "food", "motion", "artifact"};
-constexpr int kDevices = 4;
 constexpr int64_t kRank = 2;     // that is trained
 constexpr int64_t kFrozen = 30;  // of linears with 32 outputs and more
 using Dense = std::vector<double>;

@@ -17,11 +17,11 @@ namespace edgetune {
 namespace {
 
 using testing::Device;
+using testing::kDevices;
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
 
-const char* const kNames[] = {"animal", "food", "motion", "artifact"};
-constexpr int kDevices = 4;
 // Of the plan's 2; 0: any; more than the plan's.
 constexpr int64_t kRanks[] = {1, 0, 2, 4};
 constexpr int64_t kTrained[] = {1, 2, 2, 2};

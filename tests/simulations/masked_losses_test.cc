@@ -25,12 +25,10 @@ namespace edgetune {
 namespace {
 
 using testing::Device;
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
 using Body = v1::SecAggClientMessage::BodyCase;
-
-const char* const kNames[] = {"animal",   "food",  "motion",
-                              "artifact", "plant", "body"};
 
 // A message of one kind that a device will say, until it may.
 struct Gate {

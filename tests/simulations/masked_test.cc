@@ -23,10 +23,8 @@ namespace {
 
 using testing::Device;
 using testing::FakeEngine;
+using testing::kNames;
 using testing::World;
-
-const char* const kNames[] = {"animal",   "food",  "motion",
-                              "artifact", "plant", "body"};
 
 void Add(World& world, FakeEngine& engine, int count) {
   int examples = 8;

@@ -27,13 +27,13 @@ using testing::PullingEngine;
 
 constexpr int kSeeds = 4;
 
-struct Client {
+struct Party {
   int32_t target;    // of each of its examples
   int64_t examples;  // and of a step one
 };
 
 // Plain SGD over one pass.
-v1::TaskPlan SgdPlan() {
+v1::TaskPlan OnePassPlan() {
   v1::TaskPlan plan = ValidPlan();
   v1::TrainSpec& train = *plan.mutable_train();
   train.clear_steps();
@@ -52,7 +52,7 @@ v1::TaskPlan SgdPlan() {
 // pulled alike, so that one of them tells all.
 class Federation {
  public:
-  Federation(v1::TaskPlan plan, std::vector<Client> clients)
+  Federation(v1::TaskPlan plan, std::vector<Party> clients)
       : plan_(std::move(plan)), clients_(std::move(clients)) {
     EXPECT_TRUE(CheckPlan(plan_).ok()) << CheckPlan(plan_);
     model_.vocab = 100;
@@ -63,7 +63,7 @@ class Federation {
                                       adapter_.values.size(), "");
   }
 
-  TrainResult Train(const Client& client, uint32_t round) const {
+  TrainResult Train(const Party& client, uint32_t round) const {
     const Numbers examples = ExamplesOf(client);
     PullingEngine engine(adapter_.values);
     const TrainConfig config =
@@ -76,7 +76,7 @@ class Federation {
   }
 
   // Mean loss of the adapter on the client's examples.
-  double Loss(const Client& client) const {
+  double Loss(const Party& client) const {
     PullingEngine engine(adapter_.values);
     const auto measured = EvaluateExamples(
         model_, ExamplesOf(client), plan_.rounds().eval_examples(),
@@ -88,7 +88,7 @@ class Federation {
   void Round(uint32_t round) {
     const auto fold = *MakeRoundFold(plan_, round);
     const bool equal = plan_.rounds().weights() == "equal";
-    for (const Client& client : clients_) {
+    for (const Party& client : clients_) {
       const TrainResult result = Train(client, round);
       const double weight = equal ? 1 : WeightOf(plan_, client.examples);
       ASSERT_TRUE(
@@ -107,27 +107,27 @@ class Federation {
   }
   std::vector<double> Losses() const {
     std::vector<double> losses;
-    for (const Client& client : clients_) losses.push_back(Loss(client));
+    for (const Party& client : clients_) losses.push_back(Loss(client));
     return losses;
   }
 
  private:
-  static Numbers ExamplesOf(const Client& client) {
+  static Numbers ExamplesOf(const Party& client) {
     return Numbers(std::vector<int32_t>(static_cast<size_t>(client.examples),
                                         client.target));
   }
 
   const v1::TaskPlan plan_;
-  const std::vector<Client> clients_;
+  const std::vector<Party> clients_;
   ModelConfig model_;
   Adapter adapter_;
   std::unique_ptr<ServerOptimizer> optimizer_;
 };
 
 // The more examples, hence steps, the larger the target.
-std::vector<Client> UnequalClients(uint64_t seed) {
+std::vector<Party> UnequalClients(uint64_t seed) {
   Random random(seed);
-  std::vector<Client> clients;
+  std::vector<Party> clients;
   int32_t target = 0;
   for (const int64_t examples : {1, 2, 4, 8, 16}) {
     target += static_cast<int32_t>(1 + random.Below(3));
@@ -138,9 +138,9 @@ std::vector<Client> UnequalClients(uint64_t seed) {
 
 // sum w target / sum w
 template <typename Weight>
-double Centre(const std::vector<Client>& clients, const Weight& weight) {
+double Centre(const std::vector<Party>& clients, const Weight& weight) {
   double sum = 0, all = 0;
-  for (const Client& client : clients) {
+  for (const Party& client : clients) {
     sum += weight(client) * client.target;
     all += weight(client);
   }
@@ -152,7 +152,7 @@ struct Solver {
 };
 
 v1::TaskPlan NovaPlan(const Solver& solver, const std::string& weights) {
-  v1::TaskPlan plan = SgdPlan();
+  v1::TaskPlan plan = OnePassPlan();
   plan.mutable_train()->set_lr(1e-3);
   plan.mutable_train()->set_momentum(solver.momentum);
   if (solver.mu > 0) plan.mutable_train()->set_objective("prox");
@@ -170,7 +170,7 @@ TEST(ObjectivesTest, FedNovaEndsAtTheOptimumWhereFedAvgDoesNot) {
     for (const char* weights : {"examples", "equal"}) {
       for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
         const auto clients = UnequalClients(seed);
-        const double optimum = Centre(clients, [&](const Client& c) {
+        const double optimum = Centre(clients, [&](const Party& c) {
           return weights == std::string("equal") ? 1 : c.examples;
         });
         v1::TaskPlan plan = NovaPlan(solver, weights);
@@ -190,11 +190,11 @@ TEST(ObjectivesTest, FedNovaEndsAtTheOptimumWhereFedAvgDoesNot) {
 TEST(ObjectivesTest, FedAvgEndsWhereStepsAreCounted) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const auto clients = UnequalClients(seed);
-    const double wrong = Centre(clients, [](const Client& c) {
+    const double wrong = Centre(clients, [](const Party& c) {
       return c.examples * (1 - std::pow(1 - 1e-3, c.examples));
     });
     const double right =
-        Centre(clients, [](const Client& c) { return double(c.examples); });
+        Centre(clients, [](const Party& c) { return double(c.examples); });
     const double average =
         Federation(NovaPlan({0, 0}, "examples"), clients).Run(300);
     // A local step of a value near 10 rounds by up to 5e-7, and pulls back by
@@ -205,8 +205,8 @@ TEST(ObjectivesTest, FedAvgEndsWhereStepsAreCounted) {
 }
 
 // How far clients' results lie from each other after one round.
-double Drift(double mu, const std::vector<Client>& clients) {
-  v1::TaskPlan plan = SgdPlan();
+double Drift(double mu, const std::vector<Party>& clients) {
+  v1::TaskPlan plan = OnePassPlan();
   plan.mutable_train()->set_lr(0.05);
   plan.mutable_train()->set_epochs(50);
   if (mu > 0) plan.mutable_train()->set_objective("prox");
@@ -214,7 +214,7 @@ double Drift(double mu, const std::vector<Client>& clients) {
   const Federation federation(plan, clients);
   std::vector<double> ends;
   double mean = 0;
-  for (const Client& client : clients) {
+  for (const Party& client : clients) {
     ends.push_back(federation.Train(client, 0).delta[0]);
     mean += ends.back() / static_cast<double>(clients.size());
   }
@@ -240,9 +240,9 @@ TEST(ObjectivesTest, FedProxReducesClientDrift) {
 }
 
 // Four clients near each other and one far off.
-std::vector<Client> OneApart(uint64_t seed) {
+std::vector<Party> OneApart(uint64_t seed) {
   Random random(seed);
-  std::vector<Client> clients;
+  std::vector<Party> clients;
   for (int i = 0; i < 4; ++i) {
     clients.push_back({static_cast<int32_t>(1 + random.Below(5)), 5});
   }
@@ -263,7 +263,7 @@ TEST(ObjectivesTest, ALargerQMakesLossesMoreEqual) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     double variance = INFINITY, largest = INFINITY;
     for (const double q : {0.0, 0.5, 2.0, 5.0}) {
-      v1::TaskPlan plan = SgdPlan();
+      v1::TaskPlan plan = OnePassPlan();
       plan.mutable_train()->set_lr(0.01);
       plan.mutable_rounds()->set_weights("equal");
       plan.mutable_rounds()->set_server_lr(4);
@@ -282,7 +282,7 @@ TEST(ObjectivesTest, ALargerQMakesLossesMoreEqual) {
 // Its objective, sum F_k^(q+1) / (q+1), is least where sum F_k^q (w - c_k) = 0.
 TEST(ObjectivesTest, QFedAvgEndsWhereItsObjectiveIsLeast) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    v1::TaskPlan plan = SgdPlan();
+    v1::TaskPlan plan = OnePassPlan();
     plan.mutable_train()->set_lr(0.01);
     plan.mutable_rounds()->set_weights("equal");
     plan.mutable_rounds()->set_server_lr(4);
@@ -291,7 +291,7 @@ TEST(ObjectivesTest, QFedAvgEndsWhereItsObjectiveIsLeast) {
     Federation federation(plan, clients);
     const double end = federation.Run(300);
     double slope = 0, size = 0;
-    for (const Client& c : clients) {
+    for (const Party& c : clients) {
       const double power = std::pow(federation.Loss(c), 2);
       slope += power * (end - c.target);
       size += power * std::abs(end - c.target);

@@ -27,17 +27,19 @@ namespace {
 using testing::Numbers;
 using testing::PullingEngine;
 
-constexpr int kSeeds = 5;
-constexpr uint32_t kDevices = 5;
+constexpr int kDraws = 5;
+constexpr uint32_t kSprings = 5;
 
-struct Device {
+// A device that is pulled to its target, the more steeply the more it is
+// curved.
+struct Spring {
   int32_t target;
   float curvature;
   ParameterVector own;
 };
 
 // Many local steps: devices go most of the way to their own targets.
-v1::TaskPlan SgdPlan(const std::string& objective, uint32_t cohort) {
+v1::TaskPlan ManyStepsPlan(const std::string& objective, uint32_t cohort) {
   v1::TaskPlan plan = ValidPlan();
   v1::TrainSpec& train = *plan.mutable_train();
   train.set_optimizer("sgd");
@@ -51,14 +53,14 @@ v1::TaskPlan SgdPlan(const std::string& objective, uint32_t cohort) {
   rounds.set_cohort(cohort);
   rounds.set_quorum(1);
   rounds.set_weights("equal");
-  if (objective == "scaffold") UseScaffold(plan, kDevices);
+  if (objective == "scaffold") UseScaffold(plan, kSprings);
   return plan;
 }
 
 // Rounds of as many devices as the plan asks, in turn, from zeros.
-class Federation {
+class SpringFederation {
  public:
-  Federation(v1::TaskPlan plan, std::vector<Device> devices)
+  SpringFederation(v1::TaskPlan plan, std::vector<Spring> devices)
       : plan_(std::move(plan)), devices_(std::move(devices)) {
     EXPECT_TRUE(CheckPlan(plan_).ok()) << CheckPlan(plan_);
     model_.vocab = 100;
@@ -67,7 +69,7 @@ class Federation {
     adapter_.values.assign(adapter_.layout.size(), 0);
     optimizer_ = *MakeServerOptimizer({}, adapter_.values.size(), "");
     server_.resize(adapter_.layout.size());
-    for (Device& device : devices_) device.own.resize(server_.size());
+    for (Spring& device : devices_) device.own.resize(server_.size());
   }
 
   double Run(uint32_t rounds) {
@@ -77,12 +79,12 @@ class Federation {
   double server() const { return server_[0]; }
   double MeanOwn() const {
     double sum = 0;
-    for (const Device& device : devices_) sum += device.own[0];
+    for (const Spring& device : devices_) sum += device.own[0];
     return sum / static_cast<double>(devices_.size());
   }
   double Far() const {  // the largest correction
     double most = 0;
-    for (const Device& device : devices_) {
+    for (const Spring& device : devices_) {
       most = std::max(most, std::abs(double{server_[0]} - device.own[0]));
     }
     return most;
@@ -95,7 +97,7 @@ class Federation {
     const auto fold = *MakeRoundFold(plan_, round);
     const uint32_t cohort = plan_.rounds().cohort();
     for (uint32_t i = 0; i < cohort; ++i) {
-      Device& device = devices_[(round * cohort + i) % devices_.size()];
+      Spring& device = devices_[(round * cohort + i) % devices_.size()];
       const auto correction = ControlCorrection(server_, device.own);
       const ParameterVector delta = Train(device, round, correction);
       ASSERT_TRUE(fold->Add(delta, {.weight = 1}).ok());
@@ -109,10 +111,10 @@ class Federation {
     if (!controls) return;
     server_ = NextServerControl(
         server_, result.mean,
-        {.way = way, .share = static_cast<double>(result.updates) / kDevices});
+        {.way = way, .share = static_cast<double>(result.updates) / kSprings});
   }
 
-  ParameterVector Train(const Device& device, uint32_t round,
+  ParameterVector Train(const Spring& device, uint32_t round,
                         const ParameterVector& correction) const {
     const Numbers examples({device.target});
     PullingEngine engine(adapter_.values, device.curvature);
@@ -126,7 +128,7 @@ class Federation {
   }
 
   const v1::TaskPlan plan_;
-  std::vector<Device> devices_;
+  std::vector<Spring> devices_;
   ModelConfig model_;
   Adapter adapter_;
   std::unique_ptr<ServerOptimizer> optimizer_;
@@ -134,10 +136,10 @@ class Federation {
 };
 
 // The steeper, the farther right: whoever weighs them wrongly ends elsewhere.
-std::vector<Device> UnequalDevices(uint64_t seed) {
+std::vector<Spring> UnequalDevices(uint64_t seed) {
   Random random(seed);
-  std::vector<Device> devices;
-  for (uint32_t i = 0; i < kDevices; ++i) {
+  std::vector<Spring> devices;
+  for (uint32_t i = 0; i < kSprings; ++i) {
     devices.push_back({static_cast<int32_t>(2 + 3 * i + random.Below(3)),
                        0.5f + 0.75f * static_cast<float>(i),
                        {}});
@@ -146,26 +148,27 @@ std::vector<Device> UnequalDevices(uint64_t seed) {
 }
 
 template <typename Weight>
-double Centre(const std::vector<Device>& devices, const Weight& weight) {
+double Centre(const std::vector<Spring>& devices, const Weight& weight) {
   double sum = 0, all = 0;
-  for (const Device& device : devices) {
+  for (const Spring& device : devices) {
     sum += weight(device.curvature) * device.target;
     all += weight(device.curvature);
   }
   return sum / all;
 }
 
-double Optimum(const std::vector<Device>& devices) {
+double Optimum(const std::vector<Spring>& devices) {
   return Centre(devices, [](double curvature) { return curvature; });
 }
 
 // Where the mean of all ways is 0: K steps go 1 - (1 - lr h)^K of one.
 TEST(ScaffoldObjectivesTest, FedAvgOfManyStepsEndsAtTheWrongPoint) {
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  for (uint64_t seed = 1; seed <= kDraws; ++seed) {
     const auto devices = UnequalDevices(seed);
     const double wrong = Centre(
         devices, [](double h) { return 1 - std::pow(1 - 0.02 * h, 20); });
-    const double end = Federation(SgdPlan("plain", kDevices), devices).Run(300);
+    const double end =
+        SpringFederation(ManyStepsPlan("plain", kSprings), devices).Run(300);
     EXPECT_NEAR(end, wrong, 1e-4);  // float32 steps of values near 10
     EXPECT_GT(std::abs(end - Optimum(devices)), 0.2) << seed;
   }
@@ -173,35 +176,39 @@ TEST(ScaffoldObjectivesTest, FedAvgOfManyStepsEndsAtTheWrongPoint) {
 
 // Karimireddy et al. 2020, Theorem III: whatever the devices differ in.
 TEST(ScaffoldObjectivesTest, ScaffoldEndsAtTheOptimum) {
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  for (uint64_t seed = 1; seed <= kDraws; ++seed) {
     const auto devices = UnequalDevices(seed);
     // The same steps as FedAvg's. Float32 steps of values near 10.
-    EXPECT_NEAR(Federation(SgdPlan("scaffold", kDevices), devices).Run(300),
-                Optimum(devices), 1e-4)
+    EXPECT_NEAR(
+        SpringFederation(ManyStepsPlan("scaffold", kSprings), devices).Run(300),
+        Optimum(devices), 1e-4)
         << seed;
   }
 }
 
 // FedAvg of two devices a round circles without end.
 TEST(ScaffoldObjectivesTest, AlsoWhenOnlySomeDevicesTakePartInARound) {
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  for (uint64_t seed = 1; seed <= kDraws; ++seed) {
     const auto devices = UnequalDevices(seed);
     const double optimum = Optimum(devices);
-    EXPECT_NEAR(Federation(SgdPlan("scaffold", 2), devices).Run(600), optimum,
-                1e-3)
+    EXPECT_NEAR(
+        SpringFederation(ManyStepsPlan("scaffold", 2), devices).Run(600),
+        optimum, 1e-3)
         << seed;
     EXPECT_GT(
-        std::abs(Federation(SgdPlan("plain", 2), devices).Run(600) - optimum),
+        std::abs(SpringFederation(ManyStepsPlan("plain", 2), devices).Run(600) -
+                 optimum),
         0.2)
         << seed;
   }
 }
 
 TEST(ScaffoldObjectivesTest, TheServersVariateIsTheMeanOfTheDevices) {
-  for (const uint32_t cohort : {kDevices, 2u}) {
-    Federation federation(SgdPlan("scaffold", cohort), UnequalDevices(3));
+  for (const uint32_t cohort : {kSprings, 2u}) {
+    SpringFederation federation(ManyStepsPlan("scaffold", cohort),
+                                UnequalDevices(3));
     for (int i = 0; i < 10; ++i) {
-      federation.Run(cohort == kDevices ? 1 : 5);
+      federation.Run(cohort == kSprings ? 1 : 5);
       // Variates of size 10 in float32, rounded 50 times at most.
       EXPECT_NEAR(federation.server(), federation.MeanOwn(), 5e-5);
     }
@@ -209,12 +216,12 @@ TEST(ScaffoldObjectivesTest, TheServersVariateIsTheMeanOfTheDevices) {
 }
 
 TEST(ScaffoldObjectivesTest, WithEqualDevicesItIsFedAvg) {
-  const std::vector<Device> equal(kDevices, {7, 1.5f, {}});
+  const std::vector<Spring> equal(kSprings, {7, 1.5f, {}});
   for (const uint32_t rounds : {1u, 2u, 5u, 20u}) {
-    Federation federation(SgdPlan("scaffold", kDevices), equal);
+    SpringFederation federation(ManyStepsPlan("scaffold", kSprings), equal);
     const double end = federation.Run(rounds);
     const double plain =
-        Federation(SgdPlan("plain", kDevices), equal).Run(rounds);
+        SpringFederation(ManyStepsPlan("plain", kSprings), equal).Run(rounds);
     EXPECT_NEAR(end, plain, 1e-5);  // corrections of a rounded float32
     EXPECT_LT(federation.Far(), 1e-5);
   }

@@ -24,12 +24,10 @@ namespace edgetune {
 namespace {
 
 using testing::Device;
+using testing::kDevices;
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
-
-const char* const kNames[] = {"animal", "food", "motion", "artifact"};
-constexpr int kDevices = 4;
-constexpr uint32_t kRounds = 4;
 
 // As in the paper: Algorithm 1, option II, in double.
 struct Paper {
@@ -41,6 +39,8 @@ struct Paper {
 
 class ScaffoldTest : public ::testing::Test {
  protected:
+  static constexpr uint32_t kRounds = 4;
+
   explicit ScaffoldTest(uint32_t cohort = kDevices) : world_(cohort) {
     UseScaffold(world_.run.plan, kDevices);
     world_.run.plan.mutable_rounds()->set_count(kRounds);

@@ -18,17 +18,18 @@
 namespace edgetune {
 namespace {
 
+using testing::kNames;
 using testing::RecordingEngine;
 using testing::World;
 
-const char* const kNames[] = {"animal", "food", "motion", "artifact"};
 // 8, 13, 18, 23 lines less a quarter held out.
 const int64_t kExamples[] = {6, 10, 13, 17};
-constexpr int kRounds = 3;
 
 // Four devices with unequal data, and all that they said.
 class WeighingTest : public ::testing::Test {
  protected:
+  static constexpr int kRounds = 3;
+
   WeighingTest() {
     v1::TrainSpec& train = *world_.run.plan.mutable_train();
     train.clear_steps();

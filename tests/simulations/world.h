@@ -20,6 +20,11 @@
 
 namespace edgetune::testing {
 
+// Devices are called after what their data are about; most fleets have four.
+inline constexpr const char* kNames[] = {"animal",   "food",  "motion",
+                                         "artifact", "plant", "body"};
+inline constexpr int kDevices = 4;
+
 // One device: what survives a crash of its client, and the client itself.
 class Device {
  public:

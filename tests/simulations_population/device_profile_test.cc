@@ -7,10 +7,12 @@
 #include <set>
 #include <vector>
 
+#include "tests/simulations_population/seeds.h"
+
 namespace edgetune {
 namespace {
 
-constexpr uint64_t kSeeds[] = {1, 22, 333, 4444, 55555};
+using testing::kSeeds;
 
 DeviceProfile Sample() {
   DeviceProfile out;

@@ -7,13 +7,15 @@
 #include <vector>
 
 #include "base/random.h"
+#include "tests/simulations_population/seeds.h"
 #include "tests/simulations_population/vectors.h"
 
 namespace edgetune {
 namespace {
 
+using testing::kSeeds;
+
 constexpr size_t kDraws = 20000;
-constexpr uint64_t kSeeds[] = {1, 22, 333, 4444, 55555};
 
 std::vector<double> DrawLogs(double shape, uint64_t seed) {
   Random random(seed);

@@ -12,17 +12,19 @@
 #include "base/random.h"
 #include "simulations/population/dirichlet_deal.h"
 #include "simulations/population/partition.h"
+#include "tests/simulations_population/partitions.h"
 #include "tests/simulations_population/vectors.h"
 
 namespace edgetune {
 namespace {
 
+using testing::Labels;
+using testing::Partitioned;
 using Kind = PartitionSpec::Kind;
-using Labels = std::vector<std::string>;
 // Counts by [client][label].
 using Table = std::vector<std::vector<double>>;
 
-constexpr uint64_t kSeeds[] = {1, 2, 3, 50, 600, 7000};
+constexpr uint64_t kPartitionSeeds[] = {1, 2, 3, 50, 600, 7000};
 
 Labels LabelsOf(const std::vector<size_t>& sizes) {
   Labels out;
@@ -31,13 +33,6 @@ Labels LabelsOf(const std::vector<size_t>& sizes) {
                std::string(1, static_cast<char>('a' + label)));
   }
   return out;
-}
-
-Partition Make(const PartitionSpec& spec, const Labels& labels,
-               size_t clients) {
-  const auto partition = MakePartition(spec, labels, clients);
-  EXPECT_TRUE(partition.ok()) << partition.status();
-  return partition.value_or(Partition());
 }
 
 Table Count(const Partition& partition, const Labels& labels) {
@@ -121,12 +116,13 @@ TEST(PartitionLawsTest, IidAndALargeAlphaLeaveLabelsIndependentOfClients) {
   const Labels labels =
       LabelsOf({320, 320, 480, 640, 640, 800, 960, 1120, 1120, 1280});
   for (const Kind kind : {Kind::kIid, Kind::kDirichlet}) {
-    for (const uint64_t seed : kSeeds) {
+    for (const uint64_t seed : kPartitionSeeds) {
       PartitionSpec spec;
       spec.kind = kind;
       spec.alpha = kMaxAlpha;
       spec.seed = seed;
-      ExpectChiSquare(ChiSquare(Count(Make(spec, labels, 20), labels)), 171);
+      ExpectChiSquare(ChiSquare(Count(Partitioned(spec, labels, 20), labels)),
+                      171);
     }
   }
 }
@@ -145,7 +141,7 @@ TEST(PartitionLawsTest, WithALargeAlphaNoClientIsLeftWithTheRest) {
     spec.kind = Kind::kDirichlet;
     spec.alpha = kMaxAlpha;
     spec.seed = seed;
-    const Table table = Count(Make(spec, labels, 20), labels);
+    const Table table = Count(Partitioned(spec, labels, 20), labels);
     for (size_t client = 0; client < table.size(); ++client) {
       for (size_t label = 0; label < sizes.size(); ++label) {
         const double off = table[client][label] - 10;
@@ -169,7 +165,8 @@ TEST(PartitionLawsTest, DirichletHasTheLabelEntropyThatNumPyFinds) {
     spec.alpha = one["alpha"];
     double sum = 0;
     for (spec.seed = 1; spec.seed <= kPartitions; ++spec.seed) {
-      sum += MeanEntropy(Count(Make(spec, labels, vectors["clients"]), labels));
+      sum += MeanEntropy(
+          Count(Partitioned(spec, labels, vectors["clients"]), labels));
     }
     // Five standard errors of the difference of the two means: 6e-7 each.
     const double error = one["deviation"].get<double>() *
@@ -184,12 +181,12 @@ TEST(PartitionLawsTest, DirichletHasTheClosedFormOfSharedLabels) {
   const IndexLists pool = PoolOf({2000, 3000, 5000, 10000});
   const double squares_of_prior = 0.01 + 0.0225 + 0.0625 + 0.25;
   constexpr uint64_t kRuns = 1500;
-  constexpr size_t kDraws = 8;
+  constexpr size_t kPartitionSeeds = 8;
   for (const double alpha : {0.1, 1.0, 10.0}) {
     double sum = 0, squares = 0;
     for (uint64_t seed = 0; seed < kRuns; ++seed) {
       const IndexLists dealt = DealByDirichlet(
-          pool, {alpha, std::array<size_t, 1>{kDraws}}, Random(seed));
+          pool, {alpha, std::array<size_t, 1>{kPartitionSeeds}}, Random(seed));
       const double share = SharedLabels(dealt[0]);
       sum += share;
       squares += share * share;
@@ -210,13 +207,13 @@ TEST(PartitionLawsTest, DirichletHasTheClosedFormOfSharedLabels) {
 // about 36 alpha: 36e-9 for each of 120 clients and 5 labels, 2e-5.
 TEST(PartitionLawsTest, DirichletWithASmallAlphaGivesNearlyOneLabelEach) {
   const Labels labels = LabelsOf({90, 110, 150, 250, 400});
-  for (const uint64_t seed : kSeeds) {
+  for (const uint64_t seed : kPartitionSeeds) {
     PartitionSpec spec;
     spec.kind = Kind::kDirichlet;
     spec.alpha = kMinAlpha;
     spec.seed = seed;
     size_t pairs = 0;
-    for (const auto& row : Count(Make(spec, labels, 20), labels)) {
+    for (const auto& row : Count(Partitioned(spec, labels, 20), labels)) {
       for (const double count : row) pairs += count > 0 ? 1 : 0;
     }
     EXPECT_LE(pairs, 20u + 5 - 1);
@@ -234,7 +231,7 @@ TEST(PartitionLawsTest, ShardsGoToClientsAtRandom) {
     PartitionSpec spec;
     spec.kind = Kind::kShards;
     spec.seed = seed;
-    for (const auto& row : Count(Make(spec, labels, 20), labels)) {
+    for (const auto& row : Count(Partitioned(spec, labels, 20), labels)) {
       for (const double count : row) alike += count == 50 ? 1 : 0;
     }
   }
@@ -250,7 +247,7 @@ TEST(PartitionLawsTest, SizesAreLogNormal) {
     spec.quantity_sigma = 0.5;
     spec.seed = seed;
     double sum = 0, squares = 0;
-    for (const ClientExamples& one : Make(spec, labels, 1000)) {
+    for (const ClientExamples& one : Partitioned(spec, labels, 1000)) {
       const double x = std::log(static_cast<double>(one.examples.size()));
       sum += x;
       squares += x * x;
@@ -270,7 +267,8 @@ TEST(PartitionLawsTest, NaturalChoosesOwnersAlike) {
   PartitionSpec spec;
   spec.kind = Kind::kNatural;
   for (spec.seed = 0; spec.seed < 2000; ++spec.seed) {
-    for (const ClientExamples& one : Make(spec, owners, 5)) ++chosen[one.name];
+    for (const ClientExamples& one : Partitioned(spec, owners, 5))
+      ++chosen[one.name];
   }
   double sum = 0;
   for (const auto& [name, count] : chosen) {

@@ -12,6 +12,7 @@
 
 #include "base/random.h"
 #include "base/status.h"
+#include "tests/simulations_population/partitions.h"
 #include "tests/simulations_population/vectors.h"
 
 namespace edgetune {
@@ -19,8 +20,9 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::Labels;
+using testing::Partitioned;
 using Kind = PartitionSpec::Kind;
-using Labels = std::vector<std::string>;
 
 constexpr Kind kDealt[] = {Kind::kIid, Kind::kDirichlet, Kind::kShards};
 
@@ -32,13 +34,6 @@ Labels RandomLabels(size_t count, uint64_t seed) {
     out.push_back("label " + std::to_string(random.Below(1 + random.Below(9))));
   }
   return out;
-}
-
-Partition Make(const PartitionSpec& spec, const Labels& labels,
-               size_t clients) {
-  const auto partition = MakePartition(spec, labels, clients);
-  EXPECT_TRUE(partition.ok()) << partition.status();
-  return partition.value_or(Partition());
 }
 
 std::vector<std::vector<size_t>> ExamplesOf(const Partition& partition) {
@@ -84,7 +79,7 @@ TEST(PartitionTest, EqualsTheStoredPartitions) {
     spec.alpha = one["alpha"];
     spec.shards_a_client = one["shards"];
     const std::vector<std::vector<size_t>> wanted = one["examples"];
-    EXPECT_EQ(ExamplesOf(Make(spec, labels, one["clients"])), wanted)
+    EXPECT_EQ(ExamplesOf(Partitioned(spec, labels, one["clients"])), wanted)
         << one["kind"] << " seed " << spec.seed;
   }
 }
@@ -104,7 +99,7 @@ TEST(PartitionTest, GivesEveryExampleToOneClientAndLeavesNoneEmpty) {
         clients * (spec.kind == Kind::kShards ? spec.shards_a_client : 1);
     const size_t count = least + random.Below(2) * random.Below(400);
     const Partition partition =
-        Make(spec, RandomLabels(count, random.Next()), clients);
+        Partitioned(spec, RandomLabels(count, random.Next()), clients);
     ASSERT_EQ(partition.size(), clients);
     ExpectEachExampleOnce(partition, count);
   }
@@ -114,7 +109,7 @@ TEST(PartitionTest, DealsEqualSizesUnlessAskedForOthers) {
   for (const Kind kind : kDealt) {
     PartitionSpec spec;
     spec.kind = kind;
-    const Partition partition = Make(spec, RandomLabels(1003, 1), 20);
+    const Partition partition = Partitioned(spec, RandomLabels(1003, 1), 20);
     for (size_t i = 0; i < 20; ++i) {
       EXPECT_EQ(partition[i].examples.size(), i < 3 ? 51u : 50u);
     }
@@ -127,21 +122,22 @@ TEST(PartitionTest, IsTheSameEachTimeAndAnotherWithAnotherSeed) {
     PartitionSpec spec;
     spec.kind = kind;
     spec.quantity_sigma = 0.5;
-    const auto one = ExamplesOf(Make(spec, labels, 9));
-    EXPECT_EQ(ExamplesOf(Make(spec, labels, 9)), one);
+    const auto one = ExamplesOf(Partitioned(spec, labels, 9));
+    EXPECT_EQ(ExamplesOf(Partitioned(spec, labels, 9)), one);
     spec.seed = 2;
-    EXPECT_NE(ExamplesOf(Make(spec, labels, 9)), one);
+    EXPECT_NE(ExamplesOf(Partitioned(spec, labels, 9)), one);
   }
 }
 
 TEST(PartitionTest, NamesClientsByNumberAndByTheirMainLabel) {
   PartitionSpec spec;
-  const Partition one = Make(spec, Labels{"b", "a", "b", "c"}, 1);
+  const Partition one = Partitioned(spec, Labels{"b", "a", "b", "c"}, 1);
   EXPECT_EQ(one[0].name, "client-0001");
   EXPECT_EQ(one[0].main_label, "b");
   // Of equal counts the first by bytes.
-  EXPECT_EQ(Make(spec, Labels{"c", "b", "c", "b"}, 1)[0].main_label, "b");
-  EXPECT_EQ(Make(spec, Labels{"", ""}, 2)[1].main_label, "");
+  EXPECT_EQ(Partitioned(spec, Labels{"c", "b", "c", "b"}, 1)[0].main_label,
+            "b");
+  EXPECT_EQ(Partitioned(spec, Labels{"", ""}, 2)[1].main_label, "");
 }
 
 // 10 labels of 100 examples cut into 40 shards of 25: a shard has one label.
@@ -152,7 +148,7 @@ TEST(PartitionTest, ShardsHoldAsManyLabelsAsTheyAre) {
     PartitionSpec spec;
     spec.kind = Kind::kShards;
     spec.seed = seed;
-    for (const ClientExamples& one : Make(spec, labels, 20)) {
+    for (const ClientExamples& one : Partitioned(spec, labels, 20)) {
       std::map<std::string, size_t> counts;
       for (const size_t i : one.examples) ++counts[labels[i]];
       EXPECT_LE(counts.size(), 2u);
@@ -165,7 +161,7 @@ TEST(PartitionTest, NaturalGivesEachOwnerItsOwnExamples) {
   PartitionSpec spec;
   spec.kind = Kind::kNatural;
   const Labels owners = {"ann", "b/b", "ann", "cy", "b/b"};
-  Partition partition = Make(spec, owners, 3);
+  Partition partition = Partitioned(spec, owners, 3);
   ExpectEachExampleOnce(partition, owners.size());
   std::ranges::sort(partition, {}, &ClientExamples::name);
   EXPECT_EQ(partition[0].name, "ann");
@@ -181,8 +177,8 @@ TEST(PartitionTest, NaturalWithFewerClientsTakesTheFirstOfASeededOrder) {
   spec.kind = Kind::kNatural;
   Labels owners;
   for (size_t i = 0; i < 600; ++i) owners.push_back(std::to_string(i % 60));
-  const Partition all = Make(spec, owners, 60);
-  const Partition few = Make(spec, owners, 7);
+  const Partition all = Partitioned(spec, owners, 60);
+  const Partition few = Partitioned(spec, owners, 7);
   ASSERT_EQ(few.size(), 7u);
   for (size_t i = 0; i < few.size(); ++i) {
     EXPECT_EQ(few[i].name, all[i].name);
@@ -190,7 +186,7 @@ TEST(PartitionTest, NaturalWithFewerClientsTakesTheFirstOfASeededOrder) {
   }
   spec.seed = 2;
   // 1 in 60!/53!, about 2e12, to be the same by chance.
-  EXPECT_NE(ExamplesOf(Make(spec, owners, 7)), ExamplesOf(few));
+  EXPECT_NE(ExamplesOf(Partitioned(spec, owners, 7)), ExamplesOf(few));
 }
 
 TEST(PartitionTest, RefusesMoreClientsThanThereIsSomethingFor) {

@@ -11,16 +11,16 @@
 #include <sstream>
 
 #include "base/status.h"
+#include "tests/simulations_population/seeds.h"
 #include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::kSeeds;
 
-constexpr uint64_t kSeeds[] = {1, 22, 333, 4444, 55555};
-
-PopulationSpec Make(const std::string& devices, size_t clients) {
+PopulationSpec PopulationOf(const std::string& devices, size_t clients) {
   const auto spec = MakePopulation(devices, clients);
   EXPECT_TRUE(spec.ok()) << spec.status();
   return spec.value_or(PopulationSpec());
@@ -50,8 +50,8 @@ std::string WriteTrace(const testing::ScratchDirectory& folder, size_t rows) {
 
 TEST(PopulationTest, ADeviceIsTheSameHoweverManyThereAre) {
   for (const std::string_view preset : PresetNames()) {
-    const PopulationSpec few = Make(std::string(preset), 10);
-    const PopulationSpec many = Make(std::string(preset), 10000);
+    const PopulationSpec few = PopulationOf(std::string(preset), 10);
+    const PopulationSpec many = PopulationOf(std::string(preset), 10000);
     for (uint64_t client = 0; client < 10; ++client) {
       ExpectSame(ProfileOf(few, {4, client}), ProfileOf(many, {4, client}));
     }
@@ -59,7 +59,7 @@ TEST(PopulationTest, ADeviceIsTheSameHoweverManyThereAre) {
 }
 
 TEST(PopulationTest, ADeviceIsAnotherWithAnotherSeed) {
-  const PopulationSpec spec = Make("phones", 1);
+  const PopulationSpec spec = PopulationOf("phones", 1);
   int alike = 0;
   for (uint64_t client = 0; client < 100; ++client) {
     alike += ProfileOf(spec, {1, client}).speed ==
@@ -69,7 +69,7 @@ TEST(PopulationTest, ADeviceIsAnotherWithAnotherSeed) {
 }
 
 TEST(PopulationTest, UniformDevicesAreEqualAndAlwaysThere) {
-  const PopulationSpec spec = Make("uniform", 50);
+  const PopulationSpec spec = PopulationOf("uniform", 50);
   for (uint64_t client = 0; client < 50; ++client) {
     const DeviceProfile profile = ProfileOf(spec, {9, client});
     ExpectSame(profile, ProfileOf(spec, {1, 0}));
@@ -82,7 +82,7 @@ TEST(PopulationTest, UniformDevicesAreEqualAndAlwaysThere) {
 // 5,000 devices a seed: binomial, six deviations, 2e-9 each.
 TEST(PopulationTest, ClassesHaveTheirShares) {
   for (const uint64_t seed : kSeeds) {
-    const PopulationSpec spec = Make("mixed", 5000);
+    const PopulationSpec spec = PopulationOf("mixed", 5000);
     std::map<std::string, int> counts;
     for (uint64_t client = 0; client < 5000; ++client) {
       ++counts[ProfileOf(spec, {seed, client}).device_class];
@@ -129,7 +129,7 @@ TEST(PopulationTest, SpeedAndBandwidthAreLogNormal) {
 
 TEST(PopulationTest, ATraceOfAsManyRowsAsClientsIsTakenInOrder) {
   const testing::ScratchDirectory folder;
-  const PopulationSpec spec = Make(WriteTrace(folder, 5), 5);
+  const PopulationSpec spec = PopulationOf(WriteTrace(folder, 5), 5);
   for (uint64_t client = 0; client < 5; ++client) {
     const DeviceProfile profile = ProfileOf(spec, {1, client});
     EXPECT_EQ(profile.device_class, fmt::format("row{}", client));
@@ -142,7 +142,7 @@ TEST(PopulationTest, ATraceOfAsManyRowsAsClientsIsTakenInOrder) {
 TEST(PopulationTest, ElseDevicesDrawRowsOfATraceAlike) {
   const testing::ScratchDirectory folder;
   const std::string path = WriteTrace(folder, 5);
-  const PopulationSpec spec = Make(path, 5000);
+  const PopulationSpec spec = PopulationOf(path, 5000);
   for (const uint64_t seed : kSeeds) {
     std::map<std::string, double> counts;
     for (uint64_t client = 0; client < 5000; ++client) {
@@ -156,7 +156,7 @@ TEST(PopulationTest, ElseDevicesDrawRowsOfATraceAlike) {
     EXPECT_LT(sum, 38.2);
     EXPECT_GT(sum, 0.0009);
   }
-  ExpectSame(ProfileOf(spec, {1, 2}), ProfileOf(Make(path, 3), {1, 2}));
+  ExpectSame(ProfileOf(spec, {1, 2}), ProfileOf(PopulationOf(path, 3), {1, 2}));
 }
 
 TEST(PopulationTest, RefusesAnUnknownNameWithTheNearest) {
@@ -182,7 +182,7 @@ std::string Document() {
 TEST(PopulationTest, TheDocumentHasTheFiguresOfThePresets) {
   const std::string text = Document();
   for (const char* preset : {"uniform", "phones", "gateways"}) {
-    for (const DeviceClass& one : Make(preset, 1).classes) {
+    for (const DeviceClass& one : PopulationOf(preset, 1).classes) {
       const DeviceProfile& m = one.median;
       EXPECT_THAT(
           text,
@@ -198,7 +198,7 @@ TEST(PopulationTest, TheDocumentHasTheFiguresOfThePresets) {
 }
 
 TEST(PopulationTest, TheDocumentHasTheHoursOfPhones) {
-  const DeviceProfile phone = Make("phones", 1).classes[0].median;
+  const DeviceProfile phone = PopulationOf("phones", 1).classes[0].median;
   std::string row;
   for (size_t hour = 0; hour < 24; ++hour) {
     row += fmt::format("{}{}", hour == 0 ? "" : ";", phone.available[hour]);

@@ -6,11 +6,12 @@
 #include <limits>
 #include <vector>
 
+#include "tests/simulations_report/rounding.h"
+
 namespace edgetune {
 namespace {
 
-// A few roundings of doubles.
-constexpr double kRounding = 1e-12;
+using testing::kRounding;
 
 TEST(SpreadTest, PerplexityIsExpOfTheMeanOverAllTokens) {
   Measure measure;

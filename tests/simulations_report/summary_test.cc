@@ -8,14 +8,14 @@
 #include <numeric>
 #include <string>
 
+#include "tests/simulations_report/rounding.h"
 #include "tests/simulations_report/run_log.h"
 
 namespace edgetune {
 namespace {
 
+using testing::kRounding;
 using testing::RunLog;
-
-constexpr double kRounding = 1e-12;  // a few roundings of doubles
 
 // Round 1 asks for two in each of two attempts; the first is abandoned with a
 // report in it. Figures below are counted by hand.

@@ -25,9 +25,9 @@ namespace edgetune {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr size_t kMiB = 1 << 20;
 
@@ -45,10 +45,10 @@ std::string Pattern(size_t size, int seed = 1) {
   return text;
 }
 
-class BlobStoreTest : public testing::Test {
+class BlobStoreTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = testing::TempDir() + "/blob_store_testXXXXXX";
+    std::string pattern = ::testing::TempDir() + "/blob_store_testXXXXXX";
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     root_ = pattern;
     Reopen();
@@ -167,7 +167,8 @@ TEST_F(BlobStoreTest, ListNamesEveryBlobAndNothingElse) {
   ASSERT_TRUE(first.ok() && second.ok());
   std::ofstream(root_ / "store/blobs/README") << "not a blob";
   std::ofstream(root_ / "store/blobs/abcd") << "not a blob";
-  EXPECT_THAT(*store_->List(), testing::UnorderedElementsAre(*first, *second));
+  EXPECT_THAT(*store_->List(),
+              ::testing::UnorderedElementsAre(*first, *second));
 }
 
 TEST_F(BlobStoreTest, DebrisOfACrashGoesButNotThatOfALiveWriter) {

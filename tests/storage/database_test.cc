@@ -22,8 +22,8 @@ namespace edgetune {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 const std::vector<std::string> kSchema = {
     "CREATE TABLE t (id INTEGER PRIMARY KEY, v)",
@@ -31,10 +31,10 @@ const std::vector<std::string> kSchema = {
     "INSERT INTO t VALUES (100, 'made by version 2')",
 };
 
-class DatabaseTest : public testing::Test {
+class DatabaseTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = testing::TempDir() + "/database_testXXXXXX";
+    std::string pattern = ::testing::TempDir() + "/database_testXXXXXX";
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     root_ = pattern;
     path_ = root_ / "state.db";

@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 using testing::Numbers;
 using testing::PullingEngine;
 
-Adapter MakeAdapter() {
+Adapter MakeCoreAdapter() {
   const ParameterLayout plain = *ParameterLayout::Make({{"p.lora_A", {2, 3}},
                                                         {"p.lora_B", {4, 2}},
                                                         {"q.lora_A", {2, 5}},
@@ -58,7 +58,7 @@ double LossAt(const Adapter& adapter, double target) {
 }
 
 TEST(CoreGradientTest, IsTheDerivativeOfTheLoss) {
-  Adapter adapter = MakeAdapter();
+  Adapter adapter = MakeCoreAdapter();
   PullingEngine engine = EngineAt(adapter);
   CoreGradient cores(engine, adapter);
   const auto ranges = RangesOf(adapter.layout, Factors::kCore);
@@ -108,7 +108,7 @@ class CoreTrainingTest : public ::testing::Test {
   ModelConfig model_;
   TrainConfig config_;
   const Numbers numbers_{{3}};
-  const Adapter adapter_ = MakeAdapter();
+  const Adapter adapter_ = MakeCoreAdapter();
 };
 
 // The nearest B R to a matrix T of threes is B B^T T: R = B^T T.

@@ -20,7 +20,7 @@ using testing::PullingEngine;
 constexpr int64_t kFrozen = 2;
 
 // Rank 3, of which one slice is trained.
-Adapter MakeAdapter() {
+Adapter MakeSliceAdapter() {
   Adapter adapter{{.rank = 3, .alpha = 3, .targets = {"q_proj"}},
                   *ParameterLayout::Make({{"p.lora_A", {3, 2}},
                                           {"p.lora_B", {4, 3}},
@@ -57,7 +57,7 @@ class SliceTrainingTest : public ::testing::Test {
   ModelConfig model_;
   TrainConfig config_;
   const Numbers numbers_{{3, 5}};
-  const Adapter adapter_ = MakeAdapter();
+  const Adapter adapter_ = MakeSliceAdapter();
 };
 
 // Clipping, decay, moments and the pull back are those of the trained slice.

@@ -11,14 +11,14 @@
 
 #include "models/io/model_file.h"
 #include "tests/engines/vector_case.h"
+#include "tests/testing/data_folder.h"
 #include "training/engine_loader.h"
 
 namespace edgetune {
 namespace {
 
+using testing::kData;
 using testing::ReadVectorCase;
-
-const std::string kData = std::string(EDGETUNE_SOURCE_DIR) + "/tests/data/";
 
 class EngineTest : public ::testing::Test {
  protected:
