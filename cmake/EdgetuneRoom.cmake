@@ -4,17 +4,27 @@ if(EDGETUNE_PRECOMPILE)
   include(EdgetunePrecompile)
 endif()
 
-# edgetune_room(NAME SOURCES a.cc ... DEPS room-or-library ...)
+# edgetune_room(NAME SOURCES a.cc ... DEPS room-or-library ... [UNITY])
 # One static, position-independent library a room. NAME is the room's path with
 # '/' replaced by '_'; the target is edgetune_NAME, and DEPS that name a room
 # are written as edgetune_<room> too.
+# UNITY: with EDGETUNE_UNITY up to eight of its files are compiled as one, alike
+# in number, so no two of them may define one name. Files must still compile
+# alone, as they do in the preset dev.
 function(edgetune_room NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "UNITY" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
   target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
   if(EDGETUNE_PRECOMPILE)
     target_precompile_headers(edgetune_${NAME} REUSE_FROM edgetune_precompiled)
+  endif()
+  if(ARG_UNITY AND EDGETUNE_UNITY)
+    list(LENGTH ARG_SOURCES files)
+    math(EXPR units "(${files} + 7) / 8")
+    math(EXPR batch "(${files} + ${units} - 1) / ${units}")
+    set_target_properties(edgetune_${NAME} PROPERTIES
+      UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
   endif()
 endfunction()
 
