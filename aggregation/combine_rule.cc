@@ -15,7 +15,7 @@
 namespace edgetune {
 namespace {
 
-constexpr std::string_view kNames[] = {
+constexpr std::string_view kRuleNames[] = {
     "mean", "norm_bound", "trimmed_mean", "median", "geometric_median",
     "krum", "multi_krum", "bulyan"};  // in the order of CombineRule
 
@@ -43,19 +43,20 @@ absl::Status CheckRuleOptions(const CombineOptions& options) {
 
 }  // namespace
 
-std::span<const std::string_view> CombineRuleNames() { return kNames; }
+std::span<const std::string_view> CombineRuleNames() { return kRuleNames; }
 
 std::string_view CombineRuleName(CombineRule rule) {
-  return kNames[static_cast<size_t>(rule)];
+  return kRuleNames[static_cast<size_t>(rule)];
 }
 
 absl::StatusOr<CombineRule> ParseCombineRule(std::string_view name) {
-  const auto* at = std::find(std::begin(kNames), std::end(kNames), name);
-  if (at == std::end(kNames)) {
+  const auto* at =
+      std::find(std::begin(kRuleNames), std::end(kRuleNames), name);
+  if (at == std::end(kRuleNames)) {
     return absl::InvalidArgumentError(
         fmt::format("no rule combines updates under the name \"{}\"", name));
   }
-  return static_cast<CombineRule>(at - std::begin(kNames));
+  return static_cast<CombineRule>(at - std::begin(kRuleNames));
 }
 
 int64_t FewestUpdates(const CombineOptions& options) {

@@ -18,7 +18,7 @@
 namespace edgetune {
 namespace {
 
-using Updates = std::vector<const HeldUpdate*>;
+using UpdateList = std::vector<const HeldUpdate*>;
 
 // Of the slices beyond what is significant, A is zero as B is.
 void StoreSignificant(const NearestFactors& nearest, const SlicedLayout& sliced,
@@ -70,8 +70,8 @@ class FrozenFold final : public UpdateFold {
 
  private:
   // What trained slices become, as exactly as a step of float32 comes there.
-  ParameterVector NextTrained(const Updates& updates, double weights) const;
-  NearestFactors NextFrozen(size_t module, const Updates& updates,
+  ParameterVector NextTrained(const UpdateList& updates, double weights) const;
+  NearestFactors NextFrozen(size_t module, const UpdateList& updates,
                             double weights, const ParameterVector& next) const;
 
   const FrozenFoldStart start_;
@@ -81,7 +81,7 @@ class FrozenFold final : public UpdateFold {
   HeldSet held_;
 };
 
-ParameterVector FrozenFold::NextTrained(const Updates& updates,
+ParameterVector FrozenFold::NextTrained(const UpdateList& updates,
                                         double weights) const {
   ParameterVector next = incoming_;
   for (size_t i = 0; i < next.size(); ++i) {
@@ -98,7 +98,7 @@ ParameterVector FrozenFold::NextTrained(const Updates& updates,
   return next;
 }
 
-NearestFactors FrozenFold::NextFrozen(size_t module, const Updates& updates,
+NearestFactors FrozenFold::NextFrozen(size_t module, const UpdateList& updates,
                                       double weights,
                                       const ParameterVector& next) const {
   std::vector<LoraProduct> products;
@@ -115,7 +115,7 @@ absl::StatusOr<Aggregator::Result> FrozenFold::Finish() const {
   if (held_.size() == 0) {
     return absl::FailedPreconditionError("no update was accumulated");
   }
-  const Updates updates = held_.Sorted();
+  const UpdateList updates = held_.Sorted();
   Aggregator::Result result;
   for (const HeldUpdate* update : updates) result.weight_sum += update->weight;
   result.updates = std::ssize(updates);

@@ -8,7 +8,7 @@ namespace {
 
 constexpr double kSmoothing = 1e-6;  // nu
 constexpr double kTolerance = 1e-6;
-constexpr int kMostSteps = 100;
+constexpr int kMostIterations = 100;
 
 double Distance(const std::vector<double>& point,
                 std::span<const float> update) {
@@ -26,7 +26,7 @@ ParameterVector GeometricMedian(Updates updates,
                                 std::span<const double> weights) {
   const ParameterVector start = Median(updates);
   std::vector<double> point(start.begin(), start.end());
-  for (int step = 0; step < kMostSteps; ++step) {
+  for (int step = 0; step < kMostIterations; ++step) {
     std::vector<double> next(point.size(), 0.0);
     double weight_sum = 0, pull_sum = 0;  // sum(w), sum(b)
     for (size_t k = 0; k < updates.size(); ++k) {

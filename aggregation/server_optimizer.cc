@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "base/parameter_views.h"
 #include "base/status.h"
 
 namespace edgetune {
@@ -17,8 +18,8 @@ using Kind = ServerOptimizerOptions::Kind;
 using Ranges = std::span<const CoordinateRange>;
 
 // In the order of Kind.
-constexpr std::string_view kNames[] = {"sgd", "momentum", "adam", "yogi",
-                                       "adagrad"};
+constexpr std::string_view kOptimizerNames[] = {"sgd", "momentum", "adam",
+                                                "yogi", "adagrad"};
 
 absl::Status CheckSizes(size_t update, Ranges ranges, size_t adapter) {
   size_t at = 0, next = 0;  // coordinates of update and adapter so far
@@ -43,16 +44,6 @@ absl::Status CheckAdapter(size_t adapter, size_t wanted) {
   if (adapter == wanted) return absl::OkStatus();
   return absl::InvalidArgumentError(
       fmt::format("adapter has {} coordinates, wanted {}", adapter, wanted));
-}
-
-absl::Status CheckFinite(std::span<const float> values, const char* what) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i])) {
-      return absl::DataLossError(
-          fmt::format("{} is not finite at coordinate {}", what, i));
-    }
-  }
-  return absl::OkStatus();
 }
 
 class Sgd final : public ServerOptimizer {
@@ -258,19 +249,22 @@ absl::StatusOr<std::unique_ptr<ServerOptimizer>> MakeWithState(
 
 }  // namespace
 
-std::span<const std::string_view> ServerOptimizerNames() { return kNames; }
+std::span<const std::string_view> ServerOptimizerNames() {
+  return kOptimizerNames;
+}
 
 std::string_view ServerOptimizerName(Kind kind) {
-  return kNames[static_cast<size_t>(kind)];
+  return kOptimizerNames[static_cast<size_t>(kind)];
 }
 
 absl::StatusOr<Kind> ParseServerOptimizer(std::string_view name) {
-  const auto* at = std::find(std::begin(kNames), std::end(kNames), name);
-  if (at == std::end(kNames)) {
+  const auto* at =
+      std::find(std::begin(kOptimizerNames), std::end(kOptimizerNames), name);
+  if (at == std::end(kOptimizerNames)) {
     return absl::InvalidArgumentError(
         fmt::format("no server optimiser has the name \"{}\"", name));
   }
-  return static_cast<Kind>(at - std::begin(kNames));
+  return static_cast<Kind>(at - std::begin(kOptimizerNames));
 }
 
 absl::StatusOr<std::unique_ptr<ServerOptimizer>> MakeServerOptimizer(

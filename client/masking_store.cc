@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "client/session_store.h"
 #include "storage/blob_store.h"
 
 namespace edgetune {
@@ -12,10 +13,6 @@ namespace edgetune {
 using secagg::AbortError;
 
 namespace {
-
-Row KeyRow(const SessionId& id) {
-  return {Blob{id.run_id}, int64_t{id.round}, int64_t{id.attempt}};
-}
 
 absl::StatusOr<int64_t> IntegerOf(const std::vector<Row>& rows,
                                   int64_t otherwise) {

@@ -12,10 +12,6 @@
 namespace edgetune {
 namespace {
 
-Row KeyRow(const SessionId& id) {
-  return {Blob{id.run_id}, int64_t{id.round}, int64_t{id.attempt}};
-}
-
 template <typename Message>
 absl::Status ParseBlob(const Value& value, Message* message) {
   const Blob* blob = std::get_if<Blob>(&value);
@@ -73,6 +69,10 @@ absl::Status RaiseMark(Transaction& transaction, const SessionId& id) {
 }
 
 }  // namespace
+
+Row KeyRow(const SessionId& id) {
+  return {Blob{id.run_id}, int64_t{id.round}, int64_t{id.attempt}};
+}
 
 const std::vector<std::string>& SessionStore::Migrations() {
   static const auto* const migrations = new std::vector<std::string>{

@@ -14,6 +14,9 @@
 
 namespace edgetune {
 
+// How the device's tables name a session: run, round, attempt.
+Row KeyRow(const SessionId& id);
+
 // What a device must remember of its sessions: how far each run has come (so
 // that no round is ever done twice), the session in progress with the
 // documents it was verified from, and its report as far as it has come: what

@@ -4,17 +4,39 @@ if(EDGETUNE_PRECOMPILE)
   include(EdgetunePrecompile)
 endif()
 
-# edgetune_room(NAME SOURCES a.cc ... DEPS room-or-library ...)
+# edgetune_unity(TARGET): with EDGETUNE_UNITY up to six of its files are compiled as
+# one, alike in number, so no two of them may define one name. Files must still
+# compile alone, as they do in the preset dev.
+function(edgetune_unity TARGET)
+  if(NOT EDGETUNE_UNITY)
+    return()
+  endif()
+  get_target_property(files ${TARGET} SOURCES)
+  list(LENGTH files count)
+  if(count LESS 2)
+    return()
+  endif()
+  math(EXPR units "(${count} + 5) / 6")
+  math(EXPR batch "(${count} + ${units} - 1) / ${units}")
+  set_target_properties(${TARGET} PROPERTIES
+    UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
+endfunction()
+
+# edgetune_room(NAME SOURCES a.cc ... DEPS room-or-library ... [UNITY])
 # One static, position-independent library a room. NAME is the room's path with
 # '/' replaced by '_'; the target is edgetune_NAME, and DEPS that name a room
 # are written as edgetune_<room> too.
+# UNITY: as edgetune_unity says.
 function(edgetune_room NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "UNITY" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
   target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
   if(EDGETUNE_PRECOMPILE)
     target_precompile_headers(edgetune_${NAME} REUSE_FROM edgetune_precompiled)
+  endif()
+  if(ARG_UNITY)
+    edgetune_unity(edgetune_${NAME})
   endif()
 endfunction()
 
@@ -38,24 +60,6 @@ function(edgetune_opens_mpi TARGET)
   if(EDGETUNE_WITH_MPI)
     add_dependencies(${TARGET} edgetune_mpi)
   endif()
-endfunction()
-
-# edgetune_unity(TARGET): with EDGETUNE_UNITY up to six of its files are compiled as
-# one, alike in number, so no two of them may define one name. Files must still
-# compile alone, as they do in the preset dev.
-function(edgetune_unity TARGET)
-  if(NOT EDGETUNE_UNITY)
-    return()
-  endif()
-  get_target_property(files ${TARGET} SOURCES)
-  list(LENGTH files count)
-  if(count LESS 2)
-    return()
-  endif()
-  math(EXPR units "(${count} + 5) / 6")
-  math(EXPR batch "(${count} + ${units} - 1) / ${units}")
-  set_target_properties(${TARGET} PROPERTIES
-    UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
 endfunction()
 
 # edgetune_test_code(TARGET): how what only tests use is compiled. What is tested

@@ -18,7 +18,7 @@ namespace {
 constexpr uint64_t kComeBackMs = 5000;
 constexpr uint64_t kHellosASecond = 20;
 
-absl::Status Denied(std::string message) {
+absl::Status NotServed(std::string message) {
   return Annotate(absl::PermissionDeniedError(message), ErrorKind::kIdentity,
                   "ask the operator of the coordinator");
 }
@@ -28,11 +28,11 @@ absl::Status Denied(std::string message) {
 // Whether this server serves the device now.
 absl::Status CoordinatorLoop::CheckAdmitted(const std::string& device) const {
   if (denied_.count(device)) {
-    return Denied(
+    return NotServed(
         fmt::format("device {} is on this server's deny list", device));
   }
   if (roster_ != nullptr && !roster_->Admits(device)) {
-    return Denied(
+    return NotServed(
         fmt::format("device {} is revoked, or not in version {} of the roster",
                     device, roster_->head.version()));
   }

@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint64_t kMaxRosterBytes = 64 << 20;
 
-absl::Status Denied(const std::string& message) {
+absl::Status NotEnrolled(const std::string& message) {
   return Annotate(absl::PermissionDeniedError(message), ErrorKind::kIdentity,
                   "ask the operator for a new invitation");
 }
@@ -37,7 +37,7 @@ absl::Status CheckProof(const std::string& identity_key,
                         const std::string& bytes, const std::string& proof) {
   const auto key = PublicKey::FromRaw(identity_key);
   if (key.ok() && key->Verify(bytes, proof)) return absl::OkStatus();
-  return Denied("the proof is not by the identity key");
+  return NotEnrolled("the proof is not by the identity key");
 }
 
 absl::Status CheckShape(const v1::EnrollRequest& request) {
@@ -170,7 +170,7 @@ absl::StatusOr<EnrollmentOffice::Candidate> EnrollmentOffice::Examine(
       request.proof()));
   if (std::holds_alternative<Blob>(row.at(2))) {
     if (BytesAt(row, 2) != candidate.request) {
-      return Denied("the token was used before");
+      return NotEnrolled("the token was used before");
     }
     candidate.repeated = true;
     candidate.certificate = std::get<std::string>(row.at(3));
@@ -178,7 +178,7 @@ absl::StatusOr<EnrollmentOffice::Candidate> EnrollmentOffice::Examine(
   }
   const absl::Time now = deps_.clock->Now();
   if (absl::ToUnixMillis(now) >= std::get<int64_t>(row.at(1))) {
-    return Denied("the token has expired");
+    return NotEnrolled("the token has expired");
   }
   EDGETUNE_ASSIGN_OR_RETURN(
       candidate.certificate,
@@ -200,7 +200,7 @@ absl::StatusOr<Row> EnrollmentOffice::FindToken(const std::string& hash) {
                       {Blob{hash}}));
         return absl::OkStatus();
       }));
-  if (rows.empty()) return Denied("the token is unknown here");
+  if (rows.empty()) return NotEnrolled("the token is unknown here");
   return std::move(rows.front());
 }
 
@@ -216,7 +216,8 @@ absl::Status EnrollmentOffice::CheckNotInRoster(
                entry.identity_key() == candidate.identity_key;
       });
   if (!taken) return absl::OkStatus();
-  return Denied("a device with this name or identity key is in the roster");
+  return NotEnrolled(
+      "a device with this name or identity key is in the roster");
 }
 
 absl::Status EnrollmentOffice::Consume(const Candidate& candidate) {
@@ -230,7 +231,7 @@ absl::Status EnrollmentOffice::Consume(const Candidate& candidate) {
   });
   if (!absl::IsAlreadyExists(status)) return status;
   // Another request was faster, or the identity key is another device's.
-  return Denied("the token or the identity key was used before");
+  return NotEnrolled("the token or the identity key was used before");
 }
 
 absl::StatusOr<std::vector<Row>> EnrollmentOffice::Unsettled() {
@@ -289,7 +290,7 @@ absl::StatusOr<v1::EnrollResponse> EnrollmentOffice::Renew(
                             deps_.kit->ReadRoster());
   const auto index = roster.roster.Find(ClientIdOf(device));
   if (!index.has_value() || !roster.roster.Member(*index).active) {
-    return Denied(
+    return NotEnrolled(
         fmt::format("device {} is revoked, or not in the roster", device));
   }
   EDGETUNE_RETURN_IF_ERROR(CheckProof(roster.roster.Member(*index).identity_key,

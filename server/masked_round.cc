@@ -12,7 +12,7 @@ namespace edgetune {
 
 using secagg::SecAggServer;
 using Phase = SecAggServer::Phase;
-using ActionKind = SecAggServer::Action::Kind;
+using SecAggAction = SecAggServer::Action::Kind;
 
 namespace {
 
@@ -220,7 +220,7 @@ void MaskedRound::StreamUp(const std::string& device, Batch& batch) {
   it->second.lost_at = absl::InfiniteFuture();
   const Server& server = *groups_[it->second.group].server;
   for (const auto& action : server.Resend(it->second.index)) {
-    if (action.kind == ActionKind::kSend) {
+    if (action.kind == SecAggAction::kSend) {
       SendTo(device, *action.message, batch);
     }
   }
@@ -272,7 +272,7 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
       return group.devices[index];
     };
     switch (action.kind) {
-      case ActionKind::kRecord:
+      case SecAggAction::kRecord:
         // The sum is in memory only: until the round commits, a restart has to
         // ask for the shares again.
         if (action.record.phase == Phase::kDone) break;
@@ -281,16 +281,16 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
         SaveRecord(options_.id, static_cast<uint32_t>(at), group.records++,
                    action.record, batch);
         break;
-      case ActionKind::kSend:
+      case SecAggAction::kSend:
         SendTo(device(action.index), *action.message, batch);
         break;
-      case ActionKind::kLeft:
+      case SecAggAction::kLeft:
         notes_.push_back(
             {fmt::format("{} left the masking session: {}",
                          device(action.index), v1::AbortCode_Name(action.code)),
              true});
         break;
-      case ActionKind::kRefuse:
+      case SecAggAction::kRefuse:
         if (!action.document.empty()) {
           SaveEvidence(options_.id.run_id, device(action.index),
                        action.document, batch);
@@ -299,18 +299,18 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
                                       device(action.index), Coded(action)),
                           true});
         break;
-      case ActionKind::kFold:
+      case SecAggAction::kFold:
         Fold(at, action, now, batch);
         // A damaged upload ends a frozen session, its sum goes: what else was
         // to be done is not true any more.
         if (IsGroupOver(group)) return;
         break;
-      case ActionKind::kLate:
+      case SecAggAction::kLate:
         notes_.push_back({fmt::format("the masked update of {} came too late",
                                       device(action.index)),
                           true});
         break;
-      case ActionKind::kBlame:
+      case SecAggAction::kBlame:
         for (const uint32_t index : {action.index, action.other}) {
           ++blame_[device(index)];
           if (group.server->phase() <= Phase::kAcks ||
@@ -323,10 +323,10 @@ void MaskedRound::Perform(size_t at, Server::Actions actions, absl::Time now,
                          device(action.index), device(action.other)),
              true});
         break;
-      case ActionKind::kUnmask:
+      case SecAggAction::kUnmask:
         Unmask(at, action, now, batch);
         break;
-      case ActionKind::kAborted:
+      case SecAggAction::kAborted:
         group.failure = Coded(action);
         group.sum.reset();
         break;

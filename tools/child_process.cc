@@ -213,6 +213,14 @@ const std::atomic<bool>& InterruptFlag() { return interrupted; }
 
 bool Interrupted() { return interrupted; }
 
+absl::Status InterruptedError(std::string_view outcome) {
+  return Annotate(
+      absl::CancelledError(outcome.empty()
+                               ? std::string("interrupted")
+                               : fmt::format("interrupted: {}", outcome)),
+      ErrorKind::kFailed);
+}
+
 bool TakeKeyboardInterrupt() {
   ForgetInterruptEvent();
   return !ended && interrupted.exchange(false);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -87,6 +88,8 @@ class TemporaryDirectory {
 // stands in the flag.
 void CatchInterrupts();
 bool Interrupted();
+// What is returned then: Cancelled (kFailed). `outcome`: "nothing was written".
+absl::Status InterruptedError(std::string_view outcome = "");
 const std::atomic<bool>& InterruptFlag();
 // Whether Ctrl-C (SIGINT) came since the last call, and nothing that ends the
 // program: Interrupted() is then false again. For what Ctrl-C only ends a part

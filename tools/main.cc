@@ -45,8 +45,8 @@ CLI::App* DeepestVerb(CLI::App& app) {
   return at;
 }
 
-absl::Status UsageError(CLI::App& app, const CLI::ParseError& error,
-                        const std::vector<std::string>& arguments) {
+absl::Status NotUnderstood(CLI::App& app, const CLI::ParseError& error,
+                           const std::vector<std::string>& arguments) {
   const CLI::App* at = DeepestVerb(app);
   std::vector<std::string> known;
   for (const CLI::App* verb : at->get_subcommands({})) {
@@ -120,7 +120,7 @@ int Main(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     if (WantsJson(arguments)) invocation.output.format = "json";
-    const absl::Status status = UsageError(app, error, arguments);
+    const absl::Status status = NotUnderstood(app, error, arguments);
     invocation.output.Error(status);
     return ExitCodeOf(status);
   }

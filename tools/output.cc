@@ -119,6 +119,10 @@ void PaintStderr(std::string_view sequences) {
   (void)!std::fwrite(sequences.data(), 1, sequences.size(), stderr);
 }
 
+absl::Status UsageError(const std::string& what, const std::string& hint) {
+  return Annotate(absl::InvalidArgumentError(what), ErrorKind::kUsage, hint);
+}
+
 absl::Status CheckAbsent(const std::string& path, const std::string& hint) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return absl::OkStatus();
@@ -150,6 +154,10 @@ int TerminalWidth(int fd) {
   winsize size{};
   if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 80;
   return size.ws_col;
+}
+
+std::string TimeText(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
 }
 
 std::string FormatTable(const std::vector<std::vector<std::string>>& cells,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 
 namespace edgetune {
 
@@ -45,6 +46,8 @@ absl::Status WriteAnswer(std::string_view text);
 void WriteStderr(std::string_view text);
 // To stderr as it is: for control sequences of our own.
 void PaintStderr(std::string_view sequences);
+// What was asked for cannot be done: InvalidArgument, kUsage.
+absl::Status UsageError(const std::string& what, const std::string& hint = "");
 // An unusable --out is found before the work, not after; all kUsage. Nothing
 // may be at `path` yet (AlreadyExists);
 absl::Status CheckAbsent(const std::string& path, const std::string& hint =
@@ -59,6 +62,7 @@ absl::Status CheckNew(const std::string& path);
 bool IsTerminal(int fd);
 int TerminalWidth(int fd);
 
+std::string TimeText(absl::Time time);  // "2026-11-28T02:34:00Z"
 // Columns padded to their widest cell, two spaces between; the first row is
 // the head. Columns named in `right` (by position) are aligned right. No cell
 // can begin a line or leave its column: it is a TerminalLine.

@@ -15,12 +15,11 @@
 namespace edgetune {
 namespace {
 
-constexpr size_t kBlock = 64 << 10;
 constexpr int kWindowLog = 23;  // 8 MiB
 constexpr uint8_t kGzipFirstByte = 0x1f;
 constexpr int kGzipOnly = 16 + 15;  // zlib: gzip header, largest window
 
-absl::Status Damaged(const std::string& what) {
+absl::Status DamagedArchive(const std::string& what) {
   return absl::DataLossError("a damaged archive: " + what);
 }
 
@@ -44,7 +43,7 @@ class Unpacker : public ByteSource {
 
  private:
   ByteSource& packed_;
-  std::array<uint8_t, kBlock> block_;
+  std::array<uint8_t, kSourceBlock> block_;
   size_t begin_ = 0, end_ = 0;
 };
 
@@ -61,10 +60,10 @@ class GzipSource final : public Unpacker {
       // A full output may leave more inside the decoder without any input.
       if (left().empty() && !pending_) {
         if (whole_members_ > 0 && !inside_) return 0;
-        return Damaged("it ends too early");
+        return DamagedArchive("it ends too early");
       }
       if (!inside_ && whole_members_ > 0 && left()[0] != kGzipFirstByte) {
-        return Damaged("other bytes follow its end");
+        return DamagedArchive("other bytes follow its end");
       }
       EDGETUNE_ASSIGN_OR_RETURN(const size_t made, Inflate(out));
       if (made > 0) return made;
@@ -85,9 +84,9 @@ class GzipSource final : public Unpacker {
       ++whole_members_;
       inflateReset(&stream_);
     } else if (code != Z_OK && code != Z_BUF_ERROR) {
-      return Damaged(whole_members_ == 0 && stream_.total_out == 0
-                         ? "this is no gzip file"
-                         : "gzip's checks fail");
+      return DamagedArchive(whole_members_ == 0 && stream_.total_out == 0
+                                ? "this is no gzip file"
+                                : "gzip's checks fail");
     }
     pending_ = inside_ && stream_.avail_out == 0;
     return out.size() - stream_.avail_out;
@@ -113,7 +112,7 @@ class ZstdSource final : public Unpacker {
       EDGETUNE_RETURN_IF_ERROR(Refill());
       if (left().empty() && !pending_) {
         if (whole_frames_ > 0 && !inside_) return 0;
-        return Damaged("it ends too early");
+        return DamagedArchive("it ends too early");
       }
       EDGETUNE_ASSIGN_OR_RETURN(const size_t made, Decode(out));
       if (made > 0) return made;
@@ -135,9 +134,9 @@ class ZstdSource final : public Unpacker {
 
   absl::Status Refused() const {
     if (whole_frames_ > 0 && !inside_) {
-      return Damaged("other bytes follow its end");
+      return DamagedArchive("other bytes follow its end");
     }
-    return Damaged(
+    return DamagedArchive(
         "this is no Zstandard file, its checks fail, or its window is above "
         "8 MiB");
   }

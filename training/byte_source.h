@@ -11,6 +11,8 @@
 
 namespace edgetune {
 
+inline constexpr size_t kSourceBlock = 64 << 10;  // bytes read at a time
+
 // Bytes in order, a block at a time, whatever they are packed in. One thread.
 class ByteSource {
  public:

@@ -110,19 +110,19 @@ void AddExamples(const Segment& segment, FactHash& hash) {
   }
 }
 
-absl::Status Damaged(std::string_view what) {
+absl::Status DamagedCheckpoint(std::string_view what) {
   return absl::DataLossError(fmt::format("it is damaged: {}", what));
 }
 
 // Of a head whose digest held: a program wrote these.
 absl::Status CheckProgress(const Head& head, int64_t steps) {
   if (head.steps < 1 || head.steps >= steps || head.tokens < 0) {
-    return Damaged(fmt::format("{} steps done of {}, {} tokens", head.steps,
-                               steps, head.tokens));
+    return DamagedCheckpoint(fmt::format("{} steps done of {}, {} tokens",
+                                         head.steps, steps, head.tokens));
   }
   if (!std::isfinite(head.first_loss) || !std::isfinite(head.last_loss) ||
       !std::isfinite(head.seconds) || head.seconds < 0) {
-    return Damaged("a loss or time that is none");
+    return DamagedCheckpoint("a loss or time that is none");
   }
   return absl::OkStatus();
 }
@@ -194,17 +194,17 @@ absl::StatusOr<SegmentProgress> ReadCheckpoint(std::span<const uint8_t> bytes,
   constexpr size_t kFrame = sizeof(Head) + sizeof(Digest);
   Head head;
   if (bytes.size() < kFrame) {
-    return Damaged(
+    return DamagedCheckpoint(
         fmt::format("{} bytes, at least {} are needed", bytes.size(), kFrame));
   }
   const auto content = bytes.first(bytes.size() - sizeof(Digest));
   if (std::memcmp(Sha256(content).data(), bytes.last(sizeof(Digest)).data(),
                   sizeof(Digest)) != 0) {
-    return Damaged("its digest is another");
+    return DamagedCheckpoint("its digest is another");
   }
   std::memcpy(&head, bytes.data(), sizeof(head));
   if (std::string_view(head.magic.data(), head.magic.size()) != kMagic) {
-    return Damaged("it does not begin as one");
+    return DamagedCheckpoint("it does not begin as one");
   }
   if (head.segment != segment) {
     return absl::FailedPreconditionError(
@@ -214,8 +214,9 @@ absl::StatusOr<SegmentProgress> ReadCheckpoint(std::span<const uint8_t> bytes,
   std::vector<ParameterVector> moments(optimizer.moments().size());
   if (head.coordinates != values.size() ||
       bytes.size() != kFrame + (1 + moments.size()) * values.size_bytes()) {
-    return Damaged(fmt::format("{} coordinates in {} bytes, {} are trained",
-                               head.coordinates, bytes.size(), values.size()));
+    return DamagedCheckpoint(
+        fmt::format("{} coordinates in {} bytes, {} are trained",
+                    head.coordinates, bytes.size(), values.size()));
   }
   const auto numbers = content.subspan(sizeof(Head));
   const size_t n = values.size_bytes();

@@ -20,10 +20,6 @@ using nlohmann::json;
 
 constexpr size_t kMaxChoices = 26;  // letters
 
-absl::Status Wrong(const std::string& what) {
-  return absl::InvalidArgumentError(what);
-}
-
 absl::StatusOr<JsonExample> ReadContext(const json& object) {
   JsonExample context;
   context.schema = TextSchema::kMessages;
@@ -38,23 +34,27 @@ absl::StatusOr<JsonExample> ReadContext(const json& object) {
     context.schema = TextSchema::kText;
     EDGETUNE_ASSIGN_OR_RETURN(context.prompt, TextAt(object, "prompt", ""));
   } else {
-    return Wrong("has none of \"question\", \"messages\" and \"prompt\"");
+    return absl::InvalidArgumentError(
+        "has none of \"question\", \"messages\" and \"prompt\"");
   }
   return context;
 }
 
 absl::StatusOr<std::vector<std::string>> ReadChoices(const json& object) {
   const auto list = object.find("choices");
-  if (list == object.end()) return Wrong("has no \"choices\"");
+  if (list == object.end()) {
+    return absl::InvalidArgumentError("has no \"choices\"");
+  }
   if (!list->is_array() || list->size() < 2 || list->size() > kMaxChoices) {
-    return Wrong(
+    return absl::InvalidArgumentError(
         fmt::format("\"choices\" must be a list of 2 to {}", kMaxChoices));
   }
   std::vector<std::string> choices;
   for (size_t i = 0; i < list->size(); ++i) {
     const json& choice = (*list)[i];
     if (!choice.is_string() || choice.get_ref<const std::string&>().empty()) {
-      return Wrong(fmt::format("choices[{}] must be a string, not empty", i));
+      return absl::InvalidArgumentError(
+          fmt::format("choices[{}] must be a string, not empty", i));
     }
     choices.push_back(choice.get<std::string>());
   }
@@ -79,10 +79,12 @@ absl::StatusOr<ChoiceQuestion> ParseChoiceQuestion(std::string_view line) {
   EDGETUNE_ASSIGN_OR_RETURN(question.context, ReadContext(object));
   EDGETUNE_ASSIGN_OR_RETURN(question.choices, ReadChoices(object));
   const auto answer = object.find("answer");
-  if (answer == object.end()) return Wrong("has no \"answer\"");
+  if (answer == object.end()) {
+    return absl::InvalidArgumentError("has no \"answer\"");
+  }
   const std::optional<size_t> index = IndexOf(*answer);
   if (!index || *index >= question.choices.size()) {
-    return Wrong(fmt::format(
+    return absl::InvalidArgumentError(fmt::format(
         "\"answer\" must name one of the {} choices: an index from 0, or a "
         "letter from A",
         question.choices.size()));
@@ -110,7 +112,8 @@ absl::StatusOr<std::vector<ChoiceQuestion>> ReadChoiceQuestions(
     }
   }
   if (!questions.empty()) return questions;
-  return Annotate(Wrong(path + ": no question in it"), ErrorKind::kData);
+  return Annotate(absl::InvalidArgumentError(path + ": no question in it"),
+                  ErrorKind::kData);
 }
 
 bool HoldsChoiceQuestions(const std::string& path) {
@@ -147,7 +150,8 @@ absl::StatusOr<LabelledTokens> EncodeChoice(const ModelFile& model,
   if (chat && !out.labelled.empty()) out.labelled.pop_back();
   out.tokens.resize(out.labelled.size());
   if (PredictedLabels(out) > 0) return out;
-  return Wrong("a choice without a token that something predicts");
+  return absl::InvalidArgumentError(
+      "a choice without a token that something predicts");
 }
 
 }  // namespace edgetune

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-absl::Status Wrong(const std::string& what) {
+absl::Status WrongLine(const std::string& what) {
   return absl::InvalidArgumentError(what);
 }
 
@@ -51,26 +51,26 @@ absl::StatusOr<std::string> ReadRole(const json& message,
     if (given == theirs) return std::string(ours);
   }
   const bool known = std::ranges::count(kKnownRoles, given) > 0;
-  return Wrong(fmt::format("{}{} must be {}, {} or {}{}", where, keys.role,
-                           keys.roles[0].first, keys.roles[1].first,
-                           keys.roles[2].first,
-                           known ? ", got " + given : std::string()));
+  return WrongLine(fmt::format("{}{} must be {}, {} or {}{}", where, keys.role,
+                               keys.roles[0].first, keys.roles[1].first,
+                               keys.roles[2].first,
+                               known ? ", got " + given : std::string()));
 }
 
 absl::StatusOr<std::vector<ChatMessage>> ReadMessages(const json& object,
                                                       const char* key,
                                                       const MessageKeys& keys) {
   const auto list = object.find(key);
-  if (list == object.end()) return Wrong(fmt::format("has no \"{}\"", key));
+  if (list == object.end()) return WrongLine(fmt::format("has no \"{}\"", key));
   if (!list->is_array() || list->empty()) {
-    return Wrong(
+    return WrongLine(
         fmt::format("\"{}\" must be a list of messages, not empty", key));
   }
   std::vector<ChatMessage> messages;
   for (size_t i = 0; i < list->size(); ++i) {
     const json& item = (*list)[i];
     const std::string where = fmt::format("{}[{}]: ", key, i);
-    if (!item.is_object()) return Wrong(where + "not an object");
+    if (!item.is_object()) return WrongLine(where + "not an object");
     ChatMessage message;
     EDGETUNE_ASSIGN_OR_RETURN(message.role, ReadRole(item, keys, where));
     EDGETUNE_ASSIGN_OR_RETURN(message.content,
@@ -87,7 +87,7 @@ absl::StatusOr<TextSchema> SchemaOf(const json& object) {
   // Before "text": Alpaca's own file has that too, with all of it rendered.
   if (object.contains("instruction")) return TextSchema::kAlpaca;
   if (object.contains("text")) return TextSchema::kText;
-  return Wrong(
+  return WrongLine(
       "has none of \"messages\", \"conversations\", \"prompt\" (with "
       "\"completion\"), \"instruction\" (with \"output\") and \"text\"");
 }
@@ -173,23 +173,24 @@ absl::StatusOr<json> ParseJsonObject(std::string_view line) {
                                object.status().message().size());
     // Names of keys may be private, too.
     if (why.find("appears twice") != std::string_view::npos) {
-      return Wrong("a key appears twice in one object");
+      return WrongLine("a key appears twice in one object");
     }
-    return Wrong(std::string(why.substr(kWhat.size() + 2)));
+    return WrongLine(std::string(why.substr(kWhat.size() + 2)));
   }
   if (object->is_object()) return object;
-  return Wrong(fmt::format("not a JSON object but {}", object->type_name()));
+  return WrongLine(
+      fmt::format("not a JSON object but {}", object->type_name()));
 }
 
 absl::StatusOr<std::string> TextAt(const json& object, const char* key,
                                    const std::string& where) {
   const auto found = object.find(key);
   if (found == object.end()) {
-    return Wrong(fmt::format("{}has no \"{}\"", where, key));
+    return WrongLine(fmt::format("{}has no \"{}\"", where, key));
   }
   if (!found->is_string()) {
-    return Wrong(fmt::format("{}\"{}\" must be a string, got {}", where, key,
-                             found->type_name()));
+    return WrongLine(fmt::format("{}\"{}\" must be a string, got {}", where,
+                                 key, found->type_name()));
   }
   return found->get<std::string>();
 }

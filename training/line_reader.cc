@@ -12,7 +12,6 @@
 namespace edgetune {
 namespace {
 
-constexpr size_t kBlock = 64 << 10;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr std::string_view kGzipMagic = "\x1f\x8b";
 constexpr std::string_view kZstdMagic = "\x28\xb5\x2f\xfd";
@@ -83,7 +82,7 @@ absl::Status LineReader::Fill() {
   buffer_.erase(0, begin_);
   searched_ -= begin_;
   begin_ = 0;
-  std::array<uint8_t, kBlock> block;
+  std::array<uint8_t, kSourceBlock> block;
   ByteSource& from = unpacked_ != nullptr ? *unpacked_ : *source_;
   const absl::StatusOr<size_t> got = from.Read(block);
   if (!got.ok()) return Fault(got.status());

@@ -21,10 +21,6 @@
 namespace edgetune {
 namespace {
 
-// Evaluation packs examples up to this many tokens a forward pass: enough for
-// the matrix products, little memory without gradients.
-constexpr size_t kEvaluationTokens = 1024;
-
 using Batch = std::vector<const LabelledTokens*>;
 
 int64_t InputTokens(ExampleBatch examples) {

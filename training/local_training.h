@@ -5,6 +5,7 @@
 // examples a step takes, the weight of a micro-batch, clipping, the optimiser,
 // what is reported. Stateless; on the calling thread.
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -16,6 +17,10 @@
 #include "training/trainer.h"
 
 namespace edgetune {
+
+// Evaluation packs examples up to this many tokens a forward pass: enough for
+// the matrix products, little memory without gradients.
+inline constexpr size_t kEvaluationTokens = 1024;
 
 // Examples of one forward pass. Not owned.
 using ExampleBatch = std::span<const LabelledTokens* const>;

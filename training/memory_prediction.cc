@@ -6,14 +6,14 @@
 #include <string_view>
 
 #include "models/io/llama_names.h"
+#include "training/local_training.h"
 
 namespace edgetune {
 namespace {
 
 // As in models/fused and training/: how sizes are rounded and cut there.
-constexpr uint64_t kTokenStep = 64;           // fused_trainer.cc
-constexpr uint64_t kEvaluationTokens = 1024;  // local_training.cc
-constexpr uint64_t kHeadLabels = 1024;        // head.cc
+constexpr uint64_t kTokenStep = 64;     // fused_trainer.cc
+constexpr uint64_t kHeadLabels = 1024;  // head.cc
 constexpr uint64_t kHeadColumns = 2048;
 constexpr uint64_t kHeadStep = 32;
 constexpr uint64_t kAttentionBlock = 128;  // attention.cc

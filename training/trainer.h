@@ -5,6 +5,7 @@
 // that does it. Plain structs: no protobuf, no network, no privacy.
 
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -87,6 +88,9 @@ struct Evaluation {
   // Of these, told right by the likeliest class; counted of images alone.
   int64_t correct = 0;
 };
+inline double PerplexityOf(const Evaluation& evaluation) {
+  return std::exp(evaluation.nll_sum / static_cast<double>(evaluation.tokens));
+}
 
 struct TrainProgress {
   int64_t step = 0;  // finished

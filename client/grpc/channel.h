@@ -34,6 +34,10 @@ absl::StatusOr<std::string> ChooseAddress(const Kit& kit,
 // Unavailable: not reached or lost.
 absl::Status CallStatus(const grpc::Status& status, const std::string& address);
 
+// A call of one message each way. No connection lives longer (age and grace)
+// than the other, hence no transfer.
+inline constexpr absl::Duration kUnaryTime = absl::Seconds(30);
+inline constexpr absl::Duration kLongestCall = absl::Minutes(11);
 void SetDeadline(grpc::ClientContext& context, absl::Duration in);
 // Generous for `bytes` on a slow line: a minute and 32 KiB/s.
 absl::Duration TransferTime(uint64_t bytes);

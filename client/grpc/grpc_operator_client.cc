@@ -12,20 +12,13 @@
 #include "client/grpc/back_off.h"
 #include "client/grpc/channel.h"
 #include "client/grpc/transfers.h"
+#include "protos/run_status.h"
 
 namespace edgetune {
 namespace {
 
-constexpr absl::Duration kUnaryTime = absl::Seconds(30);
-constexpr absl::Duration kLongestCall = absl::Minutes(11);
 // Without progress, after which a transfer or watch is given up.
 constexpr absl::Duration kPatience = absl::Seconds(60);
-
-bool HasEnded(const v1::RunStatus& status) {
-  return status.state() == v1::RunStatus::FINISHED ||
-         status.state() == v1::RunStatus::FAILED ||
-         status.state() == v1::RunStatus::STOPPED;
-}
 
 // Worth another attempt: the connection, or a stream that another replaced.
 bool MayPass(const absl::Status& status) {

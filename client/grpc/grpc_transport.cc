@@ -21,9 +21,6 @@ namespace {
 
 // A stream that held this long earns a quick first retry when it breaks.
 constexpr absl::Duration kStable = absl::Seconds(10);
-// No connection lives longer (age and grace), hence no transfer.
-constexpr absl::Duration kLongestCall = absl::Minutes(11);
-constexpr absl::Duration kUnaryTime = absl::Seconds(30);
 
 bool IsFinal(const absl::Status& status) {
   return absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status);

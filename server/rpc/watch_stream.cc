@@ -3,18 +3,9 @@
 #include <utility>
 
 #include "protos/grpc_status.h"
+#include "protos/run_status.h"
 
 namespace edgetune {
-namespace {
-
-bool HasEnded(const v1::RunStatus& status) {
-  return status.state() == v1::RunStatus::FINISHED ||
-         status.state() == v1::RunStatus::FAILED ||
-         status.state() == v1::RunStatus::STOPPED;
-}
-
-}  // namespace
-
 WatchStream* WatchStream::Open(const std::string& run_id,
                                Coordinator* coordinator) {
   std::shared_ptr<WatchStream> stream(new WatchStream(coordinator));

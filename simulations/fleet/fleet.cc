@@ -13,20 +13,15 @@
 #include "privacy/identity/roster.h"
 #include "privacy/identity/roster_file.h"
 #include "protos/plan_check.h"
+#include "protos/run_status.h"
 
 namespace edgetune {
 namespace {
 
 // Documents of a simulation are not executed anywhere else.
-constexpr absl::Duration kRosterLife = absl::Hours(24 * 365);
+constexpr absl::Duration kFleetRosterLife = absl::Hours(24 * 365);
 // How long messages may be under way after a run has ended.
 constexpr absl::Duration kLongestLatency = absl::Minutes(1);
-
-bool HasEnded(const v1::RunStatus& status) {
-  return status.state() == v1::RunStatus::FINISHED ||
-         status.state() == v1::RunStatus::FAILED ||
-         status.state() == v1::RunStatus::STOPPED;
-}
 
 absl::StatusOr<std::unique_ptr<SigningKey>> MakeKey() {
   EDGETUNE_ASSIGN_OR_RETURN(SigningKey key, SigningKey::Generate());
@@ -131,7 +126,7 @@ absl::Status Fleet::PublishRoster() {
   head.mutable_header()->set_version(1);
   head.mutable_header()->set_issued_ms(absl::ToUnixMillis(clock_.Now()));
   head.mutable_header()->set_expires_ms(
-      absl::ToUnixMillis(clock_.Now() + kRosterLife));
+      absl::ToUnixMillis(clock_.Now() + kFleetRosterLife));
   head.set_version(1);
   head.set_leaf_count(roster.entries().size());
   head.set_root(DigestBytes(roster.root()));

@@ -14,6 +14,10 @@
 
 namespace edgetune {
 
+// Bytes in the units that traces and presets are written in.
+inline constexpr double kMegabyte = 1e6;
+inline constexpr double kMegabit = 1e6 / 8;
+
 struct DeviceProfile {
   std::string device_class;
   double speed = 0;           // training tokens a second, above 0

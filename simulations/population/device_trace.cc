@@ -16,8 +16,6 @@
 namespace edgetune {
 namespace {
 
-constexpr double kMegabyte = 1e6;
-constexpr double kMegabit = 1e6 / 8;
 constexpr size_t kLongestClass = 32;
 constexpr size_t kLongestShown = 60;  // characters of a wrong value
 
@@ -52,8 +50,8 @@ std::string Shown(std::string_view text) {
                      whole ? "" : "...");
 }
 
-absl::Status Wrong(const std::string& where, const std::string& got,
-                   const std::string& wanted) {
+absl::Status WrongTrace(const std::string& where, const std::string& got,
+                        const std::string& wanted) {
   return Annotate(absl::InvalidArgumentError(
                       fmt::format("{}: got {}, wanted {}", where, got, wanted)),
                   ErrorKind::kData);
@@ -121,7 +119,7 @@ class Row {
     if (fits && !text.empty() && text.size() <= kLongestClass) {
       return std::string(text);
     }
-    return Wrong(
+    return WrongTrace(
         At(column), Shown(text),
         fmt::format("1 to {} letters, digits, '.', '_' or '-'", kLongestClass));
   }
@@ -129,30 +127,30 @@ class Row {
   absl::StatusOr<double> Number(size_t column) const {
     const Range& range = *kColumns[column].range;
     if (const auto number = NumberIn(cells_[column], range)) return *number;
-    return Wrong(At(column), Shown(cells_[column]),
-                 fmt::format("a number {} {} and at most {}",
-                             range.low_itself ? "from" : "above", range.low,
-                             range.high));
+    return WrongTrace(At(column), Shown(cells_[column]),
+                      fmt::format("a number {} {} and at most {}",
+                                  range.low_itself ? "from" : "above",
+                                  range.low, range.high));
   }
 
   absl::StatusOr<int64_t> Whole(size_t column) const {
     EDGETUNE_ASSIGN_OR_RETURN(const double number, Number(column));
     if (number == std::floor(number)) return static_cast<int64_t>(number);
-    return Wrong(At(column), Shown(cells_[column]), "a whole number");
+    return WrongTrace(At(column), Shown(cells_[column]), "a whole number");
   }
 
   absl::StatusOr<std::array<float, 24>> Hours(size_t column) const {
     const auto parts = Split(cells_[column], ';');
     std::array<float, 24> out = {};
     if (parts.size() != 1 && parts.size() != out.size()) {
-      return Wrong(At(column), fmt::format("{} values", parts.size()),
-                   "1, or 24 with ';' between them");
+      return WrongTrace(At(column), fmt::format("{} values", parts.size()),
+                        "1, or 24 with ';' between them");
     }
     for (size_t hour = 0; hour < out.size(); ++hour) {
       const size_t part = parts.size() == 1 ? 0 : hour;
       const auto chance = NumberIn(parts[part], kChance);
       if (!chance) {
-        return Wrong(
+        return WrongTrace(
             At(column), Shown(parts[part]),
             fmt::format("a number from 0 and at most 1 as value {}", part + 1));
       }
@@ -184,12 +182,12 @@ absl::StatusOr<size_t> ReadHeader(const std::string& where,
       continue;
     }
     const size_t column = std::min(i, kFewestColumns - 1);
-    return Wrong(fmt::format("{}:{}", where, kColumns[column].name),
-                 i >= names.size() ? "no such column"
-                 : i < kFewestColumns
-                     ? Shown(names[i])
-                     : fmt::format("{} columns after it", names.size() - i),
-                 fmt::format("the header {}", Header()));
+    return WrongTrace(fmt::format("{}:{}", where, kColumns[column].name),
+                      i >= names.size()    ? "no such column"
+                      : i < kFewestColumns ? Shown(names[i])
+                                           : fmt::format("{} columns after it",
+                                                         names.size() - i),
+                      fmt::format("the header {}", Header()));
   }
   return names.size();
 }
@@ -199,7 +197,7 @@ absl::StatusOr<DeviceProfile> ReadRow(const std::string& where, size_t columns,
   auto cells = Split(line, ',');
   if (cells.size() != columns) {
     const size_t last = std::min(cells.size(), columns) - 1;
-    return Wrong(
+    return WrongTrace(
         fmt::format("{}:{}", where, kColumns[last].name),
         fmt::format("{} values, this the last that fits", cells.size()),
         fmt::format("{}", columns));
@@ -223,16 +221,17 @@ absl::StatusOr<std::vector<DeviceProfile>> ReadDeviceTrace(
       continue;
     }
     if (rows.size() == kMaxTraceRows) {
-      return Wrong(reader->Where(), "one more row",
-                   fmt::format("at most {}", kMaxTraceRows));
+      return WrongTrace(reader->Where(), "one more row",
+                        fmt::format("at most {}", kMaxTraceRows));
     }
     EDGETUNE_ASSIGN_OR_RETURN(DeviceProfile row,
                               ReadRow(reader->Where(), columns, *line));
     rows.push_back(std::move(row));
   }
   if (!rows.empty()) return rows;
-  return Wrong(path, columns > 0 ? "no row after the header" : "an empty file",
-               fmt::format("the header {} and a row a device", Header()));
+  return WrongTrace(path,
+                    columns > 0 ? "no row after the header" : "an empty file",
+                    fmt::format("the header {} and a row a device", Header()));
 }
 
 }  // namespace edgetune

@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-absl::Status Wrong(const std::string& what) {
+absl::Status WrongLabels(const std::string& what) {
   return absl::InvalidArgumentError(what);
 }
 
@@ -25,17 +25,19 @@ absl::StatusOr<std::string> LabelOf(std::string_view line,
                                     const std::string& field) {
   EDGETUNE_ASSIGN_OR_RETURN(const json object, ParseJsonObject(line));
   const auto found = object.find(field);
-  if (found == object.end()) return Wrong(fmt::format("has no \"{}\"", field));
+  if (found == object.end()) {
+    return WrongLabels(fmt::format("has no \"{}\"", field));
+  }
   if (found->is_string()) return found->get<std::string>();
   // Also what whole numbers beyond 64 bits have become.
   if (found->is_number_float() && std::abs(found->get<double>()) >= 0x1p53) {
-    return Wrong(fmt::format(
+    return WrongLabels(fmt::format(
         "\"{}\" is a number too large to be told from its neighbours; write "
         "it as text",
         field));
   }
   if (found->is_number() || found->is_boolean()) return found->dump();
-  return Wrong(
+  return WrongLabels(
       fmt::format("\"{}\" must be text, a number, true or false, got "
                   "{}",
                   field, found->type_name()));
@@ -69,13 +71,14 @@ absl::StatusOr<std::vector<std::string>> ReadLabels(
   std::vector<std::string> labels;
   for (const std::string& file : files) {
     if (IsPlainText(file)) {
-      return Annotate(Wrong(file + ": plain text, wanted JSON lines"),
+      return Annotate(WrongLabels(file + ": plain text, wanted JSON lines"),
                       ErrorKind::kData, "only lines can be dealt to clients");
     }
     EDGETUNE_RETURN_IF_ERROR(AddLabels(file, field, labels));
   }
   if (!labels.empty()) return labels;
-  return Annotate(Wrong(jsonl_path + ": no example in it"), ErrorKind::kData);
+  return Annotate(WrongLabels(jsonl_path + ": no example in it"),
+                  ErrorKind::kData);
 }
 
 }  // namespace edgetune

@@ -19,8 +19,8 @@ namespace {
 
 using Kind = PartitionSpec::Kind;
 
-absl::Status Wrong(const std::string& what, ErrorKind kind,
-                   std::string_view hint = "") {
+absl::Status WrongPartition(const std::string& what, ErrorKind kind,
+                            std::string_view hint = "") {
   return Annotate(absl::InvalidArgumentError(what), kind, hint);
 }
 
@@ -28,25 +28,27 @@ absl::Status CheckSpec(const PartitionSpec& spec) {
   // Comparisons with NaN are false, so NaN is refused too.
   if (spec.kind == Kind::kDirichlet &&
       !(spec.alpha >= kMinAlpha && spec.alpha <= kMaxAlpha)) {
-    return Wrong(fmt::format("alpha is {}, wanted {} to {}", spec.alpha,
-                             kMinAlpha, kMaxAlpha),
-                 ErrorKind::kConfig);
+    return WrongPartition(fmt::format("alpha is {}, wanted {} to {}",
+                                      spec.alpha, kMinAlpha, kMaxAlpha),
+                          ErrorKind::kConfig);
   }
   if (spec.kind == Kind::kShards && spec.shards_a_client < 1) {
-    return Wrong(fmt::format("shards of a client are {}, wanted 1 or more",
-                             spec.shards_a_client),
-                 ErrorKind::kConfig);
+    return WrongPartition(
+        fmt::format("shards of a client are {}, wanted 1 or more",
+                    spec.shards_a_client),
+        ErrorKind::kConfig);
   }
   if (!(spec.quantity_sigma >= 0 && spec.quantity_sigma <= kMaxQuantitySigma)) {
-    return Wrong(fmt::format("quantity_sigma is {}, wanted 0 to {}",
-                             spec.quantity_sigma, kMaxQuantitySigma),
-                 ErrorKind::kConfig);
+    return WrongPartition(fmt::format("quantity_sigma is {}, wanted 0 to {}",
+                                      spec.quantity_sigma, kMaxQuantitySigma),
+                          ErrorKind::kConfig);
   }
   if (spec.kind == Kind::kNatural && spec.quantity_sigma != 0) {
-    return Wrong(fmt::format("quantity_sigma is {}, but owners of a natural "
-                             "partition bring sizes of their own",
-                             spec.quantity_sigma),
-                 ErrorKind::kConfig, "leave quantity_sigma out");
+    return WrongPartition(
+        fmt::format("quantity_sigma is {}, but owners of a natural "
+                    "partition bring sizes of their own",
+                    spec.quantity_sigma),
+        ErrorKind::kConfig, "leave quantity_sigma out");
   }
   return absl::OkStatus();
 }
@@ -61,13 +63,14 @@ size_t LeastOf(const PartitionSpec& spec) {
 absl::Status CheckCounts(const PartitionSpec& spec, size_t examples,
                          size_t clients) {
   if (clients == 0)
-    return Wrong("0 clients, wanted at least 1", ErrorKind::kData);
+    return WrongPartition("0 clients, wanted at least 1", ErrorKind::kData);
   const size_t least = LeastOf(spec);
   if (examples / clients >= least) return absl::OkStatus();
-  return Wrong(fmt::format("{} clients for {} examples, but each needs {}",
-                           clients, examples, least),
-               ErrorKind::kData,
-               fmt::format("ask for at most {} clients", examples / least));
+  return WrongPartition(
+      fmt::format("{} clients for {} examples, but each needs {}", clients,
+                  examples, least),
+      ErrorKind::kData,
+      fmt::format("ask for at most {} clients", examples / least));
 }
 
 // Labels as numbers, in the order of their bytes.
@@ -177,7 +180,7 @@ absl::StatusOr<Partition> PartByOwner(const PartitionSpec& spec,
                                       size_t clients) {
   const size_t count = owners.texts.size();
   if (clients > count) {
-    return Wrong(
+    return WrongPartition(
         fmt::format("{} clients, but the data has {} owners", clients, count),
         ErrorKind::kData, fmt::format("ask for at most {} clients", count));
   }
@@ -205,10 +208,11 @@ absl::StatusOr<Partition> MakePartition(const PartitionSpec& spec,
   if (spec.kind == Kind::kNatural) return PartByOwner(spec, numbered, clients);
   if (spec.kind == Kind::kDirichlet &&
       numbered.texts.size() > kMaxDirichletLabels) {
-    return Wrong(fmt::format("{} different labels, a Dirichlet partition takes "
-                             "at most {}",
-                             numbered.texts.size(), kMaxDirichletLabels),
-                 ErrorKind::kData, "is this field the label?");
+    return WrongPartition(
+        fmt::format("{} different labels, a Dirichlet partition takes "
+                    "at most {}",
+                    numbered.texts.size(), kMaxDirichletLabels),
+        ErrorKind::kData, "is this field the label?");
   }
   const std::vector<size_t> sizes = DrawSizes(spec, labels.size(), clients);
   const Random random = Random(spec.seed).Split("deal");

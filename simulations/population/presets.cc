@@ -8,9 +8,6 @@
 namespace edgetune {
 namespace {
 
-constexpr double kMegabyte = 1e6;
-constexpr double kMegabit = 1e6 / 8;
-
 constexpr std::string_view kNames[] = {"uniform", "phones", "gateways",
                                        "mixed"};
 

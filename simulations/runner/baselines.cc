@@ -193,10 +193,6 @@ Evaluation TotalOf(const Baseline& baseline) {
   return total;
 }
 
-double PerplexityOf(const Evaluation& evaluation) {
-  return std::exp(evaluation.nll_sum / static_cast<double>(evaluation.tokens));
-}
-
 double MeanPerplexity(const Baseline& baseline) {
   double sum = 0;
   for (const Evaluation& client : baseline.clients) sum += PerplexityOf(client);

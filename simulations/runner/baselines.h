@@ -65,7 +65,6 @@ TrainConfig CentralConfigOf(const v1::TaskPlan& plan, uint32_t round,
 
 // Summed over clients.
 Evaluation TotalOf(const Baseline& baseline);
-double PerplexityOf(const Evaluation& evaluation);
 // Mean of the clients' perplexities, each counting once.
 double MeanPerplexity(const Baseline& baseline);
 

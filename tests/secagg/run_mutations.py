@@ -9,6 +9,7 @@ must occur exactly once), what stands there without it, and the test that must
 then fail. The tree is only read: the mutated source is compiled in a scratch
 folder of the build with the command that the build uses, and the test program
 is linked again with that object before the library that holds the original.
+Where the build compiles several files as one (EDGETUNE_UNITY), so does this.
 Exit code 1: a mutant survived, or the list does not fit the tree.
 """
 
@@ -18,6 +19,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -67,6 +69,15 @@ def read_list(path):
     return mutations
 
 
+def sources_in(compiled):
+    """The files of ours that a compiled file stands for: a unit that CMake wrote
+    (EDGETUNE_UNITY) only includes them; every other file is one itself."""
+    if compiled.parent.name != "Unity" or not compiled.exists():
+        return [compiled]
+    return [pathlib.Path(name) for name in re.findall(
+        r'^#include "(.+)"$', compiled.read_text(), re.MULTILINE)]
+
+
 class Build:
     """A configured tree, and the commands by which it is built."""
 
@@ -75,11 +86,13 @@ class Build:
         commands = subprocess.run(
             ["ninja", "-C", self.directory, "-t", "compdb"], check=True,
             capture_output=True, text=True).stdout
-        self._compile = {}
+        self._compile = {}  # by source: the file that is compiled, the command
         for entry in json.loads(commands[commands.index("["):]):
-            if entry["file"].endswith(".cc"):
-                source = pathlib.Path(entry["directory"], entry["file"])
-                self._compile[str(source.resolve())] = entry["command"]
+            if entry["file"].endswith((".cc", ".cxx")):
+                compiled = pathlib.Path(entry["directory"], entry["file"])
+                for source in sources_in(compiled.resolve()):
+                    self._compile[str(source)] = (
+                        str(compiled), entry["command"])
         self._link = {}
 
     def make(self, targets):
@@ -90,14 +103,22 @@ class Build:
         return self.directory / "tests" / target
 
     def compile_command(self, source, mutant, output):
-        command = shlex.split(self._compile[str(ROOT / source)])
+        """Compiles `mutant` in the place of `source`, in its unit if it is in
+        one; the unit is written beside the output then."""
+        compiled, command = self._compile[str(ROOT / source)]
+        if compiled != str(ROOT / source):
+            unit = output.with_suffix(".cxx")
+            unit.write_text(pathlib.Path(compiled).read_text().replace(
+                f'"{ROOT / source}"', f'"{mutant}"'))
+            mutant = unit
+        command = shlex.split(command)
         at = command.index("-o")
         command[at + 1] = str(output)
         for option in ("-MF", "-MT"):
             if option in command:
                 i = command.index(option)
                 command[i:i + 2] = []
-        return [str(mutant) if part.endswith(f"/{source}") else part
+        return [str(mutant) if part == compiled else part
                 for part in command if part not in ("-MD", "-MMD")]
 
     def link_command(self, target, extra, output):

@@ -106,7 +106,7 @@ TEST_F(ConversationTest, AMessageThatNeverFitsChangesNothing) {
 }
 
 TEST(AnswerTest, FiguresLeaveOutARateThatIsUnknown) {
-  Answer answer;
+  ModelAnswer answer;
   answer.first_token_seconds = 0.5;
   answer.seconds = 2.5;
   EXPECT_EQ(answer.Figures(), "no tokens");

@@ -14,7 +14,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct DataInspectOptions {
   std::vector<std::string> files;
   std::string model;
   int64_t max_length = 512;
@@ -22,7 +22,7 @@ struct Options {
 };
 
 absl::StatusOr<std::shared_ptr<const ModelFile>> ModelOf(
-    const Options& options) {
+    const DataInspectOptions& options) {
   if (options.model.empty()) return std::shared_ptr<const ModelFile>();
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
@@ -72,7 +72,7 @@ nlohmann::json LengthJson(const std::vector<int64_t>& sorted) {
           {"max", Percentile(sorted, 100)}};
 }
 
-absl::Status Inspect(const Options& options, const Output& output) {
+absl::Status Inspect(const DataInspectOptions& options, const Output& output) {
   CatchInterrupts();
   EDGETUNE_ASSIGN_OR_RETURN(const auto model, ModelOf(options));
   EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn(options.files));
@@ -137,7 +137,7 @@ class StatsTable {
   std::vector<std::vector<std::string>> rows_;
 };
 
-absl::Status Stats(const Options& options, const Output& output) {
+absl::Status Stats(const DataInspectOptions& options, const Output& output) {
   CatchInterrupts();
   EDGETUNE_ASSIGN_OR_RETURN(const auto model, ModelOf(options));
   EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn(options.files));
@@ -165,7 +165,7 @@ absl::Status Stats(const Options& options, const Output& output) {
   return output.Finish(data, table.text());
 }
 
-void AddOptions(CLI::App& verb, Options& options) {
+void AddOptions(CLI::App& verb, DataInspectOptions& options) {
   verb.add_option("files", options.files,
                   "Files (.jsonl, .jsonl.gz, .jsonl.zst, .txt) or directories")
       ->required();
@@ -180,7 +180,7 @@ void AddOptions(CLI::App& verb, Options& options) {
 
 void AddDataInspectVerbs(CLI::App& group, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto inspect = std::make_shared<Options>();
+  auto inspect = std::make_shared<DataInspectOptions>();
   CLI::App* verb =
       AddVerb(group, invocation, "inspect",
               "Schema, lengths, and what a model would learn of the examples",
@@ -188,7 +188,7 @@ void AddDataInspectVerbs(CLI::App& group, Invocation& invocation) {
   AddOptions(*verb, *inspect);
   verb->add_option("--show", inspect->show,
                    "Print the first N examples, what is learned in [[ ]]");
-  auto stats = std::make_shared<Options>();
+  auto stats = std::make_shared<DataInspectOptions>();
   verb = AddVerb(group, invocation, "stats", "A table of files and their sum",
                  [stats, &output] { return Stats(*stats, output); });
   AddOptions(*verb, *stats);

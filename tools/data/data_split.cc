@@ -37,11 +37,6 @@ struct Lines {
   std::optional<TextSchema> schema;
 };
 
-absl::Status Stopped() {
-  return Annotate(absl::CancelledError("interrupted: nothing was written"),
-                  ErrorKind::kFailed);
-}
-
 absl::StatusOr<std::string> FieldOf(std::string_view line,
                                     const std::string& field) {
   EDGETUNE_ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(line));
@@ -62,7 +57,7 @@ absl::StatusOr<Lines> ReadLines(const SplitOptions& options,
   std::map<std::string, size_t> known;
   EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn(options.files));
   const auto add = [&](const ExampleLine& line) -> absl::Status {
-    if (Interrupted()) return Stopped();
+    if (Interrupted()) return InterruptedError("nothing was written");
     std::string name;
     if (!options.field.empty()) {
       EDGETUNE_ASSIGN_OR_RETURN(name, FieldOf(line.text, options.field));
@@ -92,7 +87,7 @@ absl::Status WriteLines(const std::string& path,
                         std::span<const Line* const> lines) {
   EDGETUNE_ASSIGN_OR_RETURN(auto file, AtomicFile::Create(path));
   for (const Line* line : lines) {
-    if (Interrupted()) return Stopped();
+    if (Interrupted()) return InterruptedError("nothing was written");
     EDGETUNE_RETURN_IF_ERROR(file->Append(line->text + "\n"));
   }
   return file->Commit();

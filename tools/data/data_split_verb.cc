@@ -13,17 +13,13 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct SplitVerbOptions {
   SplitOptions split;
   int64_t clients = 0;
   std::string by = "iid";
 };
 
-absl::Status UsageError(const std::string& what, const std::string& hint) {
-  return Annotate(absl::InvalidArgumentError(what), ErrorKind::kUsage, hint);
-}
-
-absl::StatusOr<SplitOptions> Resolve(const Options& options) {
+absl::StatusOr<SplitOptions> Resolve(const SplitVerbOptions& options) {
   using enum PartitionOptions::By;
   SplitOptions split = options.split;
   split.partition.by = options.by == "iid"     ? kIid
@@ -43,7 +39,7 @@ absl::StatusOr<SplitOptions> Resolve(const Options& options) {
                       "add --by field or --by dirichlet");
   }
   if (split.partition.by == kDirichlet && split.one_set) {
-    return UsageError("--by dirichlet wants --clients N", "");
+    return UsageError("--by dirichlet wants --clients N");
   }
   return split;
 }
@@ -97,7 +93,7 @@ absl::Status Tell(const SplitOptions& split, const SplitResult& result,
                        text);
 }
 
-absl::Status Split(const Options& options, const Output& output) {
+absl::Status Split(const SplitVerbOptions& options, const Output& output) {
   CatchInterrupts();
   EDGETUNE_ASSIGN_OR_RETURN(const SplitOptions split, Resolve(options));
   EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn(split.files));
@@ -116,7 +112,7 @@ absl::Status Split(const Options& options, const Output& output) {
 
 void AddDataSplitVerb(CLI::App& group, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SplitVerbOptions>();
   CLI::App* verb =
       AddVerb(group, invocation, "split",
               "Train and held-out files, for one device or for many",

@@ -16,10 +16,6 @@
 namespace edgetune {
 namespace {
 
-absl::Status Stopped() {
-  return Annotate(absl::CancelledError("interrupted"), ErrorKind::kFailed);
-}
-
 int64_t BytesOf(const JsonExample& example) {
   size_t bytes = example.prompt.size() + example.completion.size();
   for (const ChatMessage& message : example.messages) {
@@ -91,7 +87,7 @@ std::vector<int64_t> DataSurvey::SortedLengths() const {
 }
 
 absl::Status DataSurvey::AddExample(const JsonExample& example) {
-  if (Interrupted()) return Stopped();
+  if (Interrupted()) return InterruptedError();
   ++counts_.examples;
   counts_.messages += static_cast<int64_t>(example.messages.size());
   counts_.bytes += BytesOf(example);
@@ -132,7 +128,7 @@ absl::Status DataSurvey::AddText(const std::string& file) {
   EDGETUNE_RETURN_IF_ERROR(ReadPlainText(
       file,
       [&](std::string_view part) {
-        if (Interrupted()) return Stopped();
+        if (Interrupted()) return InterruptedError();
         counts_.bytes += static_cast<int64_t>(part.size());
         if (!blocks) return absl::OkStatus();
         JsonExample whole;

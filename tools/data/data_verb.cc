@@ -10,13 +10,13 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct WordNetVerbOptions {
   WordNetOptions wordnet;
   int64_t clients = 0;
   std::string out = "wordnet";
 };
 
-absl::Status WordNet(Options options, const Output& output) {
+absl::Status WordNet(WordNetVerbOptions options, const Output& output) {
   if (options.wordnet.topics.empty()) {
     if (options.clients == 0) {
       return Annotate(
@@ -58,7 +58,7 @@ void AddDataVerbs(CLI::App& app, Invocation& invocation) {
   AddDataSplitVerb(*group, invocation);
   AddMnistVerb(*group, invocation);
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<WordNetVerbOptions>();
   CLI::App* verb =
       AddVerb(*group, invocation, "wordnet",
               "WordNet definitions as chat examples, one topic a client",

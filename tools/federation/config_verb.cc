@@ -10,13 +10,13 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct ConfigOptions {
   std::string run_file;
   std::vector<std::string> sets;
   bool origin = false;
 };
 
-absl::Status Show(const Options& options, const Output& output) {
+absl::Status Show(const ConfigOptions& options, const Output& output) {
   std::vector<ConfigOrigin> origins;
   EDGETUNE_RETURN_IF_ERROR(ReadRunFile(options.run_file, options.sets,
                                        EdgetuneEnvironment(), &origins));
@@ -36,7 +36,7 @@ absl::Status Show(const Options& options, const Output& output) {
 void AddConfigVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "config", "Settings");
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConfigOptions>();
   CLI::App* verb = AddVerb(
       *group, invocation, "show", "Every key of a run file as it is resolved",
       [options, &output] { return Show(*options, output); });

@@ -100,9 +100,7 @@ absl::StatusOr<int> DemoFleet::WaitForPort(Process& server,
                                            const std::string& file) {
   const absl::Time limit = absl::Now() + kServerStart;
   while (absl::Now() < limit) {
-    if (Interrupted()) {
-      return Annotate(absl::CancelledError("interrupted"), ErrorKind::kFailed);
-    }
+    if (Interrupted()) return InterruptedError();
     EDGETUNE_RETURN_IF_ERROR(CheckAlive());
     const absl::StatusOr<std::string> text = ReadFile(file, 64);
     int port = 0;

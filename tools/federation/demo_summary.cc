@@ -49,8 +49,8 @@ absl::StatusOr<Definition> ChooseExample(const std::string& path) {
   return absl::DataLossError(path + " does not begin with an example");
 }
 
-absl::StatusOr<std::string> Answer(ScoringModel& model, bool tuned,
-                                   const std::string& prompt) {
+absl::StatusOr<std::string> AnswerOf(ScoringModel& model, bool tuned,
+                                     const std::string& prompt) {
   EDGETUNE_RETURN_IF_ERROR(model.UseAdapter(tuned));
   EDGETUNE_ASSIGN_OR_RETURN(std::vector<int32_t> tokens,
                             EncodePrompt(*model.file, "", prompt, false));
@@ -176,9 +176,9 @@ absl::StatusOr<std::vector<Definition>> DefineHeldOut(
     EDGETUNE_ASSIGN_OR_RETURN(Definition definition,
                               ChooseExample(data[i].heldout));
     EDGETUNE_ASSIGN_OR_RETURN(definition.base,
-                              Answer(opened, false, definition.prompt));
+                              AnswerOf(opened, false, definition.prompt));
     EDGETUNE_ASSIGN_OR_RETURN(definition.tuned,
-                              Answer(opened, true, definition.prompt));
+                              AnswerOf(opened, true, definition.prompt));
     if (Interrupted()) break;  // half an answer is none
     definitions.push_back(std::move(definition));
   }

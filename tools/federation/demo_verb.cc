@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "protos/masking.h"
+#include "protos/run_status.h"
 #include "tools/data/wordnet.h"
 #include "tools/federation/demo_fleet.h"
 #include "tools/federation/demo_summary.h"
@@ -30,7 +31,7 @@ namespace fs = std::filesystem;
 constexpr size_t kDefinitions = 3;
 constexpr char kPopulation[] = "demo";
 
-struct Options {
+struct DemoOptions {
   std::string out, model = "smollm2-135m";
   std::vector<std::string> topics, sets;
   int64_t clients = 4, rounds = 3;
@@ -38,11 +39,11 @@ struct Options {
   bool keep = false;
 };
 
-bool CanMask(const Options& options) {
+bool CanMask(const DemoOptions& options) {
   return options.topics.size() >= kSecAggSmallestCohort;
 }
 
-std::string SecAggText(const Options& options) {
+std::string SecAggText(const DemoOptions& options) {
   if (CanMask(options)) return "[secagg]\nenabled = true\n";
   return fmt::format(
       "[secagg]\n"
@@ -51,7 +52,7 @@ std::string SecAggText(const Options& options) {
       kSecAggSmallestCohort, options.topics.size());
 }
 
-std::string RunFileText(const Options& options) {
+std::string RunFileText(const DemoOptions& options) {
   return fmt::format(
       "# What `edgetune demo` ran.\n"
       "schema = 1\n"
@@ -72,7 +73,7 @@ std::string RunFileText(const Options& options) {
 // directory that goes in the end.
 class Demo {
  public:
-  Demo(Options options, const Output& output)
+  Demo(DemoOptions options, const Output& output)
       : options_(std::move(options)), output_(output) {}
 
   absl::Status Run() {
@@ -205,10 +206,7 @@ class Demo {
       const double elapsed = absl::ToDoubleSeconds(absl::Now() - start);
       block.Show(RunBlock(status, elapsed), RunLine(status, elapsed));
       absl::SleepFor(absl::Milliseconds(250));
-      if (Interrupted()) {
-        return Annotate(absl::CancelledError("interrupted"),
-                        ErrorKind::kFailed);
-      }
+      if (Interrupted()) return InterruptedError();
       EDGETUNE_RETURN_IF_ERROR(fleet_->CheckAlive());
       EDGETUNE_ASSIGN_OR_RETURN(status, session_.client->Show(run_id));
     }
@@ -297,7 +295,7 @@ class Demo {
                     "the logs are kept in " + fleet_->log_directory());
   }
 
-  Options options_;
+  DemoOptions options_;
   const Output& output_;
   // Destroyed last: everything below lives in it.
   std::unique_ptr<TemporaryDirectory> temporary_;
@@ -315,7 +313,7 @@ class Demo {
 
 void AddDemoVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DemoOptions>();
   CLI::App* verb =
       AddVerb(app, invocation, "demo",
               "The whole thing on this machine: server, clients, a better "

@@ -14,7 +14,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct DeviceOptions {
   std::string enroll_kit;
   std::string name;
   std::string deny;     // file to add a revoked device to
@@ -33,7 +33,7 @@ std::string_view StatusText(const v1::RosterEntry& entry) {
 
 // --- list
 
-absl::Status List(const Options& options, const Output& output) {
+absl::Status List(const DeviceOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const EnrollmentKit kit,
       EnrollmentKit::Load(options.enroll_kit, absl::Now()));
@@ -69,7 +69,7 @@ absl::Status List(const Options& options, const Output& output) {
                   FormatTable(rows), roster.head.version(), DateText(expires)));
 }
 
-absl::Status CopyRoster(const Options& options) {
+absl::Status CopyRoster(const DeviceOptions& options) {
   if (options.publish.empty()) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(const std::string bytes,
                             ReadFile(options.enroll_kit + "/roster.pb"));
@@ -78,7 +78,7 @@ absl::Status CopyRoster(const Options& options) {
 
 // --- publish
 
-absl::Status Publish(const Options& options, const Output& output) {
+absl::Status Publish(const DeviceOptions& options, const Output& output) {
   const absl::Time now = absl::Now();
   EDGETUNE_ASSIGN_OR_RETURN(const EnrollmentKit kit,
                             EnrollmentKit::Load(options.enroll_kit, now));
@@ -132,7 +132,7 @@ absl::Status AddToDenyList(const std::string& path, const std::string& name) {
   return WriteFileAtomically(path, text + name + "\n", 0644);
 }
 
-std::string NextSteps(const Options& options) {
+std::string NextSteps(const DeviceOptions& options) {
   std::string text;
   if (options.publish.empty()) {
     text += fmt::format(
@@ -152,7 +152,7 @@ std::string NextSteps(const Options& options) {
          "is refused from its\nnext message.\n";
 }
 
-absl::Status RunRevoke(const Options& options, const Output& output) {
+absl::Status RunRevoke(const DeviceOptions& options, const Output& output) {
   const absl::Time now = absl::Now();
   EDGETUNE_ASSIGN_OR_RETURN(const EnrollmentKit kit,
                             EnrollmentKit::Load(options.enroll_kit, now));
@@ -172,7 +172,7 @@ absl::Status RunRevoke(const Options& options, const Output& output) {
 
 // --- invite
 
-absl::Status Invite(const Options& options, const Output& output) {
+absl::Status Invite(const DeviceOptions& options, const Output& output) {
   const absl::Time now = absl::Now();
   EDGETUNE_ASSIGN_OR_RETURN(const EnrollmentKit kit,
                             EnrollmentKit::Load(options.enroll_kit, now));
@@ -197,8 +197,9 @@ absl::Status Invite(const Options& options, const Output& output) {
 
 CLI::App* AddDeviceVerb(CLI::App& group, Invocation& invocation,
                         std::pair<const char*, const char*> name_and_help,
-                        std::shared_ptr<Options> options,
-                        absl::Status (*run)(const Options&, const Output&)) {
+                        std::shared_ptr<DeviceOptions> options,
+                        absl::Status (*run)(const DeviceOptions&,
+                                            const Output&)) {
   const Output& output = invocation.output;
   CLI::App* verb =
       AddVerb(group, invocation, name_and_help.first, name_and_help.second,
@@ -214,7 +215,7 @@ CLI::App* AddDeviceVerb(CLI::App& group, Invocation& invocation,
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(
       app, "device", "Who may take part: list, invite, revoke, publish");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DeviceOptions>();
   AddDeviceVerb(*group, invocation, {"list", "Devices of the roster"}, options,
                 &List);
   CLI::App* publish =

@@ -13,7 +13,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct KitOptions {
   std::string kit;
   std::string enroll_kit;
   int64_t days = 0;  // 0: as provisioning does
@@ -27,7 +27,7 @@ std::string EndText(const KitStatus& kit, absl::Time now) {
                              : fmt::format("{}: it has expired", date);
 }
 
-absl::Status Report(const Options& options, const KitStatus& kit,
+absl::Status Report(const KitOptions& options, const KitStatus& kit,
                     absl::Time now, const Output& output) {
   const std::string role(PartyRoleName(kit.identity.role));
   return output.Finish(
@@ -49,12 +49,12 @@ absl::Status Report(const Options& options, const KitStatus& kit,
           EndText(kit, now)));
 }
 
-absl::Status Show(const Options& options, const Output& output) {
+absl::Status Show(const KitOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(const KitStatus kit, ReadKitStatus(options.kit));
   return Report(options, kit, absl::Now(), output);
 }
 
-absl::Status Renew(const Options& options, const Output& output) {
+absl::Status Renew(const KitOptions& options, const Output& output) {
   const absl::Time now = absl::Now();
   // Not its certificate: a damaged one is a reason to renew.
   EDGETUNE_ASSIGN_OR_RETURN(const KitFacts facts, ReadKitFacts(options.kit));
@@ -75,7 +75,7 @@ void AddKitVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group =
       AddGroup(app, "kit", "A party's kit: show it, renew its certificate");
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<KitOptions>();
   CLI::App* show = AddVerb(
       *group, invocation, "show", "Whose it is and when its certificate ends",
       [options, &output] { return Show(*options, output); });

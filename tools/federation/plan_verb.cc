@@ -23,7 +23,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct PlanOptions {
   std::string run_file;
   std::vector<std::string> sets;
 };
@@ -100,7 +100,7 @@ std::string PlanText(const PreparedRun& run,
   return text;
 }
 
-absl::Status Check(const Options& options, const Output& output) {
+absl::Status Check(const PlanOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(PreparedRun run,
                             PrepareRun(options.run_file, options.sets, ""));
   const v1::TaskPlan& plan = run.built.plan;
@@ -284,7 +284,7 @@ absl::Status Matrix(const Output& output) {
 void AddPlanVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "plan", "What a run file means");
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PlanOptions>();
   CLI::App* verb =
       AddVerb(*group, invocation, "check",
               "Build the plan of a run file and say whether it is accepted",

@@ -14,16 +14,12 @@ namespace {
 
 constexpr int64_t kMostDevices = 100000;
 
-struct Options {
+struct ProvisionVerbOptions {
   int64_t devices = 0;
   std::vector<std::string> tokens;  // names, or one number
   int64_t token_days = 7;
   ProvisionOptions provision;
 };
-
-absl::Status UsageError(const std::string& message, const std::string& hint) {
-  return Annotate(absl::InvalidArgumentError(message), ErrorKind::kUsage, hint);
-}
 
 // device-<first> and so on.
 void AddNumbered(int64_t first, int64_t count,
@@ -33,7 +29,8 @@ void AddNumbered(int64_t first, int64_t count,
   }
 }
 
-absl::Status NameDevices(const Options& options, ProvisionOptions* wish) {
+absl::Status NameDevices(const ProvisionVerbOptions& options,
+                         ProvisionOptions* wish) {
   AddNumbered(1, options.devices, &wish->device_ids);
   const bool is_number =
       options.tokens.size() == 1 &&
@@ -94,7 +91,8 @@ std::string TextOf(const ProvisionOptions& made) {
   return text;
 }
 
-absl::Status Run(const Options& options, const Output& output) {
+absl::Status RunProvision(const ProvisionVerbOptions& options,
+                          const Output& output) {
   ProvisionOptions wish = options.provision;
   EDGETUNE_RETURN_IF_ERROR(NameDevices(options, &wish));
   wish.token_life = absl::Hours(24 * options.token_days);
@@ -115,11 +113,11 @@ absl::Status Run(const Options& options, const Output& output) {
 
 void AddProvisionVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ProvisionVerbOptions>();
   CLI::App* verb =
       AddVerb(app, invocation, "provision",
               "Make the CA and a kit for server, operator and each device",
-              [options, &output] { return Run(*options, output); });
+              [options, &output] { return RunProvision(*options, output); });
   auto* count = verb->add_option("--devices", options->devices,
                                  "This many: device-1, device-2, ...")
                     ->check(CLI::Range(int64_t{1}, kMostDevices));

@@ -15,11 +15,11 @@ namespace {
 
 constexpr uint64_t kLargestReceipt = 4 << 20;
 
-struct Options {
+struct ReceiptOptions {
   std::string file, kit, state, run_id;
 };
 
-absl::StatusOr<HeldReceipt> Read(const Options& options,
+absl::StatusOr<HeldReceipt> Read(const ReceiptOptions& options,
                                  const TrustedKeys& keys) {
   absl::StatusOr<std::string> bytes = ReadFile(options.file, kLargestReceipt);
   if (!bytes.ok()) return Annotate(bytes.status(), ErrorKind::kUsage);
@@ -28,7 +28,7 @@ absl::StatusOr<HeldReceipt> Read(const Options& options,
   return held;
 }
 
-absl::Status CheckRun(const Options& options,
+absl::Status CheckRun(const ReceiptOptions& options,
                       const secagg::CheckedReceipt& checked) {
   if (options.run_id.empty()) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(const std::string id, ParseRunId(options.run_id));
@@ -39,7 +39,7 @@ absl::Status CheckRun(const Options& options,
       ErrorKind::kFailed, "without --run it says of which");
 }
 
-absl::Status Verify(const Options& options, const Output& output) {
+absl::Status Verify(const ReceiptOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(const KitFacts kit, ReadKitFacts(options.kit));
   EDGETUNE_ASSIGN_OR_RETURN(const HeldReceipt held, Read(options, kit.trusted));
   EDGETUNE_RETURN_IF_ERROR(CheckRun(options, held.checked));
@@ -62,7 +62,7 @@ absl::Status Verify(const Options& options, const Output& output) {
 void AddReceiptVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "receipt", "What masked rounds leave behind");
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ReceiptOptions>();
   CLI::App* verb = AddVerb(
       *group, invocation, "verify",
       "Check a receipt, and that a device signed and is in what it shows",

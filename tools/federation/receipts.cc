@@ -16,15 +16,12 @@
 #include "client/masking_store.h"
 #include "protos/plan_check.h"
 #include "storage/blob_store.h"
+#include "tools/output.h"
 
 namespace edgetune {
 namespace {
 
 using secagg::CheckedReceipt;
-
-std::string TimeText(absl::Time time) {
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
-}
 
 bool IsEvaluation(const CheckedReceipt& checked) {
   return checked.manifest.kind() == v1::RoundManifest::EVAL;

@@ -10,16 +10,16 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "protos/plan_check.h"
+#include "protos/run_status.h"
 #include "tools/federation/masking_text.h"
 #include "tools/output.h"
 
 namespace edgetune {
 namespace {
 
-std::string TimeText(int64_t unix_ms) {
-  if (unix_ms == 0) return "";
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMillis(unix_ms),
-                          absl::UTCTimeZone());
+// "" for what has not come about.
+std::string MomentText(int64_t unix_ms) {
+  return unix_ms == 0 ? "" : TimeText(absl::FromUnixMillis(unix_ms));
 }
 
 nlohmann::json ClientsJson(const v1::RunStatus& status) {
@@ -152,12 +152,6 @@ std::string_view RunStateName(v1::RunStatus::State state) {
   }
 }
 
-bool HasEnded(const v1::RunStatus& status) {
-  return status.state() == v1::RunStatus::FINISHED ||
-         status.state() == v1::RunStatus::FAILED ||
-         status.state() == v1::RunStatus::STOPPED;
-}
-
 bool IsPaused(const v1::RunStatus& status) {
   return status.state() == v1::RunStatus::PAUSED_NEEDS_OVERRIDE;
 }
@@ -187,7 +181,7 @@ nlohmann::json RunJson(const v1::RunStatus& status) {
   nlohmann::json events = nlohmann::json::array();
   for (const v1::RunEvent& event : status.events()) {
     events.push_back(
-        {{"time", TimeText(event.time_ms())}, {"text", event.text()}});
+        {{"time", MomentText(event.time_ms())}, {"text", event.text()}});
   }
   return {{"run_id", ToHex(status.run_id())},
           {"name", status.name()},
@@ -206,8 +200,8 @@ nlohmann::json RunJson(const v1::RunStatus& status) {
           {"bytes_down", status.bytes_down()},
           {"base_bytes_down", status.base_bytes_down()},
           {"bytes_up", status.bytes_up()},
-          {"submitted", TimeText(status.submitted_ms())},
-          {"ended", TimeText(status.ended_ms())},
+          {"submitted", MomentText(status.submitted_ms())},
+          {"ended", MomentText(status.ended_ms())},
           {"events", events}};
 }
 
@@ -235,7 +229,7 @@ std::string RunText(const v1::RunStatus& status) {
     }
   }
   for (const v1::RunEvent& event : status.events()) {
-    text += fmt::format("{} {}\n", TimeText(event.time_ms()), event.text());
+    text += fmt::format("{} {}\n", MomentText(event.time_ms()), event.text());
   }
   return text;
 }
@@ -250,7 +244,7 @@ std::string RunTable(const std::vector<v1::RunStatus>& runs) {
          std::string(RunStateName(run.state())),
          fmt::format("{}/{}", run.rounds_done(), run.rounds()),
          perplexity.empty() ? "" : fmt::format("{:.2f}", perplexity.back()),
-         TimeText(run.submitted_ms())});
+         MomentText(run.submitted_ms())});
   }
   return FormatTable(rows, {3, 4});
 }

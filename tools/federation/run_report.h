@@ -16,7 +16,6 @@
 namespace edgetune {
 
 std::string_view RunStateName(v1::RunStatus::State state);  // "running"
-bool HasEnded(const v1::RunStatus& status);
 // Waits for an operator's decision, and what that may be.
 bool IsPaused(const v1::RunStatus& status);
 std::string PausedAdvice(const v1::RunStatus& status);

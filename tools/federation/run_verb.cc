@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "protos/run_status.h"
 #include "tools/federation/masking_text.h"
 #include "tools/federation/receipts.h"
 #include "tools/federation/run_report.h"
@@ -17,7 +18,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct RunOptions {
   std::string kit, server;
   std::string run_file, release_key, token;
   std::vector<std::string> sets;
@@ -27,7 +28,7 @@ struct Options {
   uint32_t extra = 1;
 };
 
-std::string ReleaseKeyOf(const Options& options, const Kit& kit) {
+std::string ReleaseKeyOf(const RunOptions& options, const Kit& kit) {
   if (!options.release_key.empty()) return options.release_key;
   return kit.release_key_path.value_or("");
 }
@@ -57,7 +58,7 @@ absl::Status WatchToEnd(OperatorSession& session, const std::string& run_id,
   return output.Finish(RunJson(status), RunText(status));
 }
 
-absl::Status Submit(const Options& options, const Output& output) {
+absl::Status Submit(const RunOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
                             ConnectOperator(options.kit, options.server));
   EDGETUNE_ASSIGN_OR_RETURN(
@@ -74,7 +75,7 @@ absl::Status Submit(const Options& options, const Output& output) {
   return output.Finish(RunJson(status), ToHex(status.run_id()));
 }
 
-absl::Status List(const Options& options, const Output& output) {
+absl::Status List(const RunOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
                             ConnectOperator(options.kit, options.server));
   EDGETUNE_ASSIGN_OR_RETURN(std::vector<v1::RunStatus> runs,
@@ -87,7 +88,7 @@ absl::Status List(const Options& options, const Output& output) {
 // `show` and `stop`: one call that answers with the run's status.
 using StatusCall =
     absl::StatusOr<v1::RunStatus> (OperatorClient::*)(const std::string&);
-absl::Status Ask(const Options& options, const Output& output,
+absl::Status Ask(const RunOptions& options, const Output& output,
                  StatusCall call) {
   EDGETUNE_ASSIGN_OR_RETURN(std::string id, ParseRunId(options.run_id));
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
@@ -97,14 +98,14 @@ absl::Status Ask(const Options& options, const Output& output,
   return output.Finish(RunJson(status), RunText(status));
 }
 
-absl::Status Watch(const Options& options, const Output& output) {
+absl::Status Watch(const RunOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::string id, ParseRunId(options.run_id));
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
                             ConnectOperator(options.kit, options.server));
   return WatchToEnd(session, id, output);
 }
 
-absl::Status Override(const Options& options, const Output& output) {
+absl::Status Override(const RunOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::string id, ParseRunId(options.run_id));
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
                             ConnectOperator(options.kit, options.server));
@@ -128,7 +129,7 @@ absl::Status Override(const Options& options, const Output& output) {
   return output.Finish(RunJson(status), RunText(status));
 }
 
-absl::Status Download(const Options& options, const Output& output) {
+absl::Status Download(const RunOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::string id, ParseRunId(options.run_id));
   EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   EDGETUNE_ASSIGN_OR_RETURN(OperatorSession session,
@@ -155,12 +156,12 @@ absl::Status Download(const Options& options, const Output& output) {
       options.out);
 }
 
-void AddConnection(CLI::App& verb, Options& options) {
+void AddConnection(CLI::App& verb, RunOptions& options) {
   verb.add_option("--kit", options.kit, "Operator kit (directory)")->required();
   verb.add_option("--server", options.server, "host:port (default: the kit's)");
 }
 
-void AddRunId(CLI::App& verb, Options& options) {
+void AddRunId(CLI::App& verb, RunOptions& options) {
   verb.add_option("run_id", options.run_id,
                   "Run id, or its first 8 or more digits")
       ->required();
@@ -171,7 +172,7 @@ void AddRunId(CLI::App& verb, Options& options) {
 void AddRunVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "run", "Runs on a coordinator");
   const Output& output = invocation.output;
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<RunOptions>();
   auto add = [&](const char* name, const char* text,
                  std::function<absl::Status()> action) {
     CLI::App* verb = AddVerb(*group, invocation, name, text, action);

@@ -40,13 +40,13 @@ std::string StopStrings::Finish() {
   return stopped_ ? "" : std::exchange(held_, "");
 }
 
-std::optional<double> Answer::TokensPerSecond() const {
+std::optional<double> ModelAnswer::TokensPerSecond() const {
   const double rest = seconds - first_token_seconds;
   if (tokens.size() < 2 || rest < 1e-3) return std::nullopt;
   return static_cast<double>(tokens.size() - 1) / rest;
 }
 
-std::string Answer::Figures() const {
+std::string ModelAnswer::Figures() const {
   if (tokens.empty()) return "no tokens";
   std::string text =
       fmt::format("{} token{}", tokens.size(), tokens.size() == 1 ? "" : "s");
@@ -56,11 +56,11 @@ std::string Answer::Figures() const {
   return text + fmt::format(", the first after {:.2f} s", first_token_seconds);
 }
 
-absl::StatusOr<Answer> MakeAnswer(
+absl::StatusOr<ModelAnswer> MakeAnswer(
     LanguageModel& model, const Tokenizer& tokenizer,
     std::span<const int32_t> prompt, const AnswerOptions& options,
     const std::function<void(const std::string&)>& on_text) {
-  Answer answer;
+  ModelAnswer answer;
   Utf8Stream utf8;
   StopStrings stops(options.stops);
   const auto show = [&](const std::string& text) {

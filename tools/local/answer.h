@@ -33,7 +33,7 @@ class StopStrings {
   bool stopped_ = false;
 };
 
-struct Answer {
+struct ModelAnswer {
   std::vector<int32_t> tokens;
   std::string text;  // without what stopped it; UTF-8
   double first_token_seconds = 0;
@@ -54,7 +54,7 @@ struct AnswerOptions {
 // The model's answer to `prompt`. `on_text` (may be empty) sees its text as it
 // comes, whole characters only. Ctrl-C (Interrupted) ends it after the token at
 // hand; that is no error.
-absl::StatusOr<Answer> MakeAnswer(
+absl::StatusOr<ModelAnswer> MakeAnswer(
     LanguageModel& model, const Tokenizer& tokenizer,
     std::span<const int32_t> prompt, const AnswerOptions& options,
     const std::function<void(const std::string&)>& on_text);

@@ -34,10 +34,6 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
-absl::Status Unusable(const std::string& what) {
-  return Annotate(absl::InvalidArgumentError(what), ErrorKind::kUsage);
-}
-
 // Lines of stdin, without stdio: a signal must end the waiting.
 class LineInput {
  public:
@@ -103,7 +99,7 @@ class Chat {
     if (line.empty()) return absl::OkStatus();
     absl::Status status;
     if (line.size() > kMaxMessage || !IsUtf8(line)) {
-      status = Unusable("the line is not UTF-8, or longer than 1 MiB");
+      status = UsageError("the line is not UTF-8, or longer than 1 MiB");
     } else if (line[0] == '/') {
       status = Obey(line);
     } else {
@@ -130,14 +126,14 @@ class Chat {
     } else if (command == "/help") {
       WriteStderr(kHelp);
     } else {
-      return Unusable("no such command; /help lists them");
+      return UsageError("no such command; /help lists them");
     }
     return absl::OkStatus();
   }
 
   absl::Status Save(const std::string& path) {
-    if (path.empty()) return Unusable("/save wants a file");
-    if (conversation_.turns() == 0) return Unusable("nothing was said yet");
+    if (path.empty()) return UsageError("/save wants a file");
+    if (conversation_.turns() == 0) return UsageError("nothing was said yet");
     EDGETUNE_RETURN_IF_ERROR(CheckAbsent(path, "name another file"));
     EDGETUNE_RETURN_IF_ERROR(
         WriteFileAtomically(path, conversation_.ToJson() + "\n"));
@@ -164,7 +160,7 @@ class Chat {
     absl::Status written;
     TakeKeyboardInterrupt();  // one that came while nothing was said
     EDGETUNE_ASSIGN_OR_RETURN(
-        const Answer answer,
+        const ModelAnswer answer,
         MakeAnswer(*model_.model, model_.file->tokenizer(), prompt->tokens,
                    options, [&](const std::string& text) {
                      written.Update(WriteAnswer(text));
@@ -224,7 +220,7 @@ absl::StatusOr<Conversation::Prompt> Conversation::Say(const std::string& user,
     const int64_t wanted = static_cast<int64_t>(prompt.tokens.size()) + room;
     if (wanted <= context) break;
     if (turns.size() == 1) {
-      return Unusable(fmt::format(
+      return UsageError(fmt::format(
           "the message is too long: {} tokens with the system message, and "
           "room for {} of the answer, where the context has {}",
           prompt.tokens.size(), room, context));
@@ -277,7 +273,7 @@ absl::StatusOr<std::string> ReadStdin() {
     text.append(block.data(), static_cast<size_t>(got));
   }
   if (text.size() > kMaxMessage || !IsUtf8(text)) {
-    return Unusable("standard input is not UTF-8, or longer than 1 MiB");
+    return UsageError("standard input is not UTF-8, or longer than 1 MiB");
   }
   if (text.ends_with('\n')) text.pop_back();
   if (text.ends_with('\r')) text.pop_back();

@@ -17,7 +17,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct CheckOptions {
   std::string run_file, model, targets, memory_budget;
   std::vector<std::string> sets;
   ClientFile::Data data;
@@ -26,7 +26,7 @@ struct Options {
 };
 
 // Flags of the verb's own are keys of the run file.
-std::vector<std::string> SetsOf(const Options& options) {
+std::vector<std::string> SetsOf(const CheckOptions& options) {
   std::vector<std::string> sets = options.sets;
   const auto set = [&](const char* key, const std::string& value) {
     if (!value.empty()) sets.push_back(fmt::format("{}={}", key, value));
@@ -44,7 +44,7 @@ struct Measured {
   uint64_t peak = 0;
 };
 
-absl::StatusOr<Measured> MeasureStep(const Options& options,
+absl::StatusOr<Measured> MeasureStep(const CheckOptions& options,
                                      const PreparedRun& run,
                                      const FittedTraining& fitted) {
   CatchInterrupts();
@@ -57,9 +57,7 @@ absl::StatusOr<Measured> MeasureStep(const Options& options,
       const TrainResult result,
       trainer->Train(run.built.initial, *fitted.data.train, config, nullptr,
                      InterruptFlag(), {}));
-  if (result.stopped) {
-    return Annotate(absl::CancelledError("interrupted"), ErrorKind::kFailed);
-  }
+  if (result.stopped) return InterruptedError();
   return Measured{absl::ToDoubleSeconds(absl::Now() - start),
                   PeakResidentBytes()};
 }
@@ -106,8 +104,8 @@ std::string Text(const PreparedRun& run, const FittedTraining& fitted,
   return text;
 }
 
-nlohmann::json Json(const PreparedRun& run, const FittedTraining& fitted,
-                    const std::optional<Measured>& measured) {
+nlohmann::json JsonOf(const PreparedRun& run, const FittedTraining& fitted,
+                      const std::optional<Measured>& measured) {
   const MemoryChoice& choice = fitted.memory.choice;
   nlohmann::json parts = nlohmann::json::array();
   for (const MemoryPart& part : fitted.memory.prediction.parts) {
@@ -131,7 +129,7 @@ nlohmann::json Json(const PreparedRun& run, const FittedTraining& fitted,
   return out;
 }
 
-absl::Status Check(const Options& options, const Output& output) {
+absl::Status Check(const CheckOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(const PreparedRun run,
                             PrepareRun(options.run_file, SetsOf(options), ""));
   if (!MeansFused(run.built.plan.train().engine())) {
@@ -147,7 +145,7 @@ absl::Status Check(const Options& options, const Output& output) {
     output.Note("measuring one step");
     EDGETUNE_ASSIGN_OR_RETURN(measured, MeasureStep(options, run, fitted));
   }
-  return output.Finish(Json(run, fitted, measured),
+  return output.Finish(JsonOf(run, fitted, measured),
                        Text(run, fitted, measured));
 }
 
@@ -155,7 +153,7 @@ absl::Status Check(const Options& options, const Output& output) {
 
 void AddCheckVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CheckOptions>();
   CLI::App* verb =
       AddVerb(app, invocation, "check",
               "Whether training fits this machine's memory, how, and how long "

@@ -26,9 +26,7 @@ absl::StatusOr<AllScores> Score(ScoringModel& model, bool tuned,
                     questions.size(), Progress::Unit::kCount);
   AllScores all;
   for (const ChoiceQuestion& question : questions) {
-    if (Interrupted()) {
-      return Annotate(absl::CancelledError("interrupted"), ErrorKind::kFailed);
-    }
+    if (Interrupted()) return InterruptedError();
     auto scores = ScoreChoices(*model.model, *model.file, question);
     if (!scores.ok()) {
       return Annotate(

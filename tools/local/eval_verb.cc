@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
@@ -18,16 +17,12 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct EvalOptions {
   ScoringOptions scoring;
   std::string data, per_token, per_question;
   TextDataOptions text;
   int64_t max_examples = 0;
 };
-
-double PerplexityOf(const Evaluation& e) {
-  return std::exp(e.nll_sum / static_cast<double>(e.tokens));
-}
 
 // One line a token: {"example","id","text","logprob","labelled"}; the logprob
 // of an example's first token is null.
@@ -72,8 +67,9 @@ class TokenLines {
 };
 
 absl::StatusOr<Evaluation> Score(ScoringModel& model, bool tuned,
-                                 const ExampleSet& data, const Options& options,
-                                 TokenLines* lines, const Output& output) {
+                                 const ExampleSet& data,
+                                 const EvalOptions& options, TokenLines* lines,
+                                 const Output& output) {
   EDGETUNE_RETURN_IF_ERROR(model.UseAdapter(tuned));
   const int64_t count = options.max_examples > 0
                             ? std::min(options.max_examples, data.size())
@@ -96,7 +92,7 @@ nlohmann::json ReportJson(const DataReport& report) {
           {"specials_in_content", report.specials_in_content}};
 }
 
-absl::Status Finish(const Options& options, const nlohmann::json& data,
+absl::Status Finish(const EvalOptions& options, const nlohmann::json& data,
                     const Output& output) {
   std::string text;
   if (data.contains("base_perplexity")) {
@@ -113,7 +109,8 @@ absl::Status Finish(const Options& options, const nlohmann::json& data,
   return absl::OkStatus();
 }
 
-absl::Status EvaluateQuestions(const Options& options, const Output& output) {
+absl::Status EvaluateQuestions(const EvalOptions& options,
+                               const Output& output) {
   if (!options.per_token.empty()) {
     return Annotate(
         absl::InvalidArgumentError("--per-token is of no use with questions"),
@@ -124,7 +121,7 @@ absl::Status EvaluateQuestions(const Options& options, const Output& output) {
       {options.data, options.per_question, options.max_examples}, output);
 }
 
-absl::Status Evaluate(const Options& options, const Output& output) {
+absl::Status Evaluate(const EvalOptions& options, const Output& output) {
   CatchInterrupts();
   if (HoldsChoiceQuestions(options.data)) {
     return EvaluateQuestions(options, output);
@@ -170,7 +167,7 @@ absl::Status Evaluate(const Options& options, const Output& output) {
 
 void AddEvalVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EvalOptions>();
   CLI::App* verb =
       AddVerb(app, invocation, "eval",
               "Perplexity over the labelled tokens, or accuracy on "

@@ -11,7 +11,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct GenerateVerbOptions {
   ScoringOptions scoring;
   AnswerOptions answer;
   std::string prompt, system;
@@ -22,9 +22,10 @@ struct Options {
 };
 
 // With `stream` the text appears on stdout as it comes.
-absl::StatusOr<Answer> Generate(ScoringModel& model, bool tuned,
-                                std::span<const int32_t> prompt,
-                                const AnswerOptions& options, bool stream) {
+absl::StatusOr<ModelAnswer> Generate(ScoringModel& model, bool tuned,
+                                     std::span<const int32_t> prompt,
+                                     const AnswerOptions& options,
+                                     bool stream) {
   EDGETUNE_RETURN_IF_ERROR(model.UseAdapter(tuned));
   absl::Status written;
   std::function<void(const std::string&)> on_text;
@@ -33,15 +34,15 @@ absl::StatusOr<Answer> Generate(ScoringModel& model, bool tuned,
       written.Update(WriteAnswer(text));
     };
   }
-  EDGETUNE_ASSIGN_OR_RETURN(
-      Answer answer, MakeAnswer(*model.model, model.file->tokenizer(), prompt,
-                                options, on_text));
+  EDGETUNE_ASSIGN_OR_RETURN(ModelAnswer answer,
+                            MakeAnswer(*model.model, model.file->tokenizer(),
+                                       prompt, options, on_text));
   if (stream) written.Update(WriteAnswer("\n"));
   EDGETUNE_RETURN_IF_ERROR(written);
   return answer;
 }
 
-absl::Status AnswerOnce(const Options& options, ScoringModel& model,
+absl::Status AnswerOnce(const GenerateVerbOptions& options, ScoringModel& model,
                         std::span<const int32_t> prompt,
                         const AnswerOptions& answer, const Output& output) {
   const bool tuned = model.adapter.has_value();
@@ -50,14 +51,14 @@ absl::Status AnswerOnce(const Options& options, ScoringModel& model,
   const bool stream = terminal && !compare;
   nlohmann::json data = {
       {"prompt_tokens", std::vector<int32_t>(prompt.begin(), prompt.end())}};
-  Answer base;
+  ModelAnswer base;
   if (compare) {
     EDGETUNE_ASSIGN_OR_RETURN(base,
                               Generate(model, false, prompt, answer, false));
     data["base_tokens"] = base.tokens;
     data["base_text"] = base.text;
   }
-  EDGETUNE_ASSIGN_OR_RETURN(const Answer made,
+  EDGETUNE_ASSIGN_OR_RETURN(const ModelAnswer made,
                             Generate(model, tuned, prompt, answer, stream));
   output.Note(made.Figures());
   if (stream) return absl::OkStatus();
@@ -72,7 +73,8 @@ absl::Status AnswerOnce(const Options& options, ScoringModel& model,
   return WriteAnswer(complete ? made.text : made.text + "\n");
 }
 
-absl::Status CheckChat(const Options& options, const Output& output) {
+absl::Status CheckChat(const GenerateVerbOptions& options,
+                       const Output& output) {
   const bool prompt = options.prompt_option->count() > 0;
   if (!prompt && !options.raw && !options.compare && !output.json()) {
     return absl::OkStatus();
@@ -83,7 +85,7 @@ absl::Status CheckChat(const Options& options, const Output& output) {
       ErrorKind::kUsage, "name one --prompt, or pipe one in, instead");
 }
 
-absl::Status Run(Options options, const Output& output) {
+absl::Status RunGenerate(GenerateVerbOptions options, const Output& output) {
   CatchInterrupts();
   const bool asked = options.prompt_option->count() > 0;
   const bool chat = options.chat || (!asked && IsTerminal(0));
@@ -139,12 +141,12 @@ void AddSamplingOptions(CLI::App& verb, AnswerOptions& answer) {
 
 void AddGenerateVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateVerbOptions>();
   CLI::App* verb =
       AddVerb(app, invocation, "generate",
               "Let the model answer once or in a chat, with and without an "
               "adapter",
-              [options, &output] { return Run(*options, output); });
+              [options, &output] { return RunGenerate(*options, output); });
   AddScoringOptions(*verb, options->scoring);
   options->prompt_option =
       verb->add_option("--prompt", options->prompt,

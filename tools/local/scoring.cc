@@ -63,9 +63,7 @@ absl::StatusOr<Evaluation> ScoreExamples(
                             ? std::min(max_examples, examples.size())
                             : examples.size();
   for (int64_t i = 0; i < count; ++i) {
-    if (Interrupted()) {
-      return Annotate(absl::CancelledError("interrupted"), ErrorKind::kFailed);
-    }
+    if (Interrupted()) return InterruptedError();
     const LabelledTokens& example = examples.Get(i);
     EDGETUNE_ASSIGN_OR_RETURN(std::vector<float> scores,
                               model.ScoreTokens(example.tokens));

@@ -36,12 +36,7 @@ std::string When(size_t version) {
                       : fmt::format("after round {}", version);
 }
 
-absl::Status InterruptedError() {
-  return Annotate(absl::CancelledError("interrupted: nothing was written"),
-                  ErrorKind::kFailed);
-}
-
-struct Options {
+struct TrainOptions {
   std::string run_file, data, heldout, out, memory_budget;
   std::vector<std::string> sets;
   int64_t threads = 0;
@@ -52,7 +47,7 @@ struct Options {
 // server step as a run with a single client (decisions 12).
 class LocalRun {
  public:
-  LocalRun(const Options& options, const Output& output, PreparedRun run)
+  LocalRun(const TrainOptions& options, const Output& output, PreparedRun run)
       : options_(options), output_(output), run_(std::move(run)) {}
 
   absl::Status Execute() {
@@ -114,7 +109,8 @@ class LocalRun {
     const auto measured =
         trainer_->Evaluate(adapter_, *data().heldout,
                            plan().rounds().eval_examples(), InterruptFlag());
-    if (absl::IsCancelled(measured.status())) return InterruptedError();
+    if (absl::IsCancelled(measured.status()))
+      return InterruptedError("nothing was written");
     EDGETUNE_RETURN_IF_ERROR(measured.status());
     perplexity_.push_back(std::exp(measured->nll_sum / measured->tokens));
     output_.Note(fmt::format("held-out perplexity {}: {:.2f}", When(version),
@@ -139,7 +135,7 @@ class LocalRun {
         TrainResult result,
         trainer_->Train(adapter_, *data().train, config, nullptr,
                         InterruptFlag(), on_progress));
-    if (result.stopped) return InterruptedError();
+    if (result.stopped) return InterruptedError("nothing was written");
     loss_ = result.last_loss;
     if (UsesControls(plan())) {
       own_control_ =
@@ -171,7 +167,8 @@ class LocalRun {
     if (rounds.fairness_q() == 0) return 0.0;
     const auto measured = trainer_->Evaluate(
         adapter_, *data().train, rounds.eval_examples(), InterruptFlag());
-    if (absl::IsCancelled(measured.status())) return InterruptedError();
+    if (absl::IsCancelled(measured.status()))
+      return InterruptedError("nothing was written");
     EDGETUNE_RETURN_IF_ERROR(measured.status());
     return IncomingLossOf(*measured);
   }
@@ -251,7 +248,7 @@ class LocalRun {
                        "where its time goes\n";
   }
 
-  const Options& options_;
+  const TrainOptions& options_;
   const Output& output_;
   PreparedRun run_;
   ClientFile::Data files_;
@@ -267,7 +264,7 @@ class LocalRun {
   absl::Time start_;
 };
 
-absl::Status Train(const Options& options, const Output& output) {
+absl::Status Train(const TrainOptions& options, const Output& output) {
   std::vector<std::string> sets = options.sets;
   if (!options.memory_budget.empty()) {
     sets.push_back("train.memory_budget=" + options.memory_budget);
@@ -281,7 +278,7 @@ absl::Status Train(const Options& options, const Output& output) {
 
 void AddTrainVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TrainOptions>();
   CLI::App* verb =
       AddVerb(app, invocation, "train",
               "Execute a run file on this machine alone, as a cohort of one",

@@ -18,11 +18,12 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct AdapterOptions {
   std::string adapter, model, to = "gguf", out, type;
 };
 
-absl::StatusOr<Adapter> Open(const Options& options, const ModelFile& model) {
+absl::StatusOr<Adapter> Open(const AdapterOptions& options,
+                             const ModelFile& model) {
   absl::StatusOr<Adapter> adapter =
       ReadAdapter(options.adapter, model.config());
   if (adapter.ok()) return adapter;
@@ -35,7 +36,7 @@ std::string AdapterDigest(const Adapter& adapter) {
   return ToHex(Sha256Bytes(SerializeParameters(adapter.values)));
 }
 
-absl::Status Export(const Options& options, const Output& output) {
+absl::Status Export(const AdapterOptions& options, const Output& output) {
   EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
@@ -58,7 +59,7 @@ absl::Status Export(const Options& options, const Output& output) {
 }
 
 // Somebody else's adapter, checked, as a PEFT directory of ours.
-absl::Status Import(const Options& options, const Output& output) {
+absl::Status Import(const AdapterOptions& options, const Output& output) {
   EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
@@ -74,7 +75,7 @@ absl::Status Import(const Options& options, const Output& output) {
 }
 
 // The adapter's changes as part of the weights: no adapter is needed any more.
-absl::Status Merge(const Options& options, const Output& output) {
+absl::Status Merge(const AdapterOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
   EDGETUNE_ASSIGN_OR_RETURN(const Adapter adapter, Open(options, *model));
@@ -113,7 +114,7 @@ nlohmann::json ExceptionsOf(const AdapterSpec& spec) {
   return exceptions;
 }
 
-absl::Status Inspect(const Options& options, const Output& output) {
+absl::Status Inspect(const AdapterOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
   EDGETUNE_ASSIGN_OR_RETURN(Adapter adapter, Open(options, *model));
@@ -143,7 +144,7 @@ absl::Status Inspect(const Options& options, const Output& output) {
                    {"SHA-256", digest}}));
 }
 
-void AddInputs(CLI::App& verb, Options& options) {
+void AddInputs(CLI::App& verb, AdapterOptions& options) {
   verb.add_option("adapter", options.adapter, "PEFT directory or LoRA GGUF")
       ->required();
   verb.add_option("--model", options.model, "Its base: name or GGUF file")
@@ -155,7 +156,7 @@ void AddInputs(CLI::App& verb, Options& options) {
 void AddAdapterVerbs(CLI::App& app, Invocation& invocation) {
   CLI::App* group = AddGroup(app, "adapter", "LoRA adapters");
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<AdapterOptions>();
   CLI::App* verb =
       AddVerb(*group, invocation, "export", "Write an adapter for other tools",
               [options, &output] { return Export(*options, output); });

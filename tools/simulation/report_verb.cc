@@ -13,13 +13,13 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct ReportOptions {
   std::vector<std::string> directories;
   std::string out;
   double target = 0;  // 0: the lowest that all runs reached
 };
 
-absl::StatusOr<std::string> PlaceOf(const Options& options) {
+absl::StatusOr<std::string> PlaceOf(const ReportOptions& options) {
   if (!options.out.empty()) return options.out;
   if (options.directories.size() == 1) {
     return options.directories.front() + "/report";
@@ -29,7 +29,7 @@ absl::StatusOr<std::string> PlaceOf(const Options& options) {
       ErrorKind::kUsage, "say where the comparison goes: --out DIR");
 }
 
-absl::Status Report(const Options& options, const Output& output) {
+absl::Status Report(const ReportOptions& options, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(const std::string place, PlaceOf(options));
   EDGETUNE_RETURN_IF_ERROR(CheckReportPlace(place));
   std::vector<RunSummary> runs;
@@ -59,7 +59,7 @@ absl::Status Report(const Options& options, const Output& output) {
 
 void AddReportVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ReportOptions>();
   CLI::App* verb = AddVerb(
       app, invocation, "report",
       "A page, tables and TensorBoard curves of a run, or of several compared",

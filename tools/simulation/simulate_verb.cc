@@ -24,7 +24,7 @@
 namespace edgetune {
 namespace {
 
-struct Options {
+struct SimulateOptions {
   std::string run_file, data, out, log = "error";
   std::vector<std::string> sets, sweeps;
   int64_t clients = 0, workers = 0;
@@ -36,7 +36,7 @@ struct Options {
 };
 
 // Flags of the verb's own are keys of the run file.
-std::vector<std::string> SetsOf(const Options& options) {
+std::vector<std::string> SetsOf(const SimulateOptions& options) {
   std::vector<std::string> sets = options.sets;
   if (!options.data.empty()) sets.push_back("simulation.data=" + options.data);
   if (options.clients > 0) {
@@ -56,14 +56,14 @@ absl::Status UseLogLevel(const std::string& name) {
   return absl::OkStatus();
 }
 
-std::string DirectoryOf(const Options& options, std::string_view name) {
+std::string DirectoryOf(const SimulateOptions& options, std::string_view name) {
   if (!options.out.empty()) return options.out;
   return fmt::format(
       "{}/simulations/{}-{}", DataDirectory(), name,
       absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone()));
 }
 
-size_t WorkersOf(const Options& options) {
+size_t WorkersOf(const SimulateOptions& options) {
   return options.workers > 0
              ? static_cast<size_t>(options.workers)
              : std::max(1u, std::thread::hardware_concurrency());
@@ -104,8 +104,9 @@ absl::Status Tell(const SimulatedRun& run, const Output& output) {
 }
 
 // `how`: with workers and what else is not of the command line.
-absl::Status SimulateOne(const Options& options, const PreparedRun& prepared,
-                         SimulatedRunOptions how, const Output& output) {
+absl::Status SimulateOne(const SimulateOptions& options,
+                         const PreparedRun& prepared, SimulatedRunOptions how,
+                         const Output& output) {
   how.directory = DirectoryOf(options, prepared.built.plan.name());
   how.resume = options.resume;
   EDGETUNE_ASSIGN_OR_RETURN(how.resume_space,
@@ -120,7 +121,8 @@ absl::Status SimulateOne(const Options& options, const PreparedRun& prepared,
   return run.outcome;
 }
 
-absl::Status SimulateSweep(const Options& options, const Output& output) {
+absl::Status SimulateSweep(const SimulateOptions& options,
+                           const Output& output) {
   SweepOptions sweep;
   EDGETUNE_ASSIGN_OR_RETURN(sweep.keys, ParseSweeps(options.sweeps));
   sweep.run_file = options.run_file;
@@ -135,7 +137,8 @@ absl::Status SimulateSweep(const Options& options, const Output& output) {
 }
 
 // One of several processes.
-absl::Status SimulateRanked(const Options& options, const Output& output) {
+absl::Status SimulateRanked(const SimulateOptions& options,
+                            const Output& output) {
   RankedRunOptions ranked;
   ranked.prepare = [&](int rank) -> absl::StatusOr<PreparedRun> {
     if (!options.sweeps.empty()) {
@@ -155,7 +158,7 @@ absl::Status SimulateRanked(const Options& options, const Output& output) {
   return RunRanked(ranked, output);
 }
 
-absl::Status Simulate(const Options& options, const Output& output) {
+absl::Status Simulate(const SimulateOptions& options, const Output& output) {
   CatchInterrupts();
   EDGETUNE_RETURN_IF_ERROR(UseLogLevel(options.log));
   if (StartedByMpi()) return SimulateRanked(options, output);
@@ -172,7 +175,7 @@ absl::Status Simulate(const Options& options, const Output& output) {
 
 void AddSimulateVerb(CLI::App& app, Invocation& invocation) {
   const Output& output = invocation.output;
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SimulateOptions>();
   CLI::App* verb = AddVerb(
       app, invocation, "simulate",
       "Run a run file on a simulated fleet: the real coordinator and clients "

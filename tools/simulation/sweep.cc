@@ -16,7 +16,7 @@
 namespace edgetune {
 namespace {
 
-absl::Status Wrong(const std::string& what) {
+absl::Status WrongSweep(const std::string& what) {
   return Annotate(absl::InvalidArgumentError(what), ErrorKind::kUsage,
                   "as in --sweep train.lr=1e-4,1e-3 --sweep train.seed=1,2,3");
 }
@@ -24,17 +24,18 @@ absl::Status Wrong(const std::string& what) {
 absl::StatusOr<SweepKey> ParseSweep(const std::string& flag) {
   const size_t equals = flag.find('=');
   if (equals == flag.npos || equals == 0) {
-    return Wrong(fmt::format("--sweep {}: wanted section.key=v1,v2", flag));
+    return WrongSweep(
+        fmt::format("--sweep {}: wanted section.key=v1,v2", flag));
   }
   SweepKey sweep{flag.substr(0, equals),
                  absl::StrSplit(flag.substr(equals + 1), ',')};
   std::set<std::string> seen;
   for (const std::string& value : sweep.values) {
     if (value.empty()) {
-      return Wrong(fmt::format("--sweep {}: a value is empty", flag));
+      return WrongSweep(fmt::format("--sweep {}: a value is empty", flag));
     }
     if (!seen.insert(value).second) {
-      return Wrong(
+      return WrongSweep(
           fmt::format("--sweep {}: {} stands there twice", flag, value));
     }
   }
@@ -50,8 +51,9 @@ absl::Status CheckCount(const std::vector<SweepKey>& keys) {
     runs = std::min(runs, kMaxSweepRuns + 1) * key.values.size();
   }
   if (runs <= kMaxSweepRuns) return absl::OkStatus();
-  return Wrong(fmt::format("--sweep asks for {} combinations, at most {} runs",
-                           fmt::join(counts, " x "), kMaxSweepRuns));
+  return WrongSweep(
+      fmt::format("--sweep asks for {} combinations, at most {} runs",
+                  fmt::join(counts, " x "), kMaxSweepRuns));
 }
 
 std::string_view LastPart(std::string_view key) {
@@ -79,7 +81,7 @@ absl::StatusOr<std::vector<SweepKey>> ParseSweeps(
   for (const std::string& flag : flags) {
     EDGETUNE_ASSIGN_OR_RETURN(SweepKey key, ParseSweep(flag));
     if (!seen.insert(key.key).second) {
-      return Wrong(fmt::format("--sweep {} is asked for twice", key.key));
+      return WrongSweep(fmt::format("--sweep {} is asked for twice", key.key));
     }
     keys.push_back(std::move(key));
   }

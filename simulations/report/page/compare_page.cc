@@ -14,8 +14,6 @@
 namespace edgetune {
 namespace {
 
-constexpr std::string_view kDash = "–";
-
 // What curves are drawn against.
 struct Cost {
   Figure figure;

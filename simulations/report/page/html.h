@@ -22,7 +22,8 @@ std::string Grouped(int64_t number);       // "12,345"
 std::string PerplexityText(double value);  // "28.67", "1,234", "above 1e300"
 std::string PercentText(double share);     // "12.3 %" of 0.123
 std::string BytesText(int64_t bytes);      // "1.2 GB"
-// What stands where a figure is absent.
+// What stands where a figure is absent: in a table, and in words.
+inline constexpr std::string_view kDash = "–";
 std::string_view AbsentText(bool masked);
 
 struct HtmlTable {

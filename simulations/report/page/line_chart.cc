@@ -34,7 +34,7 @@ struct EndLabel {
 };
 
 // Moves names apart that would overlap, within [top, bottom].
-void Spread(std::vector<EndLabel>* labels, double top, double bottom) {
+void SpreadLabels(std::vector<EndLabel>* labels, double top, double bottom) {
   std::ranges::stable_sort(*labels, {}, &EndLabel::y);
   double least = top;
   for (EndLabel& label : *labels) {
@@ -72,7 +72,7 @@ std::vector<EndLabel> LabelsOf(const LineChart& chart) {
 
 std::string DrawLabels(const Frame& frame, std::vector<EndLabel> labels) {
   for (EndLabel& label : labels) label.y = frame.Y(label.y) + 4.5;
-  Spread(&labels, frame.top + 4.5, frame.height - frame.bottom);
+  SpreadLabels(&labels, frame.top + 4.5, frame.height - frame.bottom);
   std::string out;
   for (const EndLabel& label : labels) {
     out += Draw(SvgText{frame.width - frame.right + 8, label.y, label.text,

@@ -12,8 +12,6 @@
 namespace edgetune {
 namespace {
 
-constexpr std::string_view kDash = "–";
-
 template <typename T, typename Format>
 std::string Known(const std::optional<T>& value, Format format) {
   return value ? format(*value) : std::string(kDash);
@@ -83,7 +81,7 @@ std::string Tiles(const RunSummary& run) {
   return RenderTiles(tiles);
 }
 
-std::string Settings(const RunSummary& run) {
+std::string SettingsOf(const RunSummary& run) {
   HtmlTable table{.caption = "Settings as the log states them",
                   .head = {"setting", "value"},
                   .rows = {},
@@ -273,7 +271,7 @@ std::string RenderRunPage(const RunSummary& run) {
   if (!incomplete.empty()) {
     body += fmt::format("<p class=\"warn\">{}</p>\n", HtmlText(incomplete));
   }
-  body += Tiles(run) + Settings(run);
+  body += Tiles(run) + SettingsOf(run);
   const std::string accuracy = AccuracyFigure(run);
   std::string perplexity = PerplexityFigure(run);
   if (accuracy.empty()) {
