@@ -7,6 +7,7 @@
 
 #include "base/atomic_file.h"
 #include "base/status.h"
+#include "protos/run_status.h"
 #include "tools/federation/run_report.h"
 #include "tools/progress.h"
 
