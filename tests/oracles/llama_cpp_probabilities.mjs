@@ -14,10 +14,13 @@ const {getLlama} = await import(pathToFileURL(entry));
 const [modelPath, flag, adapterPath] = process.argv.slice(2);
 const sequences = JSON.parse(readFileSync(0, "utf8"));
 
-const llama = await getLlama({build: "never", skipDownload: true, gpu: false, logLevel: "error"});
+const llama = await getLlama({build: "never", skipDownload: true, gpu: false, logLevel: "error",
+                              maxThreads: 1});
 const model = await llama.loadModel({modelPath});
+// Oracles run beside other tests: threads that wait for each other would spin.
 const context = await model.createContext({
     contextSize: 512,
+    threads: 1,
     ...(flag === "--lora" ? {lora: {adapters: [{filePath: adapterPath, scale: 1}]}} : {}),
 });
 const sequence = context.getSequence();

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Our quantised models against llama.cpp's own quantiser, on a real model.
 
-The `gguf` package writes the model as an F32 GGUF. For each mix, `edgetune model quantize`
-and `llama_model_quantize` of the library in npm's node-llama-cpp make a file of
-it. Then
+The `gguf` package writes the model's first layers (with EDGETUNE_LONG=1 all of
+them) as an F32 GGUF. For each mix, `edgetune model quantize` and
+`llama_model_quantize` of the library in npm's node-llama-cpp make a file of it. Then
 
   every tensor has the same type, shape and bytes in both (so the two files have
   the same perplexity, exactly)
@@ -31,6 +31,8 @@ MIXES = {"q8_0": 7, "q4_0": 2, "q4_1": 3, "q5_0": 8, "q5_1": 9, "q4_k_s": 14,
 # Between them they hold blocks of every type.
 DEQUANTISED = {"q4_0", "q4_1", "q4_k_m", "q5_k_m"}
 LOADED = {"q4_0", "q4_k_m"}
+# Mixes give layers other types by their place: enough for each rule to apply.
+LAYERS = None if os.environ.get("EDGETUNE_LONG") == "1" else 8
 # SmolLM2's tokens of "The capital of France is Paris."
 IDS = [504, 3575, 282, 4649, 314, 7042, 30]
 
@@ -114,7 +116,7 @@ class QuantiseOracle(oracle.Oracle):
 
     def run(self):
         self.f32 = self.folder / "f32.gguf"
-        write_f32(self.options.model, self.f32)
+        write_f32(self.options.model, self.f32, LAYERS)
         made = {}
         for mix, file_type in MIXES.items():
             ours, theirs, made[mix], reference = self.check_mix(mix, file_type)
