@@ -4,10 +4,10 @@ if(EDGETUNE_PRECOMPILE)
   include(EdgetunePrecompile)
 endif()
 
-# edgetune_unity(TARGET): with EDGETUNE_UNITY up to six of its files are compiled as
-# one, alike in number, so no two of them may define one name. Files must still
-# compile alone, as they do in the preset dev.
-function(edgetune_unity TARGET)
+# edgetune_unity(TARGET MOST): with EDGETUNE_UNITY up to MOST of its files are
+# compiled as one, alike in number, so no two of them may define one name. Files
+# must still compile alone, as they do in the preset dev.
+function(edgetune_unity TARGET MOST)
   if(NOT EDGETUNE_UNITY)
     return()
   endif()
@@ -16,7 +16,7 @@ function(edgetune_unity TARGET)
   if(count LESS 2)
     return()
   endif()
-  math(EXPR units "(${count} + 5) / 6")
+  math(EXPR units "(${count} + ${MOST} - 1) / ${MOST}")
   math(EXPR batch "(${count} + ${units} - 1) / ${units}")
   set_target_properties(${TARGET} PROPERTIES
     UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
@@ -26,7 +26,7 @@ endfunction()
 # One static, position-independent library a room. NAME is the room's path with
 # '/' replaced by '_'; the target is edgetune_NAME, and DEPS that name a room
 # are written as edgetune_<room> too.
-# UNITY: as edgetune_unity says.
+# UNITY: up to six, as edgetune_unity says.
 function(edgetune_room NAME)
   cmake_parse_arguments(ARG "UNITY" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
@@ -36,7 +36,7 @@ function(edgetune_room NAME)
     target_precompile_headers(edgetune_${NAME} REUSE_FROM edgetune_precompiled)
   endif()
   if(ARG_UNITY)
-    edgetune_unity(edgetune_${NAME})
+    edgetune_unity(edgetune_${NAME} 6)
   endif()
 endfunction()
 
@@ -71,7 +71,7 @@ function(edgetune_test_code TARGET)
   if(EDGETUNE_PRECOMPILE)
     target_precompile_headers(${TARGET} REUSE_FROM edgetune_precompiled_test)
   endif()
-  edgetune_unity(${TARGET})
+  edgetune_unity(${TARGET} 12)
 endfunction()
 
 # edgetune_test_room(NAME SOURCES a.cc ... DEPS ...): what test programs share, as
