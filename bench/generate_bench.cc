@@ -62,11 +62,6 @@ absl::Status Dump(const std::string& folder, const Prompts& prompts,
                           "base");
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 absl::StatusOr<json> Measure(const Prompts& prompts, int64_t tokens,
                              LanguageModel& model) {
   GenerateOptions options;
@@ -87,9 +82,9 @@ absl::StatusOr<json> Measure(const Prompts& prompts, int64_t tokens,
     rates.push_back(static_cast<double>(times.size() - 1) /
                     (times.back() - times.front()));
   }
-  return json{{"prompt_tokens_per_s", Median(prompt_rates)},
-              {"first_token_ms", Median(first_s) * 1e3},
-              {"tokens_per_s", Median(rates)}};
+  return json{{"prompt_tokens_per_s", bench::Median(prompt_rates)},
+              {"first_token_ms", bench::Median(first_s) * 1e3},
+              {"tokens_per_s", bench::Median(rates)}};
 }
 
 absl::Status Run(int argc, char** argv) {

@@ -5,9 +5,7 @@
 // work on the machine weighs on both alike or not at all.
 
 #include <openssl/evp.h>
-#include <time.h>
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "bench/timing.h"
 #include "privacy/crypto/mask_stream.h"
 #include "privacy/crypto/secret.h"
 
@@ -43,18 +42,11 @@ SecretBytes KeyOf(size_t seed) {
   return key;
 }
 
-double ProcessorSeconds() {
-  timespec now{};
-  EDGETUNE_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
-  return static_cast<double>(now.tv_sec) +
-         static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
 template <typename Work>
 double Timed(const Work& work) {
-  const double start = ProcessorSeconds();
+  const double start = bench::ThreadSeconds();
   work();
-  return ProcessorSeconds() - start;
+  return bench::ThreadSeconds() - start;
 }
 
 void SumMasks(std::vector<MaskStream>& streams, std::span<uint32_t> sums) {
@@ -76,11 +68,6 @@ void OpensslAlone(std::vector<CipherContext>& contexts,
                                        kPieceBytes) == 1);
     }
   }
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 void Run() {
@@ -108,12 +95,13 @@ void Run() {
   const auto rounded = [](double value) {
     return std::round(value * 1000) / 1000;
   };
-  std::cout << nlohmann::json{{"lanes_per_s", std::round(lanes / Median(ours))},
+  std::cout << nlohmann::json{{"lanes_per_s",
+                               std::round(lanes / bench::Median(ours))},
                               {"gb_per_s",
-                               rounded(lanes * 4e-9 / Median(ours))},
+                               rounded(lanes * 4e-9 / bench::Median(ours))},
                               {"openssl_gb_per_s",
-                               rounded(lanes * 4e-9 / Median(openssl))},
-                              {"share", rounded(Median(shares))}}
+                               rounded(lanes * 4e-9 / bench::Median(openssl))},
+                              {"share", rounded(bench::Median(shares))}}
             << "\n";
 }
 

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <openssl/evp.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
@@ -27,6 +26,7 @@
 
 #include "base/status.h"
 #include "bench/secagg_session.h"
+#include "bench/timing.h"
 #include "privacy/crypto/secret.h"
 #include "privacy/crypto/secure_random.h"
 #include "privacy/secagg/masked_vector.h"
@@ -59,21 +59,14 @@ struct Seconds {
   double cpu = 0;  // of all threads
 };
 
-double ProcessorSeconds() {
-  timespec now{};
-  EDGETUNE_CHECK(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0);
-  return static_cast<double>(now.tv_sec) +
-         static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
 template <typename Work>
 Seconds Timed(const Work& work) {
-  const double cpu = ProcessorSeconds();
+  const double cpu = bench::ProcessSeconds();
   const auto start = std::chrono::steady_clock::now();
   work();
   const std::chrono::duration<double> wall =
       std::chrono::steady_clock::now() - start;
-  return {wall.count(), ProcessorSeconds() - cpu};
+  return {wall.count(), bench::ProcessSeconds() - cpu};
 }
 
 // The run of the least wall time: what other programs on the machine take away

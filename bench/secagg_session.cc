@@ -1,7 +1,5 @@
 #include "bench/secagg_session.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <deque>
 #include <functional>
@@ -13,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "bench/timing.h"
 #include "privacy/crypto/secret.h"
 #include "privacy/crypto/secure_random.h"
 #include "privacy/crypto/signature.h"
@@ -29,19 +28,12 @@ namespace {
 
 constexpr size_t kCoordinates = 16;
 
-double ProcessorSeconds() {
-  timespec now{};
-  EDGETUNE_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
-  return static_cast<double>(now.tv_sec) +
-         static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
 // Adds what `work` takes to `seconds`; its result.
 template <typename Work>
 auto Charged(double& seconds, const Work& work) {
-  const double start = ProcessorSeconds();
+  const double start = bench::ThreadSeconds();
   auto result = work();
-  seconds += ProcessorSeconds() - start;
+  seconds += bench::ThreadSeconds() - start;
   return result;
 }
 

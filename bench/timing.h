@@ -1,12 +1,16 @@
 #ifndef EDGETUNE_BENCH_TIMING_H_
 #define EDGETUNE_BENCH_TIMING_H_
 
+#include <time.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+
+#include "base/status.h"
 
 namespace edgetune::bench {
 
@@ -15,6 +19,24 @@ inline double Now() {
   return std::chrono::duration<double>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+inline double ClockSeconds(clockid_t clock) {
+  timespec now{};
+  EDGETUNE_CHECK(clock_gettime(clock, &now) == 0);
+  return static_cast<double>(now.tv_sec) +
+         static_cast<double>(now.tv_nsec) * 1e-9;
+}
+// Of a processor, that this thread took, or all threads of the program.
+inline double ThreadSeconds() { return ClockSeconds(CLOCK_THREAD_CPUTIME_ID); }
+inline double ProcessSeconds() {
+  return ClockSeconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+// Not empty; of an even number the upper one of the middle.
+inline double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
 // Seconds of the quickest of up to `runs` after one that warms up; none begins

@@ -13,15 +13,6 @@
 namespace edgetune {
 namespace {
 
-// Words come off the wire: whatever they hold must not reach a terminal.
-std::string Quoted(std::string_view word) {
-  constexpr size_t kLongest = 60;
-  const bool cut = word.size() > kLongest;
-  word = word.substr(0, kLongest);
-  return fmt::format("\"{}{}\"", absl::CHexEscape({word.data(), word.size()}),
-                     cut ? "..." : "");
-}
-
 bool HasUnknownFields(const google::protobuf::Message& message) {
   const auto* reflection = message.GetReflection();
   if (!reflection->GetUnknownFields(message).empty()) return true;
@@ -45,6 +36,14 @@ bool HasUnknownFields(const google::protobuf::Message& message) {
 }
 
 }  // namespace
+
+std::string Quoted(std::string_view word) {
+  constexpr size_t kLongest = 60;
+  const bool cut = word.size() > kLongest;
+  word = word.substr(0, kLongest);
+  return fmt::format("\"{}{}\"", absl::CHexEscape({word.data(), word.size()}),
+                     cut ? "..." : "");
+}
 
 void FieldChecks::Refuse(std::string_view field, std::string_view rest) {
   if (!status_.ok()) return;

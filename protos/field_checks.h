@@ -14,6 +14,10 @@ namespace edgetune {
 // Any real-valued setting without a limit of its own.
 inline constexpr double kLargestSetting = 1e9;
 
+// A word off the wire in quotes, cut short: whatever it holds must not reach a
+// terminal.
+std::string Quoted(std::string_view word);
+
 // One pass over the fields of one document. Each call looks at one field; the
 // first that fails decides status(), later ones change nothing, so a check
 // reads as a list. Life: construct with the document's name, call, status().

@@ -20,8 +20,6 @@ bool IsSgd(const v1::TrainSpec& train) { return train.optimizer() == "sgd"; }
 
 bool IsProx(const v1::TrainSpec& train) { return train.objective() == "prox"; }
 
-std::string Quoted(const std::string& word) { return "\"" + word + "\""; }
-
 void CheckLength(const v1::TaskPlan& plan, FieldChecks& check) {
   const v1::TrainSpec& train = plan.train();
   if (train.epochs() == 0) {

@@ -12,7 +12,6 @@
 namespace edgetune {
 namespace {
 
-constexpr int64_t kMaxDimension = int64_t{1} << 24;
 // q, k and v, which alone may have biases.
 constexpr size_t kBiased = 3;
 

@@ -20,6 +20,9 @@ namespace edgetune {
 // Of a head_dim/2 vector of divisors that GGUF keeps beside the weights.
 inline constexpr char kRopeFreqsTensor[] = "rope_freqs.weight";
 
+// Largest width of anything that a file may claim.
+inline constexpr int64_t kMaxDimension = int64_t{1} << 24;
+
 struct ModelTensor {
   std::string name;            // Hugging Face
   std::string gguf;            // without permutation the same tensor

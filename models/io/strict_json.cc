@@ -17,9 +17,9 @@ constexpr size_t kMaxDepth = 16;
 
 // Builds the tree and sees every key, of which the library's own parser would
 // silently drop the second.
-class Builder final : public nlohmann::json_sax<json> {
+class JsonBuilder final : public nlohmann::json_sax<json> {
  public:
-  explicit Builder(JsonStream* stream) : stream_(stream) {}
+  explicit JsonBuilder(JsonStream* stream) : stream_(stream) {}
 
   const std::string& problem() const { return problem_; }
   json Take() { return std::move(root_); }
@@ -115,9 +115,9 @@ class Builder final : public nlohmann::json_sax<json> {
   std::string problem_;
 };
 
-absl::StatusOr<json> Parse(std::string_view text, std::string_view what,
-                           JsonStream* stream) {
-  Builder builder(stream);
+absl::StatusOr<json> ParseWith(std::string_view text, std::string_view what,
+                               JsonStream* stream) {
+  JsonBuilder builder(stream);
   if (!json::sax_parse(text.begin(), text.end(), &builder)) {
     return absl::DataLossError(fmt::format("{}: {}", what, builder.problem()));
   }
@@ -126,15 +126,19 @@ absl::StatusOr<json> Parse(std::string_view text, std::string_view what,
 
 }  // namespace
 
+std::string JsonFileText(const nlohmann::ordered_json& value) {
+  return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
 absl::StatusOr<json> ParseStrictJson(std::string_view text,
                                      std::string_view what) {
-  return Parse(text, what, nullptr);
+  return ParseWith(text, what, nullptr);
 }
 
 absl::StatusOr<json> ParseStrictJson(std::string_view text,
                                      std::string_view what,
                                      JsonStream& stream) {
-  return Parse(text, what, &stream);
+  return ParseWith(text, what, &stream);
 }
 
 }  // namespace edgetune

@@ -1,6 +1,7 @@
 #ifndef EDGETUNE_MODELS_IO_STRICT_JSON_H_
 #define EDGETUNE_MODELS_IO_STRICT_JSON_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -9,6 +10,13 @@
 #include "absl/status/statusor.h"
 
 namespace edgetune {
+
+// Most bytes that are read of a file of settings.
+inline constexpr uint64_t kMaxConfig = 1 << 20;
+
+// As a file of ours has it: indented by two, bytes that are no UTF-8 replaced,
+// a newline at the end.
+std::string JsonFileText(const nlohmann::ordered_json& value);
 
 // Parses JSON from an untrusted file; `what` names it in messages. DataLoss:
 // not JSON, a key twice in one object, nesting deeper than 16.

@@ -79,6 +79,7 @@ absl::Status CheckAdapter(const ModelConfig& model, const Adapter& adapter);
 
 // What travels beside an adapter: written to edgetune_provenance.json (and
 // a README.md) in the PEFT directory. Values are shown as they are.
+inline constexpr char kProvenanceFile[] = "edgetune_provenance.json";
 using Provenance = std::map<std::string, std::string>;
 
 // Writes adapter_config.json, adapter_model.safetensors, README.md and

@@ -15,7 +15,7 @@ namespace edgetune {
 namespace {
 
 // A tensor's place in the model, whichever way its name was spelt.
-struct Place {
+struct TensorPlace {
   std::string layer;
   const LlamaLinear* linear;
   bool is_a;
@@ -23,8 +23,8 @@ struct Place {
 
 // `name` is prefix + layer + "." + what Spell makes of a linear + suffix.
 template <typename Spell>
-std::optional<Place> PlaceOf(std::string_view name, std::string_view prefix,
-                             Spell spell) {
+std::optional<TensorPlace> PlaceOf(std::string_view name,
+                                   std::string_view prefix, Spell spell) {
   if (!name.starts_with(prefix)) return std::nullopt;
   name.remove_prefix(prefix.size());
   const size_t dot = name.find('.');
@@ -32,7 +32,7 @@ std::optional<Place> PlaceOf(std::string_view name, std::string_view prefix,
   for (const LlamaLinear& linear : kLlamaLinears) {
     for (bool is_a : {true, false}) {
       if (name.substr(dot + 1) == spell(linear, is_a)) {
-        return Place{std::string(name.substr(0, dot)), &linear, is_a};
+        return TensorPlace{std::string(name.substr(0, dot)), &linear, is_a};
       }
     }
   }
@@ -47,14 +47,14 @@ std::string LayoutSpelling(const LlamaLinear& linear, bool is_a) {
 }
 
 // As AdapterSpec::Of wants it.
-std::string ModuleOf(const Place& place) {
+std::string ModuleOf(const TensorPlace& place) {
   return fmt::format("layers.{}.{}", place.layer, place.linear->module);
 }
 
 // Rows between the two orders; its own place for every other tensor.
-std::vector<float> Permuted(std::span<const float> rows, const Place& place,
-                            int64_t rank, const ModelConfig& model,
-                            bool to_gguf) {
+std::vector<float> Permuted(std::span<const float> rows,
+                            const TensorPlace& place, int64_t rank,
+                            const ModelConfig& model, bool to_gguf) {
   std::vector<float> out(rows.begin(), rows.end());
   if (place.is_a || !place.linear->rotated || !PermutesRows(model)) return out;
   const int64_t count = static_cast<int64_t>(rows.size()) / rank;
@@ -87,7 +87,7 @@ absl::Status CheckKind(const GgufFile& file, const ModelConfig& model) {
 }
 
 // An A [r,in] or a B [out,r], with whole heads where rows are permuted.
-absl::Status CheckShape(const GgufTensor& tensor, const Place& place,
+absl::Status CheckShape(const GgufTensor& tensor, const TensorPlace& place,
                         const ModelConfig& model) {
   if (tensor.shape.size() != 2) {
     return absl::InvalidArgumentError(

@@ -13,7 +13,7 @@ namespace edgetune {
 namespace {
 
 // A [r,in] and B [out,r] of one matrix.
-struct Factors {
+struct ScaledFactors {
   int64_t rank;
   float scale;
   const float* a;
@@ -46,7 +46,7 @@ class MergedSource final : public TensorSource {
     EDGETUNE_RETURN_IF_ERROR(model_.ReadRows(name, row_begin, row_end, out));
     const auto found = factors_.find(name);
     if (found == factors_.end()) return absl::OkStatus();
-    const Factors& lora = found->second;
+    const ScaledFactors& lora = found->second;
     const int64_t columns =
         static_cast<int64_t>(out.size()) / (row_end - row_begin);
     for (int64_t row = row_begin; row < row_end; ++row) {
@@ -74,7 +74,7 @@ class MergedSource final : public TensorSource {
 
   const ModelFile& model_;
   std::vector<TensorInfo> tensors_;
-  std::map<std::string, Factors> factors_;
+  std::map<std::string, ScaledFactors> factors_;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "models/io/adapter/adapter_formats.h"
 #include "models/io/adapter/peft_config.h"
 #include "models/io/hf/safetensors.h"
+#include "models/io/strict_json.h"
 
 namespace edgetune {
 namespace {
@@ -20,14 +21,7 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view kNamePrefix = "base_model.model.model.";
 constexpr std::string_view kNameSuffix = ".weight";
-constexpr char kWeightsFile[] = "adapter_model.safetensors";
-constexpr char kProvenanceFile[] = "edgetune_provenance.json";
-constexpr uint64_t kMaxConfig = 1 << 20;
-
-template <typename Json>
-std::string Dump(const Json& value) {
-  return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
+constexpr char kAdapterWeightsFile[] = "adapter_model.safetensors";
 
 // PEFT's alphas are integers; a fraction is kept where there is one.
 ordered_json Number(double alpha) {
@@ -64,7 +58,7 @@ std::string ConfigText(const Adapter& adapter, const std::string& base_name) {
   }
   config["use_rslora"] = false;
   config["use_dora"] = false;
-  return Dump(config);
+  return JsonFileText(config);
 }
 
 std::string ReadmeText(const Adapter& adapter, const std::string& base_name,
@@ -143,17 +137,17 @@ absl::Status WritePeftAdapter(const std::string& directory,
   EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(directory));
   EDGETUNE_RETURN_IF_ERROR(
       out->Write(kPeftConfigFile, ConfigText(adapter, base_name)));
-  EDGETUNE_RETURN_IF_ERROR(out->Write(kWeightsFile, weights));
+  EDGETUNE_RETURN_IF_ERROR(out->Write(kAdapterWeightsFile, weights));
   EDGETUNE_RETURN_IF_ERROR(
       out->Write("README.md", ReadmeText(adapter, base_name, provenance)));
   EDGETUNE_RETURN_IF_ERROR(
-      out->Write(kProvenanceFile, Dump(ordered_json(provenance))));
+      out->Write(kProvenanceFile, JsonFileText(ordered_json(provenance))));
   return out->Commit();
 }
 
 absl::StatusOr<Adapter> ReadPeftAdapter(const std::string& directory,
                                         const ModelConfig& model) {
-  const std::string weights = directory + "/" + kWeightsFile;
+  const std::string weights = directory + "/" + kAdapterWeightsFile;
   std::error_code ignored;
   if (!std::filesystem::exists(weights, ignored) &&
       std::filesystem::exists(directory + "/adapter_model.bin", ignored)) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/status.h"
+#include "models/io/gguf/gguf_bytes.h"
 
 namespace edgetune {
 namespace {
@@ -15,13 +16,6 @@ constexpr std::string_view kTypeNames[] = {
 
 std::string_view NameOf(GgufType type) {
   return kTypeNames[static_cast<uint32_t>(type)];
-}
-
-template <typename T>
-T LoadAs(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof(value));
-  return value;
 }
 
 // A string whose length the parser has checked.

@@ -11,11 +11,9 @@
 namespace edgetune {
 namespace {
 
-constexpr uint64_t kMaxDimension = uint64_t{1} << 24;
-
-class ConfigReader {
+class GgufConfigReader {
  public:
-  explicit ConfigReader(const GgufFile& file) : file_(file) {}
+  explicit GgufConfigReader(const GgufFile& file) : file_(file) {}
 
   absl::StatusOr<ModelConfig> Read() {
     EDGETUNE_RETURN_IF_ERROR(ReadIdentity());
@@ -185,7 +183,7 @@ class ConfigReader {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ReadGgufConfig(const GgufFile& file) {
-  return ConfigReader(file).Read();
+  return GgufConfigReader(file).Read();
 }
 
 }  // namespace edgetune

@@ -7,12 +7,12 @@
 #include <limits>
 
 #include "base/status.h"
+#include "models/io/gguf/gguf_bytes.h"
 
 namespace edgetune {
 namespace {
 
 constexpr uint64_t kMaxLength = uint64_t{1} << 30;  // of a string or array
-constexpr size_t kMaxNameLength = 63;
 constexpr uint32_t kMaxDims = 4;
 constexpr std::string_view kAlignmentKey = "general.alignment";
 
@@ -22,6 +22,7 @@ constexpr uint64_t kTypeSizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 uint64_t SizeOf(GgufType type) {
   return kTypeSizes[static_cast<uint32_t>(type)];
 }
+
 // Text from a file, fit to stand in a message.
 std::string Quoted(std::string_view text) {
   std::string out = "'";
@@ -31,17 +32,12 @@ std::string Quoted(std::string_view text) {
   return out + (text.size() > 80 ? "...'" : "'");
 }
 
-template <typename T>
-T LoadAs(const uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof(value));
-  return value;
-}
+}  // namespace
 
 // Reads forward; every length is compared with the bytes left.
-class Cursor {
+class GgufCursor {
  public:
-  explicit Cursor(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+  explicit GgufCursor(std::span<const uint8_t> bytes) : bytes_(bytes) {}
 
   uint64_t position() const { return position_; }
   uint64_t left() const { return bytes_.size() - position_; }
@@ -78,8 +74,6 @@ class Cursor {
   const std::span<const uint8_t> bytes_;
   uint64_t position_ = 0;
 };
-
-}  // namespace
 
 // One pass over the header, filling a GgufFile.
 class GgufParser {
@@ -295,7 +289,7 @@ class GgufParser {
   }
 
   const std::span<const uint8_t> bytes_;
-  Cursor cursor_;
+  GgufCursor cursor_;
   GgufFile* const file_;
   uint64_t n_tensors_ = 0;
   uint64_t n_values_ = 0;

@@ -8,12 +8,12 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "models/io/gguf/gguf.h"
+#include "models/io/gguf/gguf_bytes.h"
 
 namespace edgetune {
 namespace {
 
 constexpr uint64_t kAlignment = 32;
-constexpr size_t kMaxNameLength = 63;
 
 template <typename T>
 void AppendRaw(std::string* out, T value) {

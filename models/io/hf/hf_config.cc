@@ -19,21 +19,21 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-constexpr char kFile[] = "config.json";
+constexpr char kHfConfigFile[] = "config.json";
 // What an absent key means.
 constexpr double kDefaultTheta = 10000;
 
 absl::Status Refused(std::string_view key, const json& value,
                      std::string_view wanted) {
   return absl::InvalidArgumentError(fmt::format(
-      "{}: {} is {}, wanted {}", kFile, key,
+      "{}: {} is {}, wanted {}", kHfConfigFile, key,
       value.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 200),
       wanted));
 }
 
-class ConfigReader {
+class HfConfigReader {
  public:
-  explicit ConfigReader(const json& root) : root_(root) {}
+  explicit HfConfigReader(const json& root) : root_(root) {}
 
   absl::StatusOr<HfConfig> Read() {
     EDGETUNE_RETURN_IF_ERROR(ReadArchitecture());
@@ -73,7 +73,7 @@ class ConfigReader {
     const json* value = Find(object, key);
     if (value != nullptr) return value;
     return absl::InvalidArgumentError(
-        fmt::format("{} has no key {}", kFile, key));
+        fmt::format("{} has no key {}", kHfConfigFile, key));
   }
 
   static absl::StatusOr<int64_t> Count(const json& object, const char* key) {
@@ -126,8 +126,8 @@ class ConfigReader {
     }
     if (c.heads < 1 || c.hidden % c.heads != 0) {
       return absl::InvalidArgumentError(
-          fmt::format("{}: {} heads do not divide a hidden size of {}", kFile,
-                      c.heads, c.hidden));
+          fmt::format("{}: {} heads do not divide a hidden size of {}",
+                      kHfConfigFile, c.heads, c.hidden));
     }
     c.head_dim = c.hidden / c.heads;
     return absl::OkStatus();
@@ -298,12 +298,12 @@ absl::StatusOr<ordered_json> ScalingJson(const ModelConfig& c) {
 }  // namespace
 
 absl::StatusOr<HfConfig> ParseHfConfig(std::string_view text) {
-  EDGETUNE_ASSIGN_OR_RETURN(json root, ParseStrictJson(text, kFile));
+  EDGETUNE_ASSIGN_OR_RETURN(json root, ParseStrictJson(text, kHfConfigFile));
   if (!root.is_object()) {
     return absl::InvalidArgumentError(
-        fmt::format("{} is not an object", kFile));
+        fmt::format("{} is not an object", kHfConfigFile));
   }
-  return ConfigReader(root).Read();
+  return HfConfigReader(root).Read();
 }
 
 absl::StatusOr<std::string> HfConfigText(const ModelConfig& c,

@@ -25,7 +25,6 @@ using nlohmann::json;
 
 constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
-constexpr uint64_t kMaxConfig = 1 << 20;
 
 bool Exists(const std::string& directory, const std::string& name) {
   std::error_code ignored;
@@ -161,7 +160,7 @@ class Shards {
   std::unordered_map<std::string, StoredTensor> tensors_;
 };
 
-absl::StatusOr<HfConfig> ReadConfig(const std::string& directory) {
+absl::StatusOr<HfConfig> ReadHfConfig(const std::string& directory) {
   if (!Exists(directory, "config.json")) {
     const bool adapter = Exists(directory, "adapter_config.json");
     return absl::InvalidArgumentError(
@@ -255,7 +254,7 @@ absl::StatusOr<std::vector<std::string>> ModelFile::FilesOf(
 
 absl::StatusOr<std::unique_ptr<ModelFile>> OpenHfModel(
     const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(HfConfig config, ReadConfig(directory));
+  EDGETUNE_ASSIGN_OR_RETURN(HfConfig config, ReadHfConfig(directory));
   Shards shards(directory);
   EDGETUNE_RETURN_IF_ERROR(shards.Open());
   MappedModelParts parts;

@@ -122,8 +122,8 @@ absl::StatusOr<std::string_view> HeaderOf(std::span<const uint8_t> bytes) {
 }
 
 // Sets the tensors' data; they must fill the buffer exactly.
-absl::Status Place(std::vector<Entry>* entries,
-                   std::span<const uint8_t> buffer) {
+absl::Status PlaceEntries(std::vector<Entry>* entries,
+                          std::span<const uint8_t> buffer) {
   std::stable_sort(
       entries->begin(), entries->end(), [](const Entry& a, const Entry& b) {
         return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
@@ -170,7 +170,7 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Parse(
     entries.push_back(std::move(entry));
   }
   EDGETUNE_RETURN_IF_ERROR(
-      Place(&entries, bytes.subspan(sizeof(uint64_t) + header.size())));
+      PlaceEntries(&entries, bytes.subspan(sizeof(uint64_t) + header.size())));
   for (Entry& entry : entries) {
     file->tensors_.push_back(std::move(entry.tensor));
   }

@@ -15,7 +15,7 @@ constexpr int kSuper = 256;
 // To nearest, ties to even, as the default rounding mode has it.
 int Nearest(float value) { return static_cast<int>(std::lrintf(value)); }
 
-float StoreHalf(float value, uint8_t* out) {
+float StoreAndReadHalf(float value, uint8_t* out) {
   const uint16_t half = HalfOf(value);
   std::memcpy(out, &half, sizeof(half));
   float stored;
@@ -156,8 +156,8 @@ void WriteLines(const float* x, const Search& search, uint8_t* out,
     scales[j] = SixBits(scale_unit * lines[j].scale);
     minima[j] = SixBits(depth_unit * -lines[j].minimum);
   }
-  const float d = StoreHalf(max_scale / 63, out);
-  const float dmin = StoreHalf(max_depth / 63, out + 2);
+  const float d = StoreAndReadHalf(max_scale / 63, out);
+  const float dmin = StoreAndReadHalf(max_depth / 63, out + 2);
   StoreSixBitPairs(scales, minima, out + 4);
   for (int j = 0; j < kSubs; ++j) {
     const float scale = d * scales[j], depth = dmin * minima[j];
@@ -299,7 +299,7 @@ void WriteQ6_K(const float* x, uint8_t* out) {
     return;
   }
   const float unit = -128 / extreme;
-  const float d = StoreHalf(1 / unit, out + 208);
+  const float d = StoreAndReadHalf(1 / unit, out + 208);
   for (int j = 0; j < kSmalls; ++j) {
     const int8_t small =
         static_cast<int8_t>(std::min(127, Nearest(unit * scales[j])));

@@ -20,14 +20,14 @@ namespace {
 using nlohmann::json;
 
 constexpr char kTokenizerConfig[] = "tokenizer_config.json";
-constexpr int32_t kControl = 3;
 
-absl::Status Refuse(std::string_view what) {
+absl::Status RefuseConfig(std::string_view what) {
   return absl::InvalidArgumentError(
       fmt::format("{}: {}", kTokenizerConfig, what));
 }
 
-absl::StatusOr<json> Parse(std::string_view text, std::string_view name) {
+absl::StatusOr<json> ParseUnlessEmpty(std::string_view text,
+                                      std::string_view name) {
   if (text.empty()) return json();
   return ParseStrictJson(text, name);
 }
@@ -38,7 +38,7 @@ class ConfigApplier {
   ConfigApplier(const json& config, TokenizerData* data)
       : config_(config), data_(*data) {
     for (size_t id = 0; id < data_.tokens.size(); ++id) {
-      if (data_.types[id] == 1) continue;
+      if (data_.types[id] == kNormalType) continue;
       added_.emplace(data_.tokens[id], static_cast<int32_t>(id));
     }
   }
@@ -57,7 +57,7 @@ class ConfigApplier {
     EDGETUNE_ASSIGN_OR_RETURN(const int32_t bos,
                               IdOf("bos_token", Member(config_, "bos_token")));
     if (data_.add_bos && bos >= 0 && bos != data_.bos) {
-      return Refuse(fmt::format(
+      return RefuseConfig(fmt::format(
           "bos_token is the token {}, but tokenizer.json puts {} before a text",
           bos, data_.bos));
     }
@@ -70,11 +70,11 @@ class ConfigApplier {
     for (const char* flag :
          {"add_prefix_space", "add_eos_token", "split_special_tokens"}) {
       if (!Flag(config_, flag, false)) continue;
-      return Refuse(fmt::format("{} is not supported", flag));
+      return RefuseConfig(fmt::format("{} is not supported", flag));
     }
     const bool add_bos = Flag(config_, "add_bos_token", data_.add_bos);
     if (add_bos == data_.add_bos) return absl::OkStatus();
-    return Refuse(fmt::format(
+    return RefuseConfig(fmt::format(
         "add_bos_token is {}, but tokenizer.json {} a token before a text",
         add_bos, data_.add_bos ? "puts" : "does not put"));
   }
@@ -87,7 +87,7 @@ class ConfigApplier {
                         ? added_.find(content.get_ref<const std::string&>())
                         : added_.end();
     if (at == added_.end()) {
-      return Refuse(
+      return RefuseConfig(
           fmt::format("{} {} is not among the added_tokens of tokenizer.json",
                       name, Shown(content)));
     }
@@ -115,7 +115,7 @@ class ConfigApplier {
       EDGETUNE_ASSIGN_OR_RETURN(const int32_t id,
                                 IdOf("added_tokens_decoder", entry));
       const auto& late = data_.after_normalizing;
-      const bool special = data_.types[id] == kControl;
+      const bool special = data_.types[id] == kControlType;
       const bool same = key == std::to_string(id) &&
                         Flag(entry, "special", special) == special &&
                         Flag(entry, "normalized", !special) ==
@@ -124,7 +124,7 @@ class ConfigApplier {
                         !Flag(entry, "rstrip", false) &&
                         !Flag(entry, "single_word", false);
       if (same) continue;
-      return Refuse(fmt::format(
+      return RefuseConfig(fmt::format(
           "added_tokens_decoder has {} as {}, unlike tokenizer.json",
           Shown(entry), key));
     }
@@ -157,14 +157,15 @@ absl::Status FillOpenId(const json& config, const char* key,
 
 absl::Status ApplyHfTokenizerConfigs(const HfTokenizerConfigs& configs,
                                      TokenizerData* data) {
-  EDGETUNE_ASSIGN_OR_RETURN(const json tokenizer,
-                            Parse(configs.tokenizer_config, kTokenizerConfig));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const json tokenizer,
+      ParseUnlessEmpty(configs.tokenizer_config, kTokenizerConfig));
   EDGETUNE_RETURN_IF_ERROR(ConfigApplier(tokenizer, data).Apply());
   EDGETUNE_ASSIGN_OR_RETURN(const json config,
-                            Parse(configs.config, "config.json"));
+                            ParseUnlessEmpty(configs.config, "config.json"));
   EDGETUNE_ASSIGN_OR_RETURN(
       const json generation,
-      Parse(configs.generation_config, "generation_config.json"));
+      ParseUnlessEmpty(configs.generation_config, "generation_config.json"));
   for (const json* each : {&config, &generation}) {
     const std::pair<const char*, int32_t*> ids[] = {
         {"bos_token_id", &data->bos},

@@ -24,10 +24,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kFile[] = "tokenizer.json";
+constexpr char kTokenizerFile[] = "tokenizer.json";
 constexpr std::string_view kVocabulary = "model/vocab";
 constexpr std::string_view kMerges = "model/merges";
-constexpr int32_t kNormal = 1, kControl = 3, kUser = 4;
 
 // Collects the vocabulary and the merges in the order of the file.
 class Collector final : public JsonStream {
@@ -77,8 +76,9 @@ class Collector final : public JsonStream {
   }
 };
 
-absl::Status Refuse(std::string_view what) {
-  return absl::InvalidArgumentError(fmt::format("{}: {}", kFile, what));
+absl::Status RefuseTokenizer(std::string_view what) {
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {}", kTokenizerFile, what));
 }
 
 // Puts tokens in the places of their ids.
@@ -92,16 +92,17 @@ class Vocabulary {
 
   absl::Status Place(int32_t id, std::string token) {
     if (static_cast<size_t>(id) >= data_.tokens.size()) {
-      return Refuse(fmt::format(
+      return RefuseTokenizer(fmt::format(
           "token {} has id {}, but there are not more than {} tokens",
           Shown(token), id, data_.tokens.size()));
     }
     if (data_.types[id] != 0) {
-      return Refuse(fmt::format("id {} belongs to {} and {}", id,
-                                Shown(data_.tokens[id]), Shown(token)));
+      return RefuseTokenizer(fmt::format("id {} belongs to {} and {}", id,
+                                         Shown(data_.tokens[id]),
+                                         Shown(token)));
     }
     data_.tokens[id] = std::move(token);
-    data_.types[id] = kNormal;
+    data_.types[id] = kNormalType;
     return absl::OkStatus();
   }
 
@@ -111,20 +112,20 @@ class Vocabulary {
     const json& id = Member(entry, "id");
     if (!content.is_string() || content.get<std::string>().empty() ||
         !id.is_number_unsigned() || id.get<uint64_t>() >= data_.types.size()) {
-      return Refuse(
+      return RefuseTokenizer(
           fmt::format("added token {} with id {}", Shown(content), Shown(id)));
     }
     for (const char* flag : {"lstrip", "rstrip", "single_word"}) {
       if (!Flag(entry, flag, false)) continue;
-      return Refuse(fmt::format("added token {} with {} is not supported",
-                                Shown(content), flag));
+      return RefuseTokenizer(fmt::format(
+          "added token {} with {} is not supported", Shown(content), flag));
     }
     const int32_t at = id.get<int32_t>();
-    if (data_.types[at] != kNormal || data_.tokens[at] != content) {
+    if (data_.types[at] != kNormalType || data_.tokens[at] != content) {
       EDGETUNE_RETURN_IF_ERROR(Place(at, content.get<std::string>()));
     }
     const bool special = Flag(entry, "special", false);
-    data_.types[at] = special ? kControl : kUser;
+    data_.types[at] = special ? kControlType : kUserType;
     if (Flag(entry, "normalized", !special)) {
       data_.after_normalizing.push_back(at);
     }
@@ -137,7 +138,7 @@ class Vocabulary {
     data_.tokens.resize(types.size());
     const auto hole = std::find(types.begin(), types.end(), 0);
     if (hole != types.end()) {
-      return Refuse(
+      return RefuseTokenizer(
           fmt::format("no token has the id {}", hole - types.begin()));
     }
     std::sort(data_.after_normalizing.begin(), data_.after_normalizing.end());
@@ -163,35 +164,39 @@ bool HasEveryByte(const std::vector<std::string>& tokens) {
 absl::Status CheckModelFlags(const json& model, const TokenizerData& data) {
   const json& dropout = Member(model, "dropout");
   if (!dropout.is_null() && dropout != 0) {
-    return Refuse(fmt::format("dropout {} is not supported", Shown(dropout)));
+    return RefuseTokenizer(
+        fmt::format("dropout {} is not supported", Shown(dropout)));
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const json& value = Member(model, key);
     if (value.is_null() || value == "") continue;
-    return Refuse(fmt::format("{} {} is not supported", key, Shown(value)));
+    return RefuseTokenizer(
+        fmt::format("{} {} is not supported", key, Shown(value)));
   }
   const json& unknown = Member(model, "unk_token");
   const bool fallback = Flag(model, "byte_fallback", false);
   if ((unknown.is_null() && !fallback) || HasEveryByte(data.tokens)) {
     return absl::OkStatus();
   }
-  return Refuse(
+  return RefuseTokenizer(
       fmt::format("{} is not supported, as some bytes have no token",
                   fallback ? "byte_fallback" : "unk_token " + Shown(unknown)));
 }
 
 absl::Status CheckType(const json& root, const Collector& collected) {
   const json& model = Member(root, "model");
-  if (!model.is_object()) return Refuse("there is no model");
+  if (!model.is_object()) return RefuseTokenizer("there is no model");
   // Files of early releases name no type.
   const json& type = Member(model, "type");
   const bool untyped = type.is_null() && Member(model, "merges").is_array();
   if (!untyped && type != "BPE") {
-    return Refuse(fmt::format("model {} is not supported, byte-level BPE is",
-                              Shown(type)));
+    return RefuseTokenizer(fmt::format(
+        "model {} is not supported, byte-level BPE is", Shown(type)));
   }
-  if (!collected.problem.empty()) return Refuse(collected.problem);
-  if (collected.tokens.empty()) return Refuse("the vocabulary is empty");
+  if (!collected.problem.empty()) return RefuseTokenizer(collected.problem);
+  if (collected.tokens.empty()) {
+    return RefuseTokenizer("the vocabulary is empty");
+  }
   return absl::OkStatus();
 }
 
@@ -205,14 +210,15 @@ absl::Status RefuseRepeated(const std::vector<std::string>& merges) {
       order.begin(), order.end(),
       [&](uint32_t a, uint32_t b) { return merges[a] == merges[b]; });
   if (twice == order.end()) return absl::OkStatus();
-  return Refuse(fmt::format("merge {} comes twice", Shown(merges[*twice])));
+  return RefuseTokenizer(
+      fmt::format("merge {} comes twice", Shown(merges[*twice])));
 }
 
 absl::Status FillTokens(const json& root, Collector* collected,
                         TokenizerData* data) {
   const json& added = Member(root, "added_tokens");
   if (!added.is_null() && !added.is_array()) {
-    return Refuse("added_tokens is not a list");
+    return RefuseTokenizer("added_tokens is not a list");
   }
   Vocabulary vocabulary(collected->tokens.size() + added.size(), data);
   for (auto& [token, id] : collected->tokens) {
@@ -261,8 +267,8 @@ absl::Status FillStages(const json& root, TokenizerData* data) {
 absl::StatusOr<TokenizerData> ParseHfTokenizer(
     std::string_view tokenizer, const HfTokenizerConfigs& configs) {
   Collector collected;
-  EDGETUNE_ASSIGN_OR_RETURN(const json root,
-                            ParseStrictJson(tokenizer, kFile, collected));
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const json root, ParseStrictJson(tokenizer, kTokenizerFile, collected));
   EDGETUNE_RETURN_IF_ERROR(CheckType(root, collected));
   TokenizerData data;
   EDGETUNE_RETURN_IF_ERROR(FillTokens(root, &collected, &data));
@@ -271,7 +277,7 @@ absl::StatusOr<TokenizerData> ParseHfTokenizer(
   EDGETUNE_RETURN_IF_ERROR(CheckModelFlags(Member(root, "model"), data));
   data.ignore_merges = Flag(Member(root, "model"), "ignore_merges", false);
   const absl::Status stages = FillStages(root, &data);
-  if (!stages.ok()) return Prefix(stages, kFile);
+  if (!stages.ok()) return Prefix(stages, kTokenizerFile);
   EDGETUNE_RETURN_IF_ERROR(ApplyHfTokenizerConfigs(configs, &data));
   return data;
 }

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "base/utf8.h"
+#include "models/io/strict_json.h"
 #include "models/io/tokenizer/hf_stages.h"
 #include "models/io/tokenizer/hf_tokenizer.h"
 
@@ -17,10 +18,8 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr int32_t kUnknown = 2, kControl = 3, kUser = 4;
-
 bool IsAdded(int32_t type) {
-  return type == kUnknown || type == kControl || type == kUser;
+  return type == kUnknownType || type == kControlType || type == kUserType;
 }
 
 bool IsUtf8(std::string_view text) {
@@ -45,7 +44,7 @@ ordered_json AddedTokens(const TokenizerData& data) {
                    {"lstrip", false},
                    {"rstrip", false},
                    {"normalized", normalized},
-                   {"special", data.types[id] != kUser}});
+                   {"special", data.types[id] != kUserType}});
   }
   return out;
 }
@@ -158,11 +157,6 @@ absl::Status Check(const TokenizerData& data) {
   return absl::OkStatus();
 }
 
-std::string Dump(const ordered_json& value) {
-  return value.dump(2, ' ', false, ordered_json::error_handler_t::replace) +
-         "\n";
-}
-
 }  // namespace
 
 absl::StatusOr<std::map<std::string, std::string>> HfTokenizerFiles(
@@ -171,9 +165,9 @@ absl::StatusOr<std::map<std::string, std::string>> HfTokenizerFiles(
       Annotate(Check(data), ErrorKind::kModel, "export to GGUF instead"));
   const PreTokenizer kind = *PreTokenizerOf(data.pre);
   return std::map<std::string, std::string>{
-      {"tokenizer.json", Dump(TokenizerJson(data, kind))},
+      {"tokenizer.json", JsonFileText(TokenizerJson(data, kind))},
       {"tokenizer_config.json",
-       Dump(TokenizerConfig(data, chat_template_source))}};
+       JsonFileText(TokenizerConfig(data, chat_template_source))}};
 }
 
 }  // namespace edgetune

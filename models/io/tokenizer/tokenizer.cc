@@ -20,10 +20,6 @@
 namespace edgetune {
 namespace {
 
-constexpr int32_t kUnknownType = 2;
-constexpr int32_t kControlType = 3;
-constexpr int32_t kUserType = 4;
-
 // The bytes that a token's text stands for; nullopt for a text with a character
 // outside the alphabet, which stands for itself.
 std::optional<std::string> BytesOf(std::string_view token) {

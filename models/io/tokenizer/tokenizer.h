@@ -14,11 +14,15 @@
 
 namespace edgetune {
 
+// What a token is, by the numbers of GGUF.
+inline constexpr int32_t kNormalType = 1, kUnknownType = 2;
+inline constexpr int32_t kControlType = 3, kUserType = 4;
+
 // What a model file says about its byte-level BPE tokenizer.
 struct TokenizerData {
   std::string pre;  // "smollm", "gpt-2", ... (formats design, section 4)
   std::vector<std::string> tokens;  // byte-level alphabet
-  std::vector<int32_t> types;       // 1 normal, 3 control, 4 user, ...
+  std::vector<int32_t> types;       // kNormalType and so on
   std::vector<std::string> merges;  // "Ġ t", strongest first
   int32_t bos = -1, eos = -1, unknown = -1, padding = -1;
   bool add_bos = false;

@@ -14,6 +14,7 @@
 #include "base/atomic_directory.h"
 #include "base/atomic_file.h"
 #include "base/status.h"
+#include "models/io/adapter/adapter_file.h"
 #include "models/io/hf/safetensors.h"
 #include "models/io/model_tensors.h"
 #include "models/io/strict_json.h"
@@ -26,11 +27,9 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr char kConfigFile[] = "config.json";
-constexpr char kWeightsFile[] = "model.safetensors";
-constexpr char kProvenanceFile[] = "edgetune_provenance.json";
-constexpr uint64_t kMaxConfig = 1 << 20;
+constexpr char kVisionWeightsFile[] = "model.safetensors";
 
-absl::StatusOr<json> ReadConfig(const std::string& directory) {
+absl::StatusOr<json> ReadVisionConfig(const std::string& directory) {
   EDGETUNE_ASSIGN_OR_RETURN(
       const std::string text,
       ReadFile(directory + "/" + kConfigFile, kMaxConfig));
@@ -85,9 +84,10 @@ class VisionModel final : public ModelFile {
       EDGETUNE_RETURN_IF_ERROR(model->Add(tensor, file));
     }
     if (file.tensors().size() == model->infos_.size()) return model;
-    return absl::InvalidArgumentError(fmt::format(
-        "{} has {} tensors, {} has {}", kWeightsFile, file.tensors().size(),
-        model->config_.architecture, model->infos_.size()));
+    return absl::InvalidArgumentError(
+        fmt::format("{} has {} tensors, {} has {}", kVisionWeightsFile,
+                    file.tensors().size(), model->config_.architecture,
+                    model->infos_.size()));
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -171,7 +171,7 @@ class VisionModel final : public ModelFile {
 }  // namespace
 
 bool IsVisionModel(const std::string& path) {
-  const auto config = ReadConfig(path);
+  const auto config = ReadVisionConfig(path);
   return config.ok() && config->is_object() && config->contains("architecture");
 }
 
@@ -183,14 +183,14 @@ absl::StatusOr<ModelConfig> ParseVisionConfig(std::string_view text) {
 
 absl::StatusOr<std::unique_ptr<ModelFile>> OpenVisionModel(
     const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(const json root, ReadConfig(directory));
+  EDGETUNE_ASSIGN_OR_RETURN(const json root, ReadVisionConfig(directory));
   EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config, ConfigOf(root));
   std::filesystem::path path =
       std::filesystem::path(directory).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
   config.name = path.filename();
-  auto file = SafetensorsFile::Open(directory + "/" + kWeightsFile);
-  if (!file.ok()) return Prefix(file.status(), kWeightsFile);
+  auto file = SafetensorsFile::Open(directory + "/" + kVisionWeightsFile);
+  if (!file.ok()) return Prefix(file.status(), kVisionWeightsFile);
   return VisionModel::Make(std::move(config), **file);
 }
 
@@ -217,14 +217,11 @@ absl::Status WriteVisionModel(
                              {"width", config.image->width},
                              {"classes", config.vocab}};
   EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(directory));
-  EDGETUNE_RETURN_IF_ERROR(out->Write(kConfigFile, text.dump(2) + "\n"));
-  EDGETUNE_RETURN_IF_ERROR(out->Write(kWeightsFile, weights));
+  EDGETUNE_RETURN_IF_ERROR(out->Write(kConfigFile, JsonFileText(text)));
+  EDGETUNE_RETURN_IF_ERROR(out->Write(kVisionWeightsFile, weights));
   if (!provenance.empty()) {
-    EDGETUNE_RETURN_IF_ERROR(out->Write(
-        kProvenanceFile,
-        ordered_json(provenance)
-                .dump(2, ' ', false, json::error_handler_t::replace) +
-            "\n"));
+    EDGETUNE_RETURN_IF_ERROR(
+        out->Write(kProvenanceFile, JsonFileText(ordered_json(provenance))));
   }
   return out->Commit();
 }

@@ -20,12 +20,12 @@ constexpr int64_t kMostChannels = 1024;
 constexpr int64_t kMostClasses = 1 << 20;
 
 // Appends layers and keeps account of the shape between them.
-class Builder {
+class NetworkBuilder {
  public:
-  explicit Builder(const ImageShape& image) : at_(image) {}
+  explicit NetworkBuilder(const ImageShape& image) : at_(image) {}
 
-  Builder& Convolve(std::string name, int64_t out, int64_t kernel,
-                    int64_t padding) {
+  NetworkBuilder& Convolve(std::string name, int64_t out, int64_t kernel,
+                           int64_t padding) {
     network_.layers.push_back({.kind = Kind::kConvolution,
                                .name = std::move(name),
                                .in = at_.channels,
@@ -36,7 +36,7 @@ class Builder {
            at_.width + 2 * padding - kernel + 1};
     return *this;
   }
-  Builder& Linear(std::string name, int64_t out) {
+  NetworkBuilder& Linear(std::string name, int64_t out) {
     network_.layers.push_back({.kind = Kind::kLinear,
                                .name = std::move(name),
                                .in = features_,
@@ -44,21 +44,21 @@ class Builder {
     features_ = out;
     return *this;
   }
-  Builder& Relu() { return Add({.kind = Kind::kRelu}); }
-  Builder& Pool(int64_t kernel) {
+  NetworkBuilder& Relu() { return Add({.kind = Kind::kRelu}); }
+  NetworkBuilder& Pool(int64_t kernel) {
     at_ = {at_.channels, at_.height / kernel, at_.width / kernel};
     return Add({.kind = Kind::kMaxPool, .kernel = kernel});
   }
-  Builder& Flatten() {
+  NetworkBuilder& Flatten() {
     // Checked by TakeFor: an image that is used up has no features.
     too_small_ = at_.height < 1 || at_.width < 1;
     features_ = at_.size();
     return Add({.kind = Kind::kFlatten});
   }
-  Builder& Dropout(double rate) {
+  NetworkBuilder& Dropout(double rate) {
     return Add({.kind = Kind::kDropout, .rate = rate});
   }
-  Builder& Law(VisionNetwork::Law law) {
+  NetworkBuilder& Law(VisionNetwork::Law law) {
     network_.law = law;
     return *this;
   }
@@ -71,7 +71,7 @@ class Builder {
   }
 
  private:
-  Builder& Add(VisionLayer layer) {
+  NetworkBuilder& Add(VisionLayer layer) {
     network_.layers.push_back(std::move(layer));
     return *this;
   }
@@ -82,22 +82,22 @@ class Builder {
   bool too_small_ = false;
 };
 
-Builder Mcmahan2nn(const ModelConfig& config) {
-  Builder b(*config.image);
+NetworkBuilder Mcmahan2nn(const ModelConfig& config) {
+  NetworkBuilder b(*config.image);
   b.Flatten().Linear("fc1", 200).Relu().Linear("fc2", 200).Relu();
   return b.Linear("fc3", config.vocab);
 }
 
-Builder McmahanCnn(const ModelConfig& config) {
-  Builder b(*config.image);
+NetworkBuilder McmahanCnn(const ModelConfig& config) {
+  NetworkBuilder b(*config.image);
   b.Convolve("conv1", 32, 5, 2).Relu().Pool(2);
   b.Convolve("conv2", 64, 5, 2).Relu().Pool(2);
   return b.Flatten().Linear("fc1", 512).Relu().Linear("fc2", config.vocab);
 }
 
 // Names as its nn.Sequential counts them.
-Builder PflCnn(const ModelConfig& config) {
-  Builder b(*config.image);
+NetworkBuilder PflCnn(const ModelConfig& config) {
+  NetworkBuilder b(*config.image);
   b.Convolve("1", 32, 3, 0).Relu().Convolve("3", 64, 3, 0).Relu().Pool(2);
   b.Dropout(0.25).Flatten().Linear("8", 128).Relu().Dropout(0.5);
   return b.Linear("11", config.vocab).Law(VisionNetwork::Law::kGlorot);
