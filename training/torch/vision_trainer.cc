@@ -88,15 +88,18 @@ class VisionGradient final : public GradientEngine {
 
 struct VisionTrainer::Body {
   std::shared_ptr<const ModelFile> file;
-  ParameterVector base;
+  ParameterVector base, statistics;
   int threads = 1;
 
   const ImageShape& shape() const { return *file->config().image; }
 
+  absl::StatusOr<VisionNet> NetAt(const Adapter& adapter) const {
+    return VisionNet::Make(file->config(), base, statistics, adapter);
+  }
+
   absl::StatusOr<VisionGradient> GradientAt(
       const Adapter& adapter, std::optional<uint64_t> seed) const {
-    EDGETUNE_ASSIGN_OR_RETURN(VisionNet net,
-                              VisionNet::Make(file->config(), base, adapter));
+    EDGETUNE_ASSIGN_OR_RETURN(VisionNet net, NetAt(adapter));
     return VisionGradient(std::move(net), shape(), seed);
   }
 
@@ -128,6 +131,8 @@ absl::StatusOr<std::unique_ptr<VisionTrainer>> VisionTrainer::Make(
   body->file = std::move(model);
   body->threads = ThreadCount(options.threads);
   EDGETUNE_ASSIGN_OR_RETURN(body->base, ReadVisionWeights(*body->file));
+  EDGETUNE_ASSIGN_OR_RETURN(body->statistics,
+                            ReadVisionStatistics(*body->file));
   return std::unique_ptr<VisionTrainer>(new VisionTrainer(std::move(body)));
 }
 
@@ -143,8 +148,7 @@ absl::StatusOr<Evaluation> VisionTrainer::Evaluate(
   return CatchExceptions([&]() -> absl::StatusOr<Evaluation> {
     at::set_num_threads(body_->threads);
     const at::NoGradGuard no_grad;
-    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net,
-                              VisionNet::Make(model(), body_->base, adapter));
+    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net, body_->NetAt(adapter));
     int64_t correct = 0;
     const auto sum_nll = [&](ExampleBatch batch) {
       double nll = 0;
@@ -193,8 +197,7 @@ absl::StatusOr<std::vector<float>> VisionTrainer::ComputeLogits(
     const Adapter& adapter, const ExampleSource& examples) {
   return CatchExceptions([&]() -> absl::StatusOr<std::vector<float>> {
     const at::NoGradGuard no_grad;
-    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net,
-                              VisionNet::Make(model(), body_->base, adapter));
+    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net, body_->NetAt(adapter));
     std::vector<const LabelledTokens*> all;
     for (int64_t i = 0; i < examples.size(); ++i) {
       all.push_back(&examples.Get(i));

@@ -46,9 +46,30 @@ absl::StatusOr<int64_t> Whole(const json& config, const char* key) {
       fmt::format("{}: \"{}\" must be a whole number", kConfigFile, key));
 }
 
+// Both may be left out.
+absl::StatusOr<VisionVariant> VariantOf(const json& config) {
+  VisionVariant variant;
+  if (const auto width = config.find("width_multiplier");
+      width != config.end()) {
+    if (!width->is_number()) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: \"width_multiplier\" must be a number", kConfigFile));
+    }
+    variant.width_multiplier = width->get<double>();
+  }
+  if (const auto norm = config.find("norm"); norm != config.end()) {
+    auto parsed =
+        ParseVisionNorm(norm->is_string() ? norm->get<std::string>() : "");
+    EDGETUNE_RETURN_IF_ERROR(Prefix(parsed.status(), kConfigFile));
+    variant.norm = *parsed;
+  }
+  return variant;
+}
+
 absl::StatusOr<ModelConfig> ConfigOf(const json& root) {
-  const std::set<std::string> known = {"architecture", "channels", "height",
-                                       "width", "classes"};
+  const std::set<std::string> known = {
+      "architecture", "channels",         "height", "width",
+      "classes",      "width_multiplier", "norm"};
   if (!root.is_object() || !root.contains("architecture") ||
       !root["architecture"].is_string()) {
     return absl::InvalidArgumentError(
@@ -67,9 +88,49 @@ absl::StatusOr<ModelConfig> ConfigOf(const json& root) {
   EDGETUNE_ASSIGN_OR_RETURN(image.width, Whole(root, "width"));
   config.image = image;
   EDGETUNE_ASSIGN_OR_RETURN(config.vocab, Whole(root, "classes"));
+  EDGETUNE_ASSIGN_OR_RETURN(config.variant, VariantOf(root));
   config.context = 1;
   EDGETUNE_RETURN_IF_ERROR(Prefix(NetworkOf(config).status(), kConfigFile));
   return config;
+}
+
+// The parameters, then the statistics, as they stand in VisionModel.
+absl::StatusOr<ParameterLayout> StateOf(const VisionNetwork& network) {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+  for (const auto& part : {LayoutOf(network), StatisticsOf(network)}) {
+    EDGETUNE_RETURN_IF_ERROR(part.status());
+    for (const auto& tensor : part->tensors()) {
+      tensors.push_back({tensor.name, tensor.shape});
+    }
+  }
+  return ParameterLayout::Make(std::move(tensors));
+}
+
+// What PyTorch keeps beside the statistics: how many batches they were taken
+// over, one whole number, which nothing here depends on.
+std::vector<std::string> CountersOf(const VisionNetwork& network) {
+  std::vector<std::string> names;
+  ForEachLayer(network.layers, [&](const VisionLayer& layer) {
+    if (layer.kind != VisionLayer::Kind::kBatchNorm) return;
+    names.push_back(layer.name + ".num_batches_tracked");
+  });
+  return names;
+}
+
+// How many of these the file has.
+absl::StatusOr<size_t> CheckCounters(const std::vector<std::string>& names,
+                                     const SafetensorsFile& file) {
+  size_t count = 0;
+  for (const SafeTensor& tensor : file.tensors()) {
+    if (std::ranges::find(names, tensor.name) == names.end()) continue;
+    if (tensor.dtype != "I64" || !tensor.shape.empty()) {
+      return absl::InvalidArgumentError(
+          fmt::format("tensor {} is {} of shape {}, wanted one I64",
+                      tensor.name, tensor.dtype, ShapeText(tensor.shape)));
+    }
+    ++count;
+  }
+  return count;
 }
 
 // Its tensors as float32: a vision model is small.
@@ -80,14 +141,17 @@ class VisionModel final : public ModelFile {
     std::unique_ptr<VisionModel> model(new VisionModel(std::move(config)));
     EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network,
                               NetworkOf(model->config_));
-    EDGETUNE_ASSIGN_OR_RETURN(model->layout_, LayoutOf(network));
-    for (const auto& tensor : model->layout_.tensors()) {
+    EDGETUNE_ASSIGN_OR_RETURN(model->state_, StateOf(network));
+    for (const auto& tensor : model->state_.tensors()) {
       EDGETUNE_RETURN_IF_ERROR(model->Add(tensor, file));
     }
-    if (file.tensors().size() == model->infos_.size()) return model;
-    return absl::InvalidArgumentError(fmt::format(
-        "{} has {} tensors, {} has {}", kWeightsFile, file.tensors().size(),
-        model->config_.architecture, model->infos_.size()));
+    EDGETUNE_ASSIGN_OR_RETURN(const size_t counters,
+                              CheckCounters(CountersOf(network), file));
+    const size_t count = file.tensors().size() - counters;
+    if (count == model->infos_.size()) return model;
+    return absl::InvalidArgumentError(
+        fmt::format("{} has {} tensors, {} has {}", kWeightsFile, count,
+                    model->config_.architecture, model->infos_.size()));
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -99,7 +163,7 @@ class VisionModel final : public ModelFile {
 
   absl::Status ReadRows(const std::string& name, int64_t row_begin,
                         int64_t row_end, std::span<float> out) const override {
-    const auto& tensors = layout_.tensors();
+    const auto& tensors = state_.tensors();
     const auto found =
         std::ranges::find(tensors, name, &ParameterLayout::Tensor::name);
     if (found == tensors.end()) {
@@ -123,8 +187,6 @@ class VisionModel final : public ModelFile {
   }
 
   void Release(const std::string& /*name*/) const override {}
-
-  const ParameterVector& values() const { return values_; }
 
  private:
   explicit VisionModel(ModelConfig config) : config_(std::move(config)) {}
@@ -156,6 +218,11 @@ class VisionModel final : public ModelFile {
       return absl::DataLossError(fmt::format(
           "tensor {} holds a value that is not finite", wanted.name));
     }
+    if (wanted.name.ends_with(".running_var") &&
+        !std::ranges::all_of(values, [](float v) { return v >= 0; })) {
+      return absl::DataLossError(
+          fmt::format("tensor {} holds a variance below 0", wanted.name));
+    }
     values_.insert(values_.end(), values.begin(), values.end());
     infos_.push_back(
         {wanted.name, wanted.shape, found->dtype, found->data.size()});
@@ -163,16 +230,86 @@ class VisionModel final : public ModelFile {
   }
 
   ModelConfig config_;
-  ParameterLayout layout_;
+  ParameterLayout state_;
   ParameterVector values_;
-  std::vector<TensorInfo> infos_;  // beside layout_.tensors()
+  std::vector<TensorInfo> infos_;  // beside state_.tensors()
 };
+
+// `values`, laid out by `layout`, as tensors of a file.
+void AddFloats(const ParameterLayout& layout, std::span<const float> values,
+               std::vector<SafeTensor>& tensors) {
+  EDGETUNE_CHECK(values.size() == layout.size());
+  const std::span<const uint8_t> bytes(
+      reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes());
+  for (const auto& tensor : layout.tensors()) {
+    tensors.push_back({tensor.name, "F32", tensor.shape,
+                       bytes.subspan(tensor.offset * sizeof(float),
+                                     tensor.count * sizeof(float))});
+  }
+}
+
+// The bytes of model.safetensors.
+absl::StatusOr<std::string> WeightsFile(const VisionNetwork& network,
+                                        std::span<const float> values,
+                                        std::span<const float> statistics) {
+  static constexpr uint8_t kNoBatches[sizeof(int64_t)] = {};
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, LayoutOf(network));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout beside,
+                            StatisticsOf(network));
+  std::vector<SafeTensor> tensors;
+  // First, so that each begins at a multiple of its size.
+  for (const std::string& name : CountersOf(network)) {
+    tensors.push_back({name, "I64", {}, kNoBatches});
+  }
+  AddFloats(layout, values, tensors);
+  AddFloats(beside, statistics, tensors);
+  return SerialiseSafetensors(tensors);
+}
+
+std::string ConfigText(const ModelConfig& config) {
+  ordered_json text = {{"architecture", config.architecture},
+                       {"channels", config.image->channels},
+                       {"height", config.image->height},
+                       {"width", config.image->width},
+                       {"classes", config.vocab}};
+  if (HasVariants(config.architecture)) {
+    text["width_multiplier"] = config.variant.width_multiplier;
+    text["norm"] = VisionNormName(config.variant.norm);
+  }
+  return text.dump(2) + "\n";
+}
+
+absl::StatusOr<ParameterVector> ReadTensors(const ModelFile& model,
+                                            const ParameterLayout& layout) {
+  const std::vector<TensorInfo>& infos = model.tensors();
+  ParameterVector out(layout.size());
+  for (const auto& tensor : layout.tensors()) {
+    const auto info = std::ranges::find(infos, tensor.name, &TensorInfo::name);
+    EDGETUNE_CHECK(info != infos.end());  // checked when it was opened
+    EDGETUNE_RETURN_IF_ERROR(model.ReadRows(
+        tensor.name, 0, info->rows(),
+        std::span<float>(out).subspan(tensor.offset, tensor.count)));
+  }
+  return out;
+}
 
 }  // namespace
 
 bool IsVisionModel(const std::string& path) {
   const auto config = ReadConfig(path);
   return config.ok() && config->is_object() && config->contains("architecture");
+}
+
+absl::StatusOr<VisionVariant::Norm> ParseVisionNorm(std::string_view name) {
+  for (const auto norm :
+       {VisionVariant::Norm::kBatch, VisionVariant::Norm::kGroup}) {
+    if (name == VisionNormName(norm)) return norm;
+  }
+  return absl::InvalidArgumentError("\"norm\" must be \"batch\" or \"group\"");
+}
+
+const char* VisionNormName(VisionVariant::Norm norm) {
+  return norm == VisionVariant::Norm::kGroup ? "group" : "batch";
 }
 
 absl::StatusOr<ModelConfig> ParseVisionConfig(std::string_view text) {
@@ -197,27 +334,13 @@ absl::StatusOr<std::unique_ptr<ModelFile>> OpenVisionModel(
 absl::Status WriteVisionModel(
     const std::string& directory, const ModelConfig& config,
     std::span<const float> values,
-    const std::map<std::string, std::string>& provenance) {
+    const std::map<std::string, std::string>& provenance,
+    std::span<const float> statistics) {
   EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network, NetworkOf(config));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, LayoutOf(network));
-  EDGETUNE_CHECK(values.size() == layout.size());
-  const std::span<const uint8_t> bytes(
-      reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes());
-  std::vector<SafeTensor> tensors;
-  for (const auto& tensor : layout.tensors()) {
-    tensors.push_back({tensor.name, "F32", tensor.shape,
-                       bytes.subspan(tensor.offset * sizeof(float),
-                                     tensor.count * sizeof(float))});
-  }
   EDGETUNE_ASSIGN_OR_RETURN(const std::string weights,
-                            SerialiseSafetensors(tensors));
-  const ordered_json text = {{"architecture", config.architecture},
-                             {"channels", config.image->channels},
-                             {"height", config.image->height},
-                             {"width", config.image->width},
-                             {"classes", config.vocab}};
+                            WeightsFile(network, values, statistics));
   EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(directory));
-  EDGETUNE_RETURN_IF_ERROR(out->Write(kConfigFile, text.dump(2) + "\n"));
+  EDGETUNE_RETURN_IF_ERROR(out->Write(kConfigFile, ConfigText(config)));
   EDGETUNE_RETURN_IF_ERROR(out->Write(kWeightsFile, weights));
   if (!provenance.empty()) {
     EDGETUNE_RETURN_IF_ERROR(out->Write(
@@ -230,18 +353,18 @@ absl::Status WriteVisionModel(
 }
 
 absl::StatusOr<ParameterVector> ReadVisionWeights(const ModelFile& model) {
-  ParameterVector out;
-  for (const TensorInfo& tensor : model.tensors()) {
-    const auto rows = static_cast<size_t>(tensor.rows());
-    size_t count = 1;
-    for (const int64_t d : tensor.shape) count *= static_cast<size_t>(d);
-    const size_t begin = out.size();
-    out.resize(begin + count);
-    EDGETUNE_RETURN_IF_ERROR(
-        model.ReadRows(tensor.name, 0, static_cast<int64_t>(rows),
-                       std::span<float>(out).subspan(begin)));
-  }
-  return out;
+  EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network,
+                            NetworkOf(model.config()));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, LayoutOf(network));
+  return ReadTensors(model, layout);
+}
+
+absl::StatusOr<ParameterVector> ReadVisionStatistics(const ModelFile& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network,
+                            NetworkOf(model.config()));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                            StatisticsOf(network));
+  return ReadTensors(model, layout);
 }
 
 }  // namespace edgetune
