@@ -206,6 +206,34 @@ TEST(MobileNetworksTest, TrainingAndEvaluationNormaliseAlike) {
   EXPECT_EQ(after->nll_sum, before->nll_sum);
 }
 
+// A network that sees (v - mean) / deviation is one that sees v with other
+// weights of its first layer: w / deviation, and a bias less the sum of
+// w mean / deviation.
+TEST(MobileNetworksTest, PixelsAreNormalisedBeforeTheFirstLayer) {
+  ModelConfig config = ConfigOf("mcmahan_2nn", {2, 3, 3});
+  const ParameterVector weights = FormulaWeights(*LayoutOf(*NetworkOf(config)));
+  config.pixels = {{0.5, 0.25}, {0.25, 0.5}};
+  Bench given(config, weights);
+  ParameterVector folded = weights;
+  constexpr size_t kIn = 18, kOut = 200;
+  for (size_t row = 0; row < kOut; ++row) {
+    for (size_t i = 0; i < kIn; ++i) {
+      float& w = folded[row * kIn + i];
+      w /= static_cast<float>(config.pixels.deviation[i / 9]);
+      folded[kOut * kIn + row] -=
+          w * static_cast<float>(config.pixels.mean[i / 9]);
+    }
+  }
+  config.pixels = {};
+  Bench other(config, folded);
+  const Images images = ImagesOf(3, *config.image, 10);
+  const auto a = given.trainer->ComputeLogits(given.adapter, images);
+  const auto b = other.trainer->ComputeLogits(other.adapter, images);
+  ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
+  ASSERT_EQ(a->size(), 30);
+  for (size_t i = 0; i < a->size(); ++i) EXPECT_NEAR((*a)[i], (*b)[i], 1e-4);
+}
+
 // The delta of one step on one image: its order cannot matter.
 ParameterVector OneStep(Bench& bench, const ModelConfig& config,
                         uint64_t seed) {

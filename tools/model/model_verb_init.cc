@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
+#include "models/io/vision/vision_config.h"
 #include "models/io/vision/vision_model.h"
 #include "models/io/vision/vision_network.h"
 #include "tools/model/model_verb.h"

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -16,13 +15,12 @@
 #include "base/status.h"
 #include "models/io/hf/safetensors.h"
 #include "models/io/model_tensors.h"
-#include "models/io/strict_json.h"
+#include "models/io/vision/vision_config.h"
 #include "models/io/vision/vision_network.h"
 
 namespace edgetune {
 namespace {
 
-using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr char kConfigFile[] = "config.json";
@@ -30,68 +28,8 @@ constexpr char kWeightsFile[] = "model.safetensors";
 constexpr char kProvenanceFile[] = "edgetune_provenance.json";
 constexpr uint64_t kMaxConfig = 1 << 20;
 
-absl::StatusOr<json> ReadConfig(const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const std::string text,
-      ReadFile(directory + "/" + kConfigFile, kMaxConfig));
-  return ParseStrictJson(text, kConfigFile);
-}
-
-absl::StatusOr<int64_t> Whole(const json& config, const char* key) {
-  const auto found = config.find(key);
-  if (found != config.end() && found->is_number_integer()) {
-    return found->get<int64_t>();
-  }
-  return absl::InvalidArgumentError(
-      fmt::format("{}: \"{}\" must be a whole number", kConfigFile, key));
-}
-
-// Both may be left out.
-absl::StatusOr<VisionVariant> VariantOf(const json& config) {
-  VisionVariant variant;
-  if (const auto width = config.find("width_multiplier");
-      width != config.end()) {
-    if (!width->is_number()) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{}: \"width_multiplier\" must be a number", kConfigFile));
-    }
-    variant.width_multiplier = width->get<double>();
-  }
-  if (const auto norm = config.find("norm"); norm != config.end()) {
-    auto parsed =
-        ParseVisionNorm(norm->is_string() ? norm->get<std::string>() : "");
-    EDGETUNE_RETURN_IF_ERROR(Prefix(parsed.status(), kConfigFile));
-    variant.norm = *parsed;
-  }
-  return variant;
-}
-
-absl::StatusOr<ModelConfig> ConfigOf(const json& root) {
-  const std::set<std::string> known = {
-      "architecture", "channels",         "height", "width",
-      "classes",      "width_multiplier", "norm"};
-  if (!root.is_object() || !root.contains("architecture") ||
-      !root["architecture"].is_string()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} must name an architecture", kConfigFile));
-  }
-  for (const auto& [key, value] : root.items()) {
-    if (known.contains(key)) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("{}: \"{}\" is not known", kConfigFile, key));
-  }
-  ModelConfig config;
-  config.architecture = root["architecture"].get<std::string>();
-  ImageShape image;
-  EDGETUNE_ASSIGN_OR_RETURN(image.channels, Whole(root, "channels"));
-  EDGETUNE_ASSIGN_OR_RETURN(image.height, Whole(root, "height"));
-  EDGETUNE_ASSIGN_OR_RETURN(image.width, Whole(root, "width"));
-  config.image = image;
-  EDGETUNE_ASSIGN_OR_RETURN(config.vocab, Whole(root, "classes"));
-  EDGETUNE_ASSIGN_OR_RETURN(config.variant, VariantOf(root));
-  config.context = 1;
-  EDGETUNE_RETURN_IF_ERROR(Prefix(NetworkOf(config).status(), kConfigFile));
-  return config;
+absl::StatusOr<std::string> ReadConfig(const std::string& directory) {
+  return ReadFile(directory + "/" + kConfigFile, kMaxConfig);
 }
 
 // The parameters, then the statistics, as they stand in VisionModel.
@@ -266,19 +204,6 @@ absl::StatusOr<std::string> WeightsFile(const VisionNetwork& network,
   return SerialiseSafetensors(tensors);
 }
 
-std::string ConfigText(const ModelConfig& config) {
-  ordered_json text = {{"architecture", config.architecture},
-                       {"channels", config.image->channels},
-                       {"height", config.image->height},
-                       {"width", config.image->width},
-                       {"classes", config.vocab}};
-  if (HasVariants(config.architecture)) {
-    text["width_multiplier"] = config.variant.width_multiplier;
-    text["norm"] = VisionNormName(config.variant.norm);
-  }
-  return text.dump(2) + "\n";
-}
-
 absl::StatusOr<ParameterVector> ReadTensors(const ModelFile& model,
                                             const ParameterLayout& layout) {
   const std::vector<TensorInfo>& infos = model.tensors();
@@ -296,32 +221,14 @@ absl::StatusOr<ParameterVector> ReadTensors(const ModelFile& model,
 }  // namespace
 
 bool IsVisionModel(const std::string& path) {
-  const auto config = ReadConfig(path);
-  return config.ok() && config->is_object() && config->contains("architecture");
-}
-
-absl::StatusOr<VisionVariant::Norm> ParseVisionNorm(std::string_view name) {
-  for (const auto norm :
-       {VisionVariant::Norm::kBatch, VisionVariant::Norm::kGroup}) {
-    if (name == VisionNormName(norm)) return norm;
-  }
-  return absl::InvalidArgumentError("\"norm\" must be \"batch\" or \"group\"");
-}
-
-const char* VisionNormName(VisionVariant::Norm norm) {
-  return norm == VisionVariant::Norm::kGroup ? "group" : "batch";
-}
-
-absl::StatusOr<ModelConfig> ParseVisionConfig(std::string_view text) {
-  EDGETUNE_ASSIGN_OR_RETURN(const json root,
-                            ParseStrictJson(text, kConfigFile));
-  return ConfigOf(root);
+  const auto text = ReadConfig(path);
+  return text.ok() && IsVisionConfig(*text);
 }
 
 absl::StatusOr<std::unique_ptr<ModelFile>> OpenVisionModel(
     const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(const json root, ReadConfig(directory));
-  EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config, ConfigOf(root));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string text, ReadConfig(directory));
+  EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config, ParseVisionConfig(text));
   std::filesystem::path path =
       std::filesystem::path(directory).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
@@ -340,13 +247,13 @@ absl::Status WriteVisionModel(
   EDGETUNE_ASSIGN_OR_RETURN(const std::string weights,
                             WeightsFile(network, values, statistics));
   EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(directory));
-  EDGETUNE_RETURN_IF_ERROR(out->Write(kConfigFile, ConfigText(config)));
+  EDGETUNE_RETURN_IF_ERROR(out->Write(kConfigFile, VisionConfigText(config)));
   EDGETUNE_RETURN_IF_ERROR(out->Write(kWeightsFile, weights));
   if (!provenance.empty()) {
     EDGETUNE_RETURN_IF_ERROR(out->Write(
         kProvenanceFile,
         ordered_json(provenance)
-                .dump(2, ' ', false, json::error_handler_t::replace) +
+                .dump(2, ' ', false, ordered_json::error_handler_t::replace) +
             "\n"));
   }
   return out->Commit();

@@ -1,13 +1,7 @@
 #ifndef EDGETUNE_MODELS_IO_VISION_VISION_MODEL_H_
 #define EDGETUNE_MODELS_IO_VISION_VISION_MODEL_H_
 
-// A vision model on disk: a directory of config.json, such as
-//
-//   {"architecture": "mcmahan_cnn",
-//    "channels": 1, "height": 28, "width": 28, "classes": 10}
-//
-// where architectures that have variants may add "width_multiplier" (1 unless
-// it is there) and "norm" ("batch", which it is otherwise, or "group"), and
+// A vision model on disk: a directory of config.json (vision_config.h) and
 // model.safetensors, whose tensors have the names and shapes of PyTorch's state
 // (LayoutOf and StatisticsOf of the network; F32, F16 or BF16). PyTorch's
 // counters "num_batches_tracked" may stand there; they are not looked at, and
@@ -17,7 +11,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -29,15 +22,6 @@ namespace edgetune {
 // Whether this is a directory whose config.json names one architecture, as
 // those of no language model do.
 bool IsVisionModel(const std::string& path);
-
-// "batch" and "group". InvalidArgument: neither.
-absl::StatusOr<VisionVariant::Norm> ParseVisionNorm(std::string_view name);
-const char* VisionNormName(VisionVariant::Norm norm);
-
-// A vision model's config.json; `name` is left empty. DataLoss: not JSON.
-// InvalidArgument: a field is missing, of another kind or unknown, or what
-// NetworkOf refuses.
-absl::StatusOr<ModelConfig> ParseVisionConfig(std::string_view text);
 
 // Opened, mapped and checked. The model has neither tokenizer nor chat
 // template: nobody may ask for them. Errors as of ModelFile::Open.

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "models/io/hf/safetensors.h"
+#include "models/io/vision/vision_config.h"
 #include "models/io/vision/vision_model.h"
 #include "models/io/vision/vision_network.h"
 #include "tests/models_io/vision/torchvision_states.h"
@@ -194,6 +195,34 @@ TEST(MobileModelTest, AVariantIsReadAsItWasWritten) {
     EXPECT_THAT(name, Not(HasSubstr("running_")));
     EXPECT_THAT(name, Not(HasSubstr("num_batches")));
   }
+}
+
+TEST(MobileModelTest, PixelsAreNormalisedAsTheConfigSays) {
+  const auto with = [](const std::string& mean, const std::string& deviation) {
+    return ParseVisionConfig(
+        R"({"architecture":"mcmahan_cnn","channels":2,"height":9,"width":9,)"
+        R"("classes":10,"pixel_mean":)" +
+        mean + R"(,"pixel_deviation":)" + deviation + "}");
+  };
+  const auto config = with("[0.5,0]", "[0.25,1]");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->pixels, (PixelNorm{{0.5, 0}, {0.25, 1}}));
+  const auto again = ParseVisionConfig(VisionConfigText(*config));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->pixels, config->pixels);
+  for (const char* mean : {"[0.5]", "[0.5,0,0]", "0.5", "[0.5,\"0\"]", "[]",
+                           "[0.5,1.5]", "[-0.1,0]", "null"}) {
+    EXPECT_THAT(with(mean, "[1,1]").status().ToString(),
+                HasSubstr("\"pixel_mean\" must be"));
+  }
+  for (const char* deviation : {"[1]", "[1,0]", "[1,-1]", "[1,124]", "{}"}) {
+    EXPECT_THAT(with("[0,0]", deviation).status().ToString(),
+                HasSubstr("\"pixel_deviation\" must be"));
+  }
+  const auto half = ParseVisionConfig(
+      R"({"architecture":"mcmahan_cnn","channels":1,"height":9,"width":9,)"
+      R"("classes":10,"pixel_mean":[0.5]})");
+  EXPECT_THAT(half.status().ToString(), HasSubstr("together with"));
 }
 
 TEST(MobileModelTest, AWrongVariantInAConfigIsRefusedByName) {
