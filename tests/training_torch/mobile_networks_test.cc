@@ -100,15 +100,16 @@ void ExpectLogits(const json& given, const std::vector<float>& logits) {
 }
 
 void ExpectGradient(const json& given, const ParameterLayout& layout,
-                    const ParameterVector& gradient) {
+                    const ParameterVector& gradient, double tolerance) {
   const auto norms = given["norms"].get<std::vector<double>>();
   const auto entries = given["entries"].get<std::vector<double>>();
   ASSERT_EQ(layout.tensors().size(), norms.size());
   for (size_t i = 0; i < norms.size(); ++i) {
     const ParameterLayout::Tensor& tensor = layout.tensors()[i];
     const auto part = std::span(gradient).subspan(tensor.offset, tensor.count);
-    EXPECT_NEAR(NormOf(part), norms[i], 1e-3 * norms[i]) << tensor.name;
-    EXPECT_NEAR(part[Scattered(i) % tensor.count], entries[i], 1e-3 * norms[i])
+    EXPECT_NEAR(NormOf(part), norms[i], tolerance * norms[i]) << tensor.name;
+    EXPECT_NEAR(part[Scattered(i) % tensor.count], entries[i],
+                tolerance * norms[i])
         << tensor.name;
   }
 }
@@ -139,7 +140,11 @@ TEST(MobileNetworksTest, LogitsAndGradientsAreThoseOfTorchvision) {
     ASSERT_TRUE(gradient.ok()) << gradient.status();
     const auto loss = given["loss"].get<double>();
     EXPECT_NEAR(gradient->nll_sum, loss, 1e-4 * std::abs(loss));
-    ExpectGradient(given, bench.adapter.layout, gradient->gradient);
+    // In float32 some of its ReLU6 fall on the other side of a kink: PyTorch's
+    // own gradients then differ by 0.5 % from those in float64.
+    const bool kinks = config.architecture == "mobilenet_v2";
+    ExpectGradient(given, bench.adapter.layout, gradient->gradient,
+                   kinks ? 1e-2 : 1e-3);
   }
   EXPECT_EQ(gradients, 16);
 }
@@ -150,9 +155,11 @@ ModelConfig SmoothConfig() {
                   {.width_multiplier = 0.1, .norm = Norm::kGroup});
 }
 
-TEST(MobileNetworksTest, TheGradientIsTheSlopeOfTheLoss) {
-  Bench bench = BenchOf(SmoothConfig(), 1);
-  const Images images = ImagesOf(2, *SmoothConfig().image, 10);
+// By central differences, in the coordinate of a tensor where the slope is
+// largest and rounding of the loss matters least.
+void ExpectSlopes(const ModelConfig& config) {
+  Bench bench = BenchOf(config, 0.8);
+  const Images images = ImagesOf(2, *config.image, 10);
   const auto gradient =
       bench.trainer->ComputeGradient(bench.adapter, images, 2);
   ASSERT_TRUE(gradient.ok()) << gradient.status();
@@ -164,22 +171,28 @@ TEST(MobileNetworksTest, TheGradientIsTheSlopeOfTheLoss) {
     return at->nll_sum / 2;
   };
   const auto& tensors = bench.adapter.layout.tensors();
-  constexpr float kStep = 1.0f / 128;
+  constexpr float kStep = 1.0f / 1024;
   int steep = 0;
-  for (size_t t = 0; t < tensors.size(); t += 7) {
-    // Where the slope is largest, rounding of the loss matters least.
+  for (size_t t = 0; t < tensors.size(); t += 11) {
     const auto part = std::span(gradient->gradient)
                           .subspan(tensors[t].offset, tensors[t].count);
     const auto most =
         std::ranges::max_element(part, {}, [](float g) { return std::abs(g); });
-    if (std::abs(*most) < 1e-2) continue;
+    if (std::abs(*most) < 0.05) continue;
     ++steep;
     const size_t i =
         tensors[t].offset + static_cast<size_t>(most - part.begin());
     const double slope = (loss_at(i, kStep) - loss_at(i, -kStep)) / kStep / 2;
-    EXPECT_NEAR(slope, *most, 0.02 * std::abs(*most)) << tensors[t].name;
+    EXPECT_NEAR(slope, *most, 0.03 * std::abs(*most)) << tensors[t].name;
   }
   EXPECT_GE(steep, 8);
+}
+
+TEST(MobileNetworksTest, TheGradientIsTheSlopeOfTheLoss) {
+  for (const Norm norm : {Norm::kBatch, Norm::kGroup}) {
+    ExpectSlopes(ConfigOf("efficientnet_b0", {1, 64, 64},
+                          {.width_multiplier = 0.25, .norm = norm}));
+  }
 }
 
 TEST(MobileNetworksTest, TrainingAndEvaluationNormaliseAlike) {
