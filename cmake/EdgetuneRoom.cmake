@@ -22,6 +22,13 @@ function(edgetune_unity TARGET MOST)
     UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${batch})
 endfunction()
 
+# edgetune_library(NAME): what the next functions have in common; their ARG_*.
+function(edgetune_library NAME)
+  add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
+  target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+endfunction()
+
 # edgetune_room(NAME SOURCES a.cc ... DEPS room-or-library ... [UNITY])
 # One static, position-independent library a room. NAME is the room's path with
 # '/' replaced by '_'; the target is edgetune_NAME, and DEPS that name a room
@@ -29,9 +36,7 @@ endfunction()
 # UNITY: up to six, as edgetune_unity says.
 function(edgetune_room NAME)
   cmake_parse_arguments(ARG "UNITY" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
-  add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
-  target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
-  target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  edgetune_library(${NAME})
   if(EDGETUNE_PRECOMPILE)
     target_precompile_headers(edgetune_${NAME} REUSE_FROM edgetune_precompiled)
   endif()
@@ -78,9 +83,7 @@ endfunction()
 # edgetune_NAME. For programs alone, hence compiled as they are.
 function(edgetune_test_room NAME)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
-  add_library(edgetune_${NAME} STATIC ${ARG_SOURCES})
-  target_include_directories(edgetune_${NAME} PUBLIC ${CMAKE_SOURCE_DIR})
-  target_link_libraries(edgetune_${NAME} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  edgetune_library(${NAME})
   set_target_properties(edgetune_${NAME} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   target_compile_options(edgetune_${NAME} PRIVATE -fPIE)
   edgetune_test_code(edgetune_${NAME})

@@ -22,7 +22,8 @@ namespace edgetune {
 // progress. Thread-safe. Borrows engine and ranks.
 class RankEngine final : public Engine {
  public:
-  // `here` > 0; after ranks->Gather.
+  // After ranks->Gather. `here` 0: none computes on this rank, and trainers
+  // cannot say their precision, which the first one here tells the others.
   RankEngine(Engine* own, Ranks* ranks, size_t here);
 
   // Of all ranks.

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/scratch_directory.h"
 #include "tests/testing/small_disk.h"
 
 namespace edgetune {
@@ -18,20 +19,14 @@ using ::testing::HasSubstr;
 
 class FilesTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "files_testXXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
   std::string Path(const std::string& name) { return directory_ + "/" + name; }
   int Entries() {
     return static_cast<int>(std::distance(fs::directory_iterator(directory_),
                                           fs::directory_iterator()));
   }
 
-  std::string directory_;
+  const testing::ScratchDirectory scratch_;
+  const std::string directory_ = scratch_.path();
 };
 
 TEST_F(FilesTest, ShowsAFileOnlyOnceCommitted) {

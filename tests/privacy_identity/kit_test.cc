@@ -12,6 +12,7 @@
 #include "privacy/crypto/certificate.h"
 #include "privacy/identity/provision.h"
 #include "tests/privacy_identity/fleet_kits.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 namespace {
@@ -23,13 +24,6 @@ const absl::Time kNow = absl::FromUnixSeconds(1800000000);
 
 class KitTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "/kit_testXXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   ProvisionOptions Options(const std::string& name = "kits") const {
     ProvisionOptions options;
     options.directory = root_ / name;
@@ -57,7 +51,8 @@ class KitTest : public ::testing::Test {
     WriteText(Device() + "/kit.json", text.replace(at, what.size(), with));
   }
 
-  fs::path root_;
+  const testing::ScratchDirectory scratch_;
+  const fs::path root_ = scratch_.path();
 };
 
 TEST_F(KitTest, EveryPartyGetsAKitThatLoads) {

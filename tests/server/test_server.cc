@@ -1,9 +1,6 @@
 #include "tests/server/test_server.h"
 
-#include <stdlib.h>
-
 #include <cmath>
-#include <filesystem>
 #include <utility>
 
 #include "base/log.h"
@@ -39,17 +36,10 @@ TestServer::TestServer()
       release_key_(*SigningKey::Generate()),
       round_key_(*SigningKey::Generate()) {
   SetLogLevel(LogLevel::kError);
-  std::string name = std::filesystem::temp_directory_path() / "serverXXXXXX";
-  EDGETUNE_CHECK(mkdtemp(name.data()) != nullptr);
-  directory_ = name;
   EDGETUNE_CHECK(Open());
 }
 
-TestServer::~TestServer() {
-  coordinator_.reset();
-  database_.reset();
-  std::filesystem::remove_all(directory_);
-}
+TestServer::~TestServer() = default;
 
 void TestServer::CloseFiles() {
   Kill();
@@ -62,8 +52,8 @@ bool TestServer::Open() {
   CloseFiles();
   dead_ = false;
   auto database =
-      Database::Open(directory_ + "/state.db", Coordinator::Migrations());
-  auto blobs = BlobStore::Open(directory_ + "/blobs");
+      Database::Open(directory() + "/state.db", Coordinator::Migrations());
+  auto blobs = BlobStore::Open(directory() + "/blobs");
   if (!database.ok() || !blobs.ok()) return false;
   database_ = *std::move(database);
   blobs_ = *std::move(blobs);
@@ -214,8 +204,8 @@ v1::Report FakeDevice::MakeReport() {
   report.set_tokens(static_cast<uint64_t>(Weight()));
   if (manifest_->kind() == v1::RoundManifest::EVAL) return report;
   if (trains_twice) {
-    const std::string first = SerializeParameters(Update(
-        1000 + trainings_++, manifest_->coordinates()));
+    const std::string first = SerializeParameters(
+        Update(1000 + trainings_++, manifest_->coordinates()));
     (void)Upload(first, Sha256(first));
   }
   const std::string bytes =

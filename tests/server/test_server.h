@@ -16,6 +16,7 @@
 #include "protos/edgetune/v1/operator.pb.h"
 #include "protos/edgetune/v1/plan.pb.h"
 #include "server/coordinator.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 
@@ -87,13 +88,13 @@ class TestServer {
   bool dead() const { return dead_; }
   bool is_open() const { return coordinator_ != nullptr; }
   // All that survives the process lies below it.
-  const std::string& directory() const { return directory_; }
+  const std::string& directory() const { return scratch_.path(); }
 
   // Of masked runs; what Open gives the coordinator.
   std::shared_ptr<const PublishedRoster> roster;
 
  private:
-  std::string directory_;
+  const testing::ScratchDirectory scratch_;
   VirtualClock clock_;
   SigningKey release_key_;
   SigningKey round_key_;

@@ -113,7 +113,7 @@ class RotationTest : public ::testing::Test {
     return false;
   }
 
-  ScratchDirectory directory_;
+  testing::ScratchDirectory directory_;
   Kit server_kit_;
   Kit device_kit_;
   std::unique_ptr<BlobStore> blobs_;

@@ -1,8 +1,5 @@
 #include "tests/server_rpc/rpc_world.h"
 
-#include <cstdlib>
-#include <filesystem>
-
 #include "base/atomic_file.h"
 #include "base/random.h"
 #include "base/status.h"
@@ -48,18 +45,6 @@ void WriteKit(const std::string& directory, Kit* kit) {
   EDGETUNE_CHECK(
       WriteFileAtomically(TlsPathOf(*kit), kit->key_pem + kit->certificate_pem)
           .ok());
-}
-
-ScratchDirectory::ScratchDirectory() {
-  std::string pattern =
-      (std::filesystem::temp_directory_path() / "edgetune-rpc-XXXXXX").string();
-  EDGETUNE_CHECK(mkdtemp(pattern.data()) != nullptr);
-  path_ = pattern;
-}
-
-ScratchDirectory::~ScratchDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
 }
 
 RpcWorld::RpcWorld() {

@@ -13,6 +13,7 @@
 #include "server/rpc/rpc_server.h"
 #include "storage/blob_store.h"
 #include "tests/server_rpc/fake_coordinator.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 
@@ -40,17 +41,6 @@ class Authority {
 // Puts CA, key and certificate of a kit where a server reads them.
 void WriteKit(const std::string& directory, Kit* kit);
 
-// A directory that goes with its owner.
-class ScratchDirectory {
- public:
-  ScratchDirectory();
-  ~ScratchDirectory();
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 // A server on a loopback port with a fake coordinator and a real store.
 class RpcWorld {
  public:
@@ -65,7 +55,7 @@ class RpcWorld {
   Kit device_kit = authority.MakeKit(PartyRole::kDevice, "d1");
   Kit other_kit = authority.MakeKit(PartyRole::kDevice, "d2");
   Kit operator_kit = authority.MakeKit(PartyRole::kOperator, "op");
-  ScratchDirectory directory;
+  testing::ScratchDirectory directory;
   std::unique_ptr<BlobStore> blobs;
   FakeCoordinator coordinator;
   std::unique_ptr<RpcServer> server;

@@ -20,6 +20,7 @@
 
 #include "base/status.h"
 #include "base/units.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 namespace {
@@ -47,13 +48,7 @@ std::string Pattern(size_t size, int seed = 1) {
 
 class BlobStoreTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "/blob_store_testXXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-    Reopen();
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  void SetUp() override { Reopen(); }
 
   void Reopen() {
     auto store = BlobStore::Open(root_ / "store");
@@ -83,7 +78,8 @@ class BlobStoreTest : public ::testing::Test {
     return store_->AppendPartial(name, offset, Bytes(text), announced);
   }
 
-  fs::path root_;
+  const testing::ScratchDirectory scratch_;
+  const fs::path root_ = scratch_.path();
   std::unique_ptr<BlobStore> store_;
 };
 

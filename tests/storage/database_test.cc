@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tests/testing/scratch_directory.h"
 
 namespace edgetune {
 namespace {
@@ -33,17 +34,6 @@ const std::vector<std::string> kSchema = {
 
 class DatabaseTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "/database_testXXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-    path_ = root_ / "state.db";
-  }
-  void TearDown() override {
-    database_.reset();
-    fs::remove_all(root_);
-  }
-
   absl::Status Open(const std::vector<std::string>& schema = kSchema) {
     database_.reset();
     auto opened = Database::Open(path_, schema);
@@ -79,8 +69,9 @@ class DatabaseTest : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
 
-  fs::path root_;
-  std::string path_;
+  const testing::ScratchDirectory scratch_;
+  const fs::path root_ = scratch_.path();
+  std::string path_ = root_ / "state.db";
   std::unique_ptr<Database> database_;
 };
 
