@@ -34,6 +34,24 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
+// What a model of images is given of a pixel's value v in [0, 1]: less its
+// channel's mean, divided by its deviation. One of each a channel; none: v.
+struct PixelNorm {
+  std::vector<double> mean, deviation;
+  bool operator==(const PixelNorm&) const = default;
+};
+
+// How an architecture of images is varied, where it can be
+// (vision/vision_network.h).
+struct VisionVariant {
+  // kBatch: by the base model's fixed statistics. kGroup: of each image alone
+  // (Wu, He 2018), without statistics.
+  enum class Norm { kBatch, kGroup };
+  double width_multiplier = 1;  // of the numbers of channels
+  Norm norm = Norm::kBatch;
+  bool operator==(const VisionVariant&) const = default;
+};
+
 // D hidden, F feed-forward, L layers, H query heads, K key/value heads, V
 // vocabulary.
 struct ModelConfig {
@@ -58,8 +76,10 @@ struct ModelConfig {
   // Ids that end a text; the first is the tokenizer's eos where that is known.
   std::vector<int32_t> end_tokens;
   // Set: it classifies images of this shape. V counts its classes, `context` is
-  // 1, and of the other fields none counts but architecture and name.
+  // 1, and of the other fields only architecture, name and the two below count.
   std::optional<ImageShape> image;
+  PixelNorm pixels;
+  VisionVariant variant;
 };
 
 // Opened, mapped and fully checked (every tensor of the architecture present

@@ -18,18 +18,20 @@ namespace edgetune {
 // A vision network with weights of its own: those of its base plus what an
 // adapter adds. All are views of one flat buffer in layout order, and so are
 // their gradients: what autograd accumulates is the gradient vector. n
-// parameters; N images [C,H,W]; K classes. Always float32. One thread at a
-// time.
+// parameters; N images [C,H,W]; K classes. The statistics that batch norm
+// divides by are the base's and stay so. Always float32. One thread at a time.
 class VisionNet {
  public:
-  // `base`: all weights of the model. InvalidArgument: another layout than the
-  // model's.
+  // `base`, `statistics`: all weights of the model, and what it normalises by.
+  // InvalidArgument: another layout than the model's.
   static absl::StatusOr<VisionNet> Make(const ModelConfig& model,
                                         std::span<const float> base,
+                                        std::span<const float> statistics,
                                         const Adapter& adapter);
 
   // Logits [N,K]; differentiable in the weights when grad mode is on. Dropout
-  // draws from `random`; without, as when it is used, nothing is dropped.
+  // and stochastic depth draw from `random`; without, as when the model is
+  // used, nothing is dropped.
   at::Tensor Logits(const at::Tensor& images,  // [N,C,H,W]
                     c10::optional<at::Generator> random) const;
 
@@ -38,12 +40,22 @@ class VisionNet {
   size_t size() const { return static_cast<size_t>(values_.numel()); }  // n
 
  private:
+  // Tensors that the layer does not have are undefined.
   struct Layer {
-    VisionLayer what;
-    at::Tensor weight, bias;  // [out,in] or [out,in,k,k]; [out]; or undefined
+    VisionLayer what;           // without its parts
+    at::Tensor weight, bias;    // of what.shape(); [out]
+    at::Tensor mean, variance;  // [out]
+    std::vector<std::vector<Layer>> parts;
   };
+  class Loader;
+
+  static at::Tensor Forward(const std::vector<Layer>& layers, at::Tensor x,
+                            const c10::optional<at::Generator>& random);
+  static at::Tensor Apply(const Layer& layer, const at::Tensor& x,
+                          const c10::optional<at::Generator>& random);
 
   at::Tensor values_, gradient_;  // [n]
+  at::Tensor statistics_;
   std::vector<Layer> layers_;
 };
 

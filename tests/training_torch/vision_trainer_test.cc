@@ -10,9 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "models/io/vision/vision_model.h"
-#include "models/io/vision/vision_network.h"
-#include "tests/testing/scratch_directory.h"
+#include "tests/training_torch/vision_bench.h"
 
 namespace edgetune {
 namespace {
@@ -24,39 +22,16 @@ uint64_t Mixed(uint64_t place) {
   return (place * 2654435761u + 12345) % (uint64_t{1} << 32);
 }
 
-class Images final : public ExampleSource {
- public:
-  Images(int64_t count, const ImageShape& shape, int64_t classes)
-      : pixels_(static_cast<size_t>(count * shape.size())) {
-    for (size_t i = 0; i < pixels_.size(); ++i) {
-      pixels_[i] = static_cast<uint8_t>(Mixed(i) >> 24);
-    }
-    const auto size = static_cast<size_t>(shape.size());
-    for (int64_t i = 0; i < count; ++i) {
-      examples_.push_back(
-          {{static_cast<int32_t>((7 * i + 3) % classes)},
-           {1},
-           std::span(pixels_).subspan(static_cast<size_t>(i) * size, size)});
-    }
-  }
-  int64_t size() const override {
-    return static_cast<int64_t>(examples_.size());
-  }
-  const LabelledTokens& Get(int64_t index) const override {
-    return examples_[static_cast<size_t>(index)];
-  }
+Images ImagesOf(int64_t count, const ImageShape& shape, int64_t classes) {
+  return Images(count, shape, classes,
+                [](size_t i) { return static_cast<uint8_t>(Mixed(i) >> 24); });
+}
 
- private:
-  std::vector<uint8_t> pixels_;
-  std::vector<LabelledTokens> examples_;
-};
-
-ModelConfig ConfigOf(const std::string& architecture, const ImageShape& image) {
-  ModelConfig config;
-  config.architecture = architecture;
-  config.image = image;
-  config.vocab = 10;
-  return config;
+// The networks that the maker describes itself.
+const std::vector<std::string>& SmallNetworks() {
+  static const auto& names =
+      *new std::vector<std::string>{"mcmahan_2nn", "mcmahan_cnn", "pfl_cnn"};
+  return names;
 }
 
 // The maker's weights_of().
@@ -72,40 +47,6 @@ ParameterVector FormulaWeights(const VisionNetwork& network) {
     }
   }
   return values;
-}
-
-// A model on disk, its trainer and its adapter of zeros.
-struct Bench {
-  Bench(const ModelConfig& config, const ParameterVector& weights) {
-    const std::string path = folder.File("model");
-    EXPECT_TRUE(WriteVisionModel(path, config, weights, {}).ok());
-    model = *ModelFile::Open(path);
-    auto made = VisionTrainer::Make(model, {.threads = 1});
-    EXPECT_TRUE(made.ok()) << made.status();
-    trainer = *std::move(made);
-    adapter.layout = *AdapterLayoutOf(config, {});
-    adapter.values.resize(weights.size());
-  }
-  absl::StatusOr<TrainResult> Train(const ExampleSource& examples,
-                                    const TrainConfig& config) {
-    return trainer->Train(adapter, examples, config, nullptr, stop, {});
-  }
-
-  const testing::ScratchDirectory folder;
-  std::shared_ptr<const ModelFile> model;
-  std::unique_ptr<VisionTrainer> trainer;
-  Adapter adapter;
-  StopToken stop{false};
-};
-
-TrainConfig Sgd(double lr, int64_t steps) {
-  TrainConfig config;
-  config.optimizer = OptimizerKind::kSgd;
-  config.lr = lr;
-  config.steps = steps;
-  config.batch = config.micro_batch = 4;
-  config.grad_clip = 0;
-  return config;
 }
 
 json Vectors() {
@@ -149,14 +90,14 @@ void ExpectSameGradient(const json& given, const ParameterLayout& layout,
 // float32 sums in another order differ by some 1e-6 of their size.
 TEST(VisionTrainerTest, LogitsAndGradientsAreThoseOfPyTorch) {
   const json cases = Vectors();
-  ASSERT_EQ(cases.size(), VisionArchitectures().size());
+  ASSERT_EQ(cases.size(), SmallNetworks().size());
   for (const json& given : cases) {
     const auto shape = given["shape"].get<std::vector<int64_t>>();
     const ModelConfig config =
         ConfigOf(given["architecture"], {shape[0], shape[1], shape[2]});
     Bench bench(config, FormulaWeights(*NetworkOf(config)));
     ExpectSameState(given, bench.adapter.layout);
-    const Images images(3, *config.image, config.vocab);
+    const Images images = ImagesOf(3, *config.image, config.vocab);
     const auto logits = bench.trainer->ComputeLogits(bench.adapter, images);
     ASSERT_TRUE(logits.ok()) << logits.status();
     const auto wanted = given["logits"].get<std::vector<double>>();
@@ -180,7 +121,7 @@ ModelConfig SmallConfig(const std::string& architecture) {
 TEST(VisionTrainerTest, OneStepOfSgdIsTheGradient) {
   const ModelConfig config = SmallConfig("mcmahan_cnn");
   Bench bench(config, InitialWeights(*NetworkOf(config), 1));
-  const Images images(4, *config.image, 10);
+  const Images images = ImagesOf(4, *config.image, 10);
   const auto result = bench.Train(images, Sgd(0.5, 1));
   ASSERT_TRUE(result.ok()) << result.status();
   const auto gradient =
@@ -197,7 +138,7 @@ TEST(VisionTrainerTest, AnAdapterIsWhatIsAddedToTheWeights) {
   const ModelConfig config = SmallConfig("mcmahan_2nn");
   const ParameterVector weights = InitialWeights(*NetworkOf(config), 1);
   Bench bench(config, weights);
-  const Images images(6, *config.image, 10);
+  const Images images = ImagesOf(6, *config.image, 10);
   // Halves: their sums are exact.
   for (size_t i = 0; i < weights.size(); ++i) {
     bench.adapter.values[i] = weights[i];
@@ -217,7 +158,7 @@ TEST(VisionTrainerTest, WeightDecayShrinksWeightsAndNotTheirChange) {
   const ModelConfig config = SmallConfig("mcmahan_2nn");
   const ParameterVector weights = InitialWeights(*NetworkOf(config), 1);
   Bench bench(config, weights);
-  const Images images(4, *config.image, 10);
+  const Images images = ImagesOf(4, *config.image, 10);
   const auto plain = bench.Train(images, Sgd(0.5, 1));
   TrainConfig decayed = Sgd(0.5, 1);
   decayed.weight_decay = 0.1;
@@ -231,7 +172,7 @@ TEST(VisionTrainerTest, WeightDecayShrinksWeightsAndNotTheirChange) {
 TEST(VisionTrainerTest, LearnsItsImagesAndCountsThem) {
   const ModelConfig config = SmallConfig("mcmahan_2nn");
   Bench bench(config, InitialWeights(*NetworkOf(config), 1));
-  const Images images(20, *config.image, 10);
+  const Images images = ImagesOf(20, *config.image, 10);
   const auto before =
       bench.trainer->Evaluate(bench.adapter, images, 0, bench.stop);
   const auto result = bench.Train(images, Sgd(0.1, 1000));
@@ -247,10 +188,10 @@ TEST(VisionTrainerTest, LearnsItsImagesAndCountsThem) {
 }
 
 TEST(VisionTrainerTest, TheSameSeedGivesTheSameBitsAlsoWithDropout) {
-  for (const std::string& architecture : VisionArchitectures()) {
+  for (const std::string& architecture : SmallNetworks()) {
     const ModelConfig config = SmallConfig(architecture);
     Bench bench(config, InitialWeights(*NetworkOf(config), 1));
-    const Images images(12, *config.image, 10);
+    const Images images = ImagesOf(12, *config.image, 10);
     TrainConfig train = Sgd(0.1, 5);
     const auto once = bench.Train(images, train);
     const auto again = bench.Train(images, train);
@@ -283,7 +224,7 @@ class MemoryStore final : public CheckpointStore {
 TEST(VisionTrainerTest, GoesOnAfterAStopToTheSameBits) {
   const ModelConfig config = SmallConfig("pfl_cnn");
   Bench bench(config, InitialWeights(*NetworkOf(config), 1));
-  const Images images(12, *config.image, 10);
+  const Images images = ImagesOf(12, *config.image, 10);
   const TrainConfig train = Sgd(0.1, 6);
   const auto whole = bench.Train(images, train);
   ASSERT_TRUE(whole.ok()) << whole.status();
@@ -303,11 +244,11 @@ TEST(VisionTrainerTest, GoesOnAfterAStopToTheSameBits) {
 TEST(VisionTrainerTest, WhatIsNoImageOfTheModelIsRefused) {
   const ModelConfig config = SmallConfig("mcmahan_2nn");
   Bench bench(config, InitialWeights(*NetworkOf(config), 1));
-  const Images larger(4, {1, 9, 8}, 10);
+  const Images larger = ImagesOf(4, {1, 9, 8}, 10);
   EXPECT_TRUE(
       absl::IsInvalidArgument(bench.Train(larger, Sgd(0.1, 1)).status()));
-  const Images others(1, *config.image, 11);  // of class 3
-  const Images more(12, *config.image, 11);
+  const Images others = ImagesOf(1, *config.image, 11);  // of class 3
+  const Images more = ImagesOf(12, *config.image, 11);
   EXPECT_TRUE(absl::IsInvalidArgument(
       bench.trainer->Evaluate(bench.adapter, more, 0, bench.stop).status()));
   EXPECT_TRUE(

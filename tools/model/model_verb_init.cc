@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
+#include "models/io/vision/vision_config.h"
 #include "models/io/vision/vision_model.h"
 #include "models/io/vision/vision_network.h"
 #include "tools/model/model_verb.h"
@@ -18,23 +19,45 @@ struct InitOptions {
   std::string architecture;
   ImageShape image = {1, 28, 28};
   int64_t classes = 10;
+  double width_multiplier = 1;
+  std::string norm;
   uint64_t seed = 1;
   std::string out;
 };
 
-absl::Status Init(const InitOptions& options, const Output& output) {
-  EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
-  ModelConfig config;
+// Weights that have learnt nothing come without statistics: group norm, unless
+// the user says otherwise.
+absl::StatusOr<VisionVariant> VariantOf(const InitOptions& options) {
+  VisionVariant variant;
+  variant.width_multiplier = options.width_multiplier;
+  if (!options.norm.empty()) {
+    EDGETUNE_ASSIGN_OR_RETURN(variant.norm, ParseVisionNorm(options.norm));
+  } else if (HasVariants(options.architecture)) {
+    variant.norm = VisionVariant::Norm::kGroup;
+  }
+  return variant;
+}
+
+absl::StatusOr<VisionNetwork> NetworkFor(const InitOptions& options,
+                                         ModelConfig& config) {
   config.architecture = options.architecture;
   config.image = options.image;
   config.vocab = options.classes;
-  const auto network = NetworkOf(config);
+  EDGETUNE_ASSIGN_OR_RETURN(config.variant, VariantOf(options));
+  return NetworkOf(config);
+}
+
+absl::Status Init(const InitOptions& options, const Output& output) {
+  EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
+  ModelConfig config;
+  const auto network = NetworkFor(options, config);
   if (!network.ok()) return Annotate(network.status(), ErrorKind::kUsage);
   const ParameterVector values = InitialWeights(*network, options.seed);
   const absl::Status written =
       WriteVisionModel(options.out, config, values,
                        {{"made_by", "edgetune model init " EDGETUNE_VERSION},
-                        {"seed", std::to_string(options.seed)}});
+                        {"seed", std::to_string(options.seed)}},
+                       InitialStatistics(*network));
   if (!written.ok()) return Annotate(written, ErrorKind::kUsage);
   return output.Finish(
       {{"path", options.out},
@@ -69,6 +92,12 @@ void AddModelInitVerb(CLI::App& group, Invocation& invocation) {
       ->capture_default_str();
   verb->add_option("--classes", options->classes, "That are told apart")
       ->capture_default_str();
+  verb->add_option("--width-multiplier", options->width_multiplier,
+                   "Of the numbers of channels, where the architecture has one")
+      ->capture_default_str();
+  verb->add_option("--norm", options->norm,
+                   "group (the default, where the architecture normalises) or "
+                   "batch, by fixed means 0 and variances 1");
   verb->add_option("--seed", options->seed, "Of the weights")
       ->capture_default_str();
 }

@@ -15,7 +15,10 @@ absl::Status WriteTrained(const std::string& directory, const Adapter& adapter,
   EDGETUNE_RETURN_IF_ERROR(CheckAdapter(base.config(), adapter));
   EDGETUNE_ASSIGN_OR_RETURN(ParameterVector weights, ReadVisionWeights(base));
   for (size_t i = 0; i < weights.size(); ++i) weights[i] += adapter.values[i];
-  return WriteVisionModel(directory, base.config(), weights, provenance);
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector statistics,
+                            ReadVisionStatistics(base));
+  return WriteVisionModel(directory, base.config(), weights, provenance,
+                          statistics);
 }
 
 }  // namespace edgetune

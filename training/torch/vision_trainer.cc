@@ -24,7 +24,14 @@ namespace {
 // Images of one pass of an evaluation: their activations stay in the caches.
 constexpr size_t kEvaluationImages = 50;
 
-at::Tensor ImagesOf(ExampleBatch examples, const ImageShape& shape) {
+at::Tensor ChannelsOf(const std::vector<double>& values) {
+  const std::vector<float> rounded(values.begin(), values.end());
+  return at::tensor(rounded).view({1, -1, 1, 1});
+}
+
+// [N,C,H,W], as the model is given them.
+at::Tensor ImagesOf(ExampleBatch examples, const ModelConfig& model) {
+  const ImageShape& shape = *model.image;
   const auto n = static_cast<int64_t>(examples.size());
   const at::Tensor out =
       at::empty({n, shape.channels, shape.height, shape.width}, at::kFloat);
@@ -34,7 +41,9 @@ at::Tensor ImagesOf(ExampleBatch examples, const ImageShape& shape) {
       *to++ = static_cast<float>(value) / 255;
     }
   }
-  return out;
+  if (model.pixels.mean.empty()) return out;
+  return out.sub(ChannelsOf(model.pixels.mean))
+      .div(ChannelsOf(model.pixels.deviation));
 }
 
 at::Tensor ClassesOf(ExampleBatch examples) {
@@ -53,10 +62,11 @@ at::Tensor SumLoss(const at::Tensor& logits, const at::Tensor& classes) {
 
 class VisionGradient final : public GradientEngine {
  public:
-  // With a seed as in training: `seed` decides what dropout draws.
-  VisionGradient(VisionNet net, const ImageShape& shape,
+  // With a seed as in training: `seed` decides what dropout and stochastic
+  // depth draw. `model` outlives this.
+  VisionGradient(VisionNet net, const ModelConfig& model,
                  std::optional<uint64_t> seed)
-      : net_(std::move(net)), shape_(shape), seed_(seed) {
+      : net_(std::move(net)), model_(model), seed_(seed) {
     if (seed_.has_value()) {
       random_ = at::make_generator<at::CPUGeneratorImpl>(*seed_);
     }
@@ -71,7 +81,7 @@ class VisionGradient final : public GradientEngine {
   }
   double AddGradient(ExampleBatch examples, double weight) override {
     const at::AutoGradMode with_grad(true);
-    const at::Tensor logits = net_.Logits(ImagesOf(examples, shape_), random_);
+    const at::Tensor logits = net_.Logits(ImagesOf(examples, model_), random_);
     const at::Tensor loss = SumLoss(logits, ClassesOf(examples));
     (loss * weight).backward();
     return loss.item<double>();
@@ -79,7 +89,7 @@ class VisionGradient final : public GradientEngine {
 
  private:
   VisionNet net_;
-  const ImageShape shape_;
+  const ModelConfig& model_;
   const std::optional<uint64_t> seed_;
   c10::optional<at::Generator> random_;
 };
@@ -88,16 +98,17 @@ class VisionGradient final : public GradientEngine {
 
 struct VisionTrainer::Body {
   std::shared_ptr<const ModelFile> file;
-  ParameterVector base;
+  ParameterVector base, statistics;
   int threads = 1;
 
-  const ImageShape& shape() const { return *file->config().image; }
+  absl::StatusOr<VisionNet> NetAt(const Adapter& adapter) const {
+    return VisionNet::Make(file->config(), base, statistics, adapter);
+  }
 
   absl::StatusOr<VisionGradient> GradientAt(
       const Adapter& adapter, std::optional<uint64_t> seed) const {
-    EDGETUNE_ASSIGN_OR_RETURN(VisionNet net,
-                              VisionNet::Make(file->config(), base, adapter));
-    return VisionGradient(std::move(net), shape(), seed);
+    EDGETUNE_ASSIGN_OR_RETURN(VisionNet net, NetAt(adapter));
+    return VisionGradient(std::move(net), file->config(), seed);
   }
 
   // fn(part, logits of it) for all examples of a batch, without gradients.
@@ -106,7 +117,7 @@ struct VisionTrainer::Body {
     for (size_t begin = 0; begin < batch.size(); begin += kEvaluationImages) {
       const auto part = batch.subspan(
           begin, std::min(kEvaluationImages, batch.size() - begin));
-      fn(part, net.Logits(ImagesOf(part, shape()), c10::nullopt));
+      fn(part, net.Logits(ImagesOf(part, file->config()), c10::nullopt));
     }
   }
 };
@@ -128,6 +139,8 @@ absl::StatusOr<std::unique_ptr<VisionTrainer>> VisionTrainer::Make(
   body->file = std::move(model);
   body->threads = ThreadCount(options.threads);
   EDGETUNE_ASSIGN_OR_RETURN(body->base, ReadVisionWeights(*body->file));
+  EDGETUNE_ASSIGN_OR_RETURN(body->statistics,
+                            ReadVisionStatistics(*body->file));
   return std::unique_ptr<VisionTrainer>(new VisionTrainer(std::move(body)));
 }
 
@@ -143,8 +156,7 @@ absl::StatusOr<Evaluation> VisionTrainer::Evaluate(
   return CatchExceptions([&]() -> absl::StatusOr<Evaluation> {
     at::set_num_threads(body_->threads);
     const at::NoGradGuard no_grad;
-    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net,
-                              VisionNet::Make(model(), body_->base, adapter));
+    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net, body_->NetAt(adapter));
     int64_t correct = 0;
     const auto sum_nll = [&](ExampleBatch batch) {
       double nll = 0;
@@ -193,8 +205,7 @@ absl::StatusOr<std::vector<float>> VisionTrainer::ComputeLogits(
     const Adapter& adapter, const ExampleSource& examples) {
   return CatchExceptions([&]() -> absl::StatusOr<std::vector<float>> {
     const at::NoGradGuard no_grad;
-    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net,
-                              VisionNet::Make(model(), body_->base, adapter));
+    EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net, body_->NetAt(adapter));
     std::vector<const LabelledTokens*> all;
     for (int64_t i = 0; i < examples.size(); ++i) {
       all.push_back(&examples.Get(i));

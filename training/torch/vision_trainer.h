@@ -12,11 +12,13 @@
 namespace edgetune {
 
 // The Trainer of vision models: all parameters through LibTorch's autograd, in
-// float32. Pixels are scaled to [0, 1]. An adapter is what is added to the
-// base's weights; while it trains, TrainSegment sees the sums, so that weight
-// decay acts on weights and the delta is their change. Deterministic for a seed
-// and a number of threads. Holds a copy of the weights, and `model`. One thread
-// at a time; errors are Trainer's, and ResourceExhausted when memory runs out.
+// float32, but never the statistics that batch norm divides by: those are the
+// base's, in training as in evaluation. Pixels are scaled to [0, 1] and then
+// normalised as the model says. An adapter is what is added to the base's
+// weights; while it trains, TrainSegment sees the sums, so that weight decay
+// acts on weights and the delta is their change. Deterministic for a seed and a
+// number of threads. Holds a copy of the weights, and `model`. One thread at a
+// time; errors are Trainer's, and ResourceExhausted when memory runs out.
 class VisionTrainer final : public Trainer {
  public:
   // InvalidArgument (kConfig): a precision other than kAuto and kFp32.

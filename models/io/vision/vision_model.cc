@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -18,57 +17,57 @@
 #include "models/io/hf/safetensors.h"
 #include "models/io/model_tensors.h"
 #include "models/io/strict_json.h"
+#include "models/io/vision/vision_config.h"
 #include "models/io/vision/vision_network.h"
 
 namespace edgetune {
 namespace {
 
-using nlohmann::json;
 using nlohmann::ordered_json;
 
-constexpr char kConfigFile[] = "config.json";
 constexpr char kVisionWeightsFile[] = "model.safetensors";
 
-absl::StatusOr<json> ReadVisionConfig(const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const std::string text,
-      ReadFile(directory + "/" + kConfigFile, kMaxConfig));
-  return ParseStrictJson(text, kConfigFile);
+absl::StatusOr<std::string> ReadVisionConfig(const std::string& directory) {
+  return ReadFile(directory + "/" + kVisionConfigFile, kMaxConfig);
 }
 
-absl::StatusOr<int64_t> Whole(const json& config, const char* key) {
-  const auto found = config.find(key);
-  if (found != config.end() && found->is_number_integer()) {
-    return found->get<int64_t>();
+// The parameters, then the statistics, as they stand in VisionModel.
+absl::StatusOr<ParameterLayout> StateOf(const VisionNetwork& network) {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+  for (const auto& part : {LayoutOf(network), StatisticsOf(network)}) {
+    EDGETUNE_RETURN_IF_ERROR(part.status());
+    for (const auto& tensor : part->tensors()) {
+      tensors.push_back({tensor.name, tensor.shape});
+    }
   }
-  return absl::InvalidArgumentError(
-      fmt::format("{}: \"{}\" must be a whole number", kConfigFile, key));
+  return ParameterLayout::Make(std::move(tensors));
 }
 
-absl::StatusOr<ModelConfig> ConfigOf(const json& root) {
-  const std::set<std::string> known = {"architecture", "channels", "height",
-                                       "width", "classes"};
-  if (!root.is_object() || !root.contains("architecture") ||
-      !root["architecture"].is_string()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} must name an architecture", kConfigFile));
+// What PyTorch keeps beside the statistics: how many batches they were taken
+// over, one whole number, which nothing here depends on.
+std::vector<std::string> CountersOf(const VisionNetwork& network) {
+  std::vector<std::string> names;
+  ForEachLayer(network.layers, [&](const VisionLayer& layer) {
+    if (layer.kind != VisionLayer::Kind::kBatchNorm) return;
+    names.push_back(layer.name + ".num_batches_tracked");
+  });
+  return names;
+}
+
+// How many of these the file has.
+absl::StatusOr<size_t> CheckCounters(const std::vector<std::string>& names,
+                                     const SafetensorsFile& file) {
+  size_t count = 0;
+  for (const SafeTensor& tensor : file.tensors()) {
+    if (std::ranges::find(names, tensor.name) == names.end()) continue;
+    if (tensor.dtype != "I64" || !tensor.shape.empty()) {
+      return absl::InvalidArgumentError(
+          fmt::format("tensor {} is {} of shape {}, wanted one I64",
+                      tensor.name, tensor.dtype, ShapeText(tensor.shape)));
+    }
+    ++count;
   }
-  for (const auto& [key, value] : root.items()) {
-    if (known.contains(key)) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("{}: \"{}\" is not known", kConfigFile, key));
-  }
-  ModelConfig config;
-  config.architecture = root["architecture"].get<std::string>();
-  ImageShape image;
-  EDGETUNE_ASSIGN_OR_RETURN(image.channels, Whole(root, "channels"));
-  EDGETUNE_ASSIGN_OR_RETURN(image.height, Whole(root, "height"));
-  EDGETUNE_ASSIGN_OR_RETURN(image.width, Whole(root, "width"));
-  config.image = image;
-  EDGETUNE_ASSIGN_OR_RETURN(config.vocab, Whole(root, "classes"));
-  config.context = 1;
-  EDGETUNE_RETURN_IF_ERROR(Prefix(NetworkOf(config).status(), kConfigFile));
-  return config;
+  return count;
 }
 
 // Its tensors as float32: a vision model is small.
@@ -79,15 +78,17 @@ class VisionModel final : public ModelFile {
     std::unique_ptr<VisionModel> model(new VisionModel(std::move(config)));
     EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network,
                               NetworkOf(model->config_));
-    EDGETUNE_ASSIGN_OR_RETURN(model->layout_, LayoutOf(network));
-    for (const auto& tensor : model->layout_.tensors()) {
+    EDGETUNE_ASSIGN_OR_RETURN(model->state_, StateOf(network));
+    for (const auto& tensor : model->state_.tensors()) {
       EDGETUNE_RETURN_IF_ERROR(model->Add(tensor, file));
     }
-    if (file.tensors().size() == model->infos_.size()) return model;
+    EDGETUNE_ASSIGN_OR_RETURN(const size_t counters,
+                              CheckCounters(CountersOf(network), file));
+    const size_t count = file.tensors().size() - counters;
+    if (count == model->infos_.size()) return model;
     return absl::InvalidArgumentError(
-        fmt::format("{} has {} tensors, {} has {}", kVisionWeightsFile,
-                    file.tensors().size(), model->config_.architecture,
-                    model->infos_.size()));
+        fmt::format("{} has {} tensors, {} has {}", kVisionWeightsFile, count,
+                    model->config_.architecture, model->infos_.size()));
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -99,7 +100,7 @@ class VisionModel final : public ModelFile {
 
   absl::Status ReadRows(const std::string& name, int64_t row_begin,
                         int64_t row_end, std::span<float> out) const override {
-    const auto& tensors = layout_.tensors();
+    const auto& tensors = state_.tensors();
     const auto found =
         std::ranges::find(tensors, name, &ParameterLayout::Tensor::name);
     if (found == tensors.end()) {
@@ -123,8 +124,6 @@ class VisionModel final : public ModelFile {
   }
 
   void Release(const std::string& /*name*/) const override {}
-
-  const ParameterVector& values() const { return values_; }
 
  private:
   explicit VisionModel(ModelConfig config) : config_(std::move(config)) {}
@@ -156,6 +155,11 @@ class VisionModel final : public ModelFile {
       return absl::DataLossError(fmt::format(
           "tensor {} holds a value that is not finite", wanted.name));
     }
+    if (wanted.name.ends_with(".running_var") &&
+        !std::ranges::all_of(values, [](float v) { return v >= 0; })) {
+      return absl::DataLossError(
+          fmt::format("tensor {} holds a variance below 0", wanted.name));
+    }
     values_.insert(values_.end(), values.begin(), values.end());
     infos_.push_back(
         {wanted.name, wanted.shape, found->dtype, found->data.size()});
@@ -163,28 +167,68 @@ class VisionModel final : public ModelFile {
   }
 
   ModelConfig config_;
-  ParameterLayout layout_;
+  ParameterLayout state_;
   ParameterVector values_;
-  std::vector<TensorInfo> infos_;  // beside layout_.tensors()
+  std::vector<TensorInfo> infos_;  // beside state_.tensors()
 };
+
+// `values`, laid out by `layout`, as tensors of a file.
+void AddFloats(const ParameterLayout& layout, std::span<const float> values,
+               std::vector<SafeTensor>& tensors) {
+  EDGETUNE_CHECK(values.size() == layout.size());
+  const std::span<const uint8_t> bytes(
+      reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes());
+  for (const auto& tensor : layout.tensors()) {
+    tensors.push_back({tensor.name, "F32", tensor.shape,
+                       bytes.subspan(tensor.offset * sizeof(float),
+                                     tensor.count * sizeof(float))});
+  }
+}
+
+// The bytes of model.safetensors.
+absl::StatusOr<std::string> WeightsFile(const VisionNetwork& network,
+                                        std::span<const float> values,
+                                        std::span<const float> statistics) {
+  static constexpr uint8_t kNoBatches[sizeof(int64_t)] = {};
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, LayoutOf(network));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout beside,
+                            StatisticsOf(network));
+  std::vector<SafeTensor> tensors;
+  // First, so that each begins at a multiple of its size.
+  for (const std::string& name : CountersOf(network)) {
+    tensors.push_back({name, "I64", {}, kNoBatches});
+  }
+  AddFloats(layout, values, tensors);
+  AddFloats(beside, statistics, tensors);
+  return SerialiseSafetensors(tensors);
+}
+
+absl::StatusOr<ParameterVector> ReadTensors(const ModelFile& model,
+                                            const ParameterLayout& layout) {
+  const std::vector<TensorInfo>& infos = model.tensors();
+  ParameterVector out(layout.size());
+  for (const auto& tensor : layout.tensors()) {
+    const auto info = std::ranges::find(infos, tensor.name, &TensorInfo::name);
+    EDGETUNE_CHECK(info != infos.end());  // checked when it was opened
+    EDGETUNE_RETURN_IF_ERROR(model.ReadRows(
+        tensor.name, 0, info->rows(),
+        std::span<float>(out).subspan(tensor.offset, tensor.count)));
+  }
+  return out;
+}
 
 }  // namespace
 
 bool IsVisionModel(const std::string& path) {
-  const auto config = ReadVisionConfig(path);
-  return config.ok() && config->is_object() && config->contains("architecture");
-}
-
-absl::StatusOr<ModelConfig> ParseVisionConfig(std::string_view text) {
-  EDGETUNE_ASSIGN_OR_RETURN(const json root,
-                            ParseStrictJson(text, kConfigFile));
-  return ConfigOf(root);
+  const auto text = ReadVisionConfig(path);
+  return text.ok() && IsVisionConfig(*text);
 }
 
 absl::StatusOr<std::unique_ptr<ModelFile>> OpenVisionModel(
     const std::string& directory) {
-  EDGETUNE_ASSIGN_OR_RETURN(const json root, ReadVisionConfig(directory));
-  EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config, ConfigOf(root));
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string text,
+                            ReadVisionConfig(directory));
+  EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config, ParseVisionConfig(text));
   std::filesystem::path path =
       std::filesystem::path(directory).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
@@ -197,27 +241,14 @@ absl::StatusOr<std::unique_ptr<ModelFile>> OpenVisionModel(
 absl::Status WriteVisionModel(
     const std::string& directory, const ModelConfig& config,
     std::span<const float> values,
-    const std::map<std::string, std::string>& provenance) {
+    const std::map<std::string, std::string>& provenance,
+    std::span<const float> statistics) {
   EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network, NetworkOf(config));
-  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, LayoutOf(network));
-  EDGETUNE_CHECK(values.size() == layout.size());
-  const std::span<const uint8_t> bytes(
-      reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes());
-  std::vector<SafeTensor> tensors;
-  for (const auto& tensor : layout.tensors()) {
-    tensors.push_back({tensor.name, "F32", tensor.shape,
-                       bytes.subspan(tensor.offset * sizeof(float),
-                                     tensor.count * sizeof(float))});
-  }
   EDGETUNE_ASSIGN_OR_RETURN(const std::string weights,
-                            SerialiseSafetensors(tensors));
-  const ordered_json text = {{"architecture", config.architecture},
-                             {"channels", config.image->channels},
-                             {"height", config.image->height},
-                             {"width", config.image->width},
-                             {"classes", config.vocab}};
+                            WeightsFile(network, values, statistics));
   EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(directory));
-  EDGETUNE_RETURN_IF_ERROR(out->Write(kConfigFile, JsonFileText(text)));
+  EDGETUNE_RETURN_IF_ERROR(
+      out->Write(kVisionConfigFile, VisionConfigText(config)));
   EDGETUNE_RETURN_IF_ERROR(out->Write(kVisionWeightsFile, weights));
   if (!provenance.empty()) {
     EDGETUNE_RETURN_IF_ERROR(
@@ -227,18 +258,18 @@ absl::Status WriteVisionModel(
 }
 
 absl::StatusOr<ParameterVector> ReadVisionWeights(const ModelFile& model) {
-  ParameterVector out;
-  for (const TensorInfo& tensor : model.tensors()) {
-    const auto rows = static_cast<size_t>(tensor.rows());
-    size_t count = 1;
-    for (const int64_t d : tensor.shape) count *= static_cast<size_t>(d);
-    const size_t begin = out.size();
-    out.resize(begin + count);
-    EDGETUNE_RETURN_IF_ERROR(
-        model.ReadRows(tensor.name, 0, static_cast<int64_t>(rows),
-                       std::span<float>(out).subspan(begin)));
-  }
-  return out;
+  EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network,
+                            NetworkOf(model.config()));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, LayoutOf(network));
+  return ReadTensors(model, layout);
+}
+
+absl::StatusOr<ParameterVector> ReadVisionStatistics(const ModelFile& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network,
+                            NetworkOf(model.config()));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                            StatisticsOf(network));
+  return ReadTensors(model, layout);
 }
 
 }  // namespace edgetune

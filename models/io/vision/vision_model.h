@@ -1,19 +1,16 @@
 #ifndef EDGETUNE_MODELS_IO_VISION_VISION_MODEL_H_
 #define EDGETUNE_MODELS_IO_VISION_VISION_MODEL_H_
 
-// A vision model on disk: a directory of config.json, such as
-//
-//   {"architecture": "mcmahan_cnn",
-//    "channels": 1, "height": 28, "width": 28, "classes": 10}
-//
-// and model.safetensors, whose tensors have the names and shapes of PyTorch's
-// state (LayoutOf of the network; F32, F16 or BF16). Thread-safe.
+// A vision model on disk: a directory of config.json (vision_config.h) and
+// model.safetensors, whose tensors have the names and shapes of PyTorch's state
+// (LayoutOf and StatisticsOf of the network; F32, F16 or BF16). PyTorch's
+// counters "num_batches_tracked" may stand there; they are not looked at, and
+// written as 0. Thread-safe.
 
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,26 +23,25 @@ namespace edgetune {
 // those of no language model do.
 bool IsVisionModel(const std::string& path);
 
-// A vision model's config.json; `name` is left empty. DataLoss: not JSON.
-// InvalidArgument: a field is missing, of another kind or unknown, or what
-// NetworkOf refuses.
-absl::StatusOr<ModelConfig> ParseVisionConfig(std::string_view text);
-
 // Opened, mapped and checked. The model has neither tokenizer nor chat
 // template: nobody may ask for them. Errors as of ModelFile::Open.
 absl::StatusOr<std::unique_ptr<ModelFile>> OpenVisionModel(
     const std::string& directory);
 
-// Writes such a directory, in float32, `values` in the order of the layout, and
-// edgetune_provenance.json where there is something to tell. It appears whole
-// or not at all; AlreadyExists when something else is there.
+// Writes such a directory, in float32, `values` and `statistics` in the order
+// of their layouts, and edgetune_provenance.json where there is something to
+// tell. It appears whole or not at all; AlreadyExists when something else is
+// there.
 absl::Status WriteVisionModel(
     const std::string& directory, const ModelConfig& config,
     std::span<const float> values,
-    const std::map<std::string, std::string>& provenance);
+    const std::map<std::string, std::string>& provenance,
+    std::span<const float> statistics = {});
 
-// All weights of a vision model, in the order of the layout.
+// All weights of a vision model, and all statistics, in the order of their
+// layouts.
 absl::StatusOr<ParameterVector> ReadVisionWeights(const ModelFile& model);
+absl::StatusOr<ParameterVector> ReadVisionStatistics(const ModelFile& model);
 
 }  // namespace edgetune
 

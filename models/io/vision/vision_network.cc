@@ -3,104 +3,46 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <tuple>
 #include <utility>
 
 #include "base/random.h"
 #include "base/status.h"
+#include "models/io/vision/vision_builder.h"
 
 namespace edgetune {
 namespace {
 
 using Kind = VisionLayer::Kind;
+using Law = VisionNetwork::Law;
 
 constexpr int64_t kLargestSide = 4096;
 constexpr int64_t kMostChannels = 1024;
 constexpr int64_t kMostClasses = 1 << 20;
+constexpr double kWidest = 4;
 
-// Appends layers and keeps account of the shape between them.
-class NetworkBuilder {
- public:
-  explicit NetworkBuilder(const ImageShape& image) : at_(image) {}
-
-  NetworkBuilder& Convolve(std::string name, int64_t out, int64_t kernel,
-                           int64_t padding) {
-    network_.layers.push_back({.kind = Kind::kConvolution,
-                               .name = std::move(name),
-                               .in = at_.channels,
-                               .out = out,
-                               .kernel = kernel,
-                               .padding = padding});
-    at_ = {out, at_.height + 2 * padding - kernel + 1,
-           at_.width + 2 * padding - kernel + 1};
-    return *this;
-  }
-  NetworkBuilder& Linear(std::string name, int64_t out) {
-    network_.layers.push_back({.kind = Kind::kLinear,
-                               .name = std::move(name),
-                               .in = features_,
-                               .out = out});
-    features_ = out;
-    return *this;
-  }
-  NetworkBuilder& Relu() { return Add({.kind = Kind::kRelu}); }
-  NetworkBuilder& Pool(int64_t kernel) {
-    at_ = {at_.channels, at_.height / kernel, at_.width / kernel};
-    return Add({.kind = Kind::kMaxPool, .kernel = kernel});
-  }
-  NetworkBuilder& Flatten() {
-    // Checked by TakeFor: an image that is used up has no features.
-    too_small_ = at_.height < 1 || at_.width < 1;
-    features_ = at_.size();
-    return Add({.kind = Kind::kFlatten});
-  }
-  NetworkBuilder& Dropout(double rate) {
-    return Add({.kind = Kind::kDropout, .rate = rate});
-  }
-  NetworkBuilder& Law(VisionNetwork::Law law) {
-    network_.law = law;
-    return *this;
-  }
-
-  absl::StatusOr<VisionNetwork> TakeFor(const ModelConfig& config) {
-    if (!too_small_) return std::move(network_);
-    return absl::InvalidArgumentError(fmt::format(
-        "an image of {} by {} is too small for {}", config.image->height,
-        config.image->width, config.architecture));
-  }
-
- private:
-  NetworkBuilder& Add(VisionLayer layer) {
-    network_.layers.push_back(std::move(layer));
-    return *this;
-  }
-
-  VisionNetwork network_;
-  ImageShape at_;
-  int64_t features_ = 0;
-  bool too_small_ = false;
+struct Architecture {
+  const char* name;
+  absl::StatusOr<VisionNetwork> (*describe)(const ModelConfig&);
+  bool variants = true;
 };
 
-NetworkBuilder Mcmahan2nn(const ModelConfig& config) {
-  NetworkBuilder b(*config.image);
-  b.Flatten().Linear("fc1", 200).Relu().Linear("fc2", 200).Relu();
-  return b.Linear("fc3", config.vocab);
-}
+constexpr Architecture kArchitectures[] = {
+    {"mcmahan_2nn", SmallNetwork, false}, {"mcmahan_cnn", SmallNetwork, false},
+    {"pfl_cnn", SmallNetwork, false},     {"mobilenet_v2", MobileNetV2},
+    {"mobilenet_v3_small", MobileNetV3},  {"mobilenet_v3_large", MobileNetV3},
+    {"shufflenet_v2_x0_5", ShuffleNetV2}, {"shufflenet_v2_x1_0", ShuffleNetV2},
+    {"efficientnet_b0", EfficientNet},    {"efficientnet_b1", EfficientNet},
+    {"efficientnet_b2", EfficientNet},
+};
 
-NetworkBuilder McmahanCnn(const ModelConfig& config) {
-  NetworkBuilder b(*config.image);
-  b.Convolve("conv1", 32, 5, 2).Relu().Pool(2);
-  b.Convolve("conv2", 64, 5, 2).Relu().Pool(2);
-  return b.Flatten().Linear("fc1", 512).Relu().Linear("fc2", config.vocab);
-}
-
-// Names as its nn.Sequential counts them.
-NetworkBuilder PflCnn(const ModelConfig& config) {
-  NetworkBuilder b(*config.image);
-  b.Convolve("1", 32, 3, 0).Relu().Convolve("3", 64, 3, 0).Relu().Pool(2);
-  b.Dropout(0.25).Flatten().Linear("8", 128).Relu().Dropout(0.5);
-  return b.Linear("11", config.vocab).Law(VisionNetwork::Law::kGlorot);
+const Architecture* Find(const std::string& name) {
+  for (const Architecture& architecture : kArchitectures) {
+    if (architecture.name == name) return &architecture;
+  }
+  return nullptr;
 }
 
 absl::Status CheckSizes(const ModelConfig& config) {
@@ -117,54 +59,132 @@ absl::Status CheckSizes(const ModelConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckVariant(const ModelConfig& config, bool has_variants) {
+  const double width = config.variant.width_multiplier;
+  if (!(width > 0 && width <= kWidest)) {
+    return absl::InvalidArgumentError(
+        fmt::format("width_multiplier is {}, wanted more than 0, at most {}",
+                    width, kWidest));
+  }
+  if (has_variants || config.variant == VisionVariant{}) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "{} has neither a width_multiplier nor a norm", config.architecture));
+}
+
+// Biases as well, in their own way, where `bias` is set.
+double Draw(const VisionLayer& layer, Law law, bool bias, Random& random) {
+  const auto in = static_cast<double>(layer.fan_in());
+  const auto out = static_cast<double>(layer.fan_out());
+  const auto uniform = [&](double bound) {
+    return (2 * random.Uniform() - 1) * bound;
+  };
+  if (layer.normalises()) return bias ? 0 : 1;
+  if (law == Law::kDefault || law == Law::kGlorot) {
+    const bool glorot = law == Law::kGlorot && !bias;
+    return uniform(glorot ? std::sqrt(6 / (in + out)) : 1 / std::sqrt(in));
+  }
+  if (bias) return 0;
+  if (layer.kind == Kind::kConvolution) {
+    return random.Normal() * std::sqrt(2 / out);
+  }
+  return law == Law::kMobileNet ? random.Normal() * 0.01
+                                : uniform(1 / std::sqrt(out));
+}
+
+int64_t CountOf(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t side : shape) count *= side;
+  return count;
+}
+
 }  // namespace
 
+std::vector<int64_t> VisionLayer::shape() const {
+  if (normalises()) return {out};
+  if (kernel == 0) return {out, in};
+  return {out, in / groups, kernel, kernel};
+}
+
 std::vector<std::string> VisionArchitectures() {
-  return {"mcmahan_2nn", "mcmahan_cnn", "pfl_cnn"};
+  std::vector<std::string> out;
+  for (const Architecture& architecture : kArchitectures) {
+    out.push_back(architecture.name);
+  }
+  return out;
+}
+
+bool HasVariants(const std::string& architecture) {
+  const Architecture* found = Find(architecture);
+  return found != nullptr && found->variants;
 }
 
 absl::StatusOr<VisionNetwork> NetworkOf(const ModelConfig& config) {
   EDGETUNE_RETURN_IF_ERROR(CheckSizes(config));
-  const std::string& name = config.architecture;
-  if (name == "mcmahan_2nn") return Mcmahan2nn(config).TakeFor(config);
-  if (name == "mcmahan_cnn") return McmahanCnn(config).TakeFor(config);
-  if (name == "pfl_cnn") return PflCnn(config).TakeFor(config);
-  return absl::InvalidArgumentError(
-      fmt::format("no vision architecture \"{}\"; known: {}", name,
-                  fmt::join(VisionArchitectures(), ", ")));
+  const Architecture* found = Find(config.architecture);
+  if (found == nullptr) {
+    return absl::InvalidArgumentError(fmt::format(
+        "no vision architecture \"{}\"; known: {}", config.architecture,
+        fmt::join(VisionArchitectures(), ", ")));
+  }
+  EDGETUNE_RETURN_IF_ERROR(CheckVariant(config, found->variants));
+  return found->describe(config);
+}
+
+void ForEachLayer(const std::vector<VisionLayer>& layers,
+                  const std::function<void(const VisionLayer&)>& visit) {
+  for (const VisionLayer& layer : layers) {
+    visit(layer);
+    for (const auto& part : layer.parts) ForEachLayer(part, visit);
+  }
 }
 
 absl::StatusOr<ParameterLayout> LayoutOf(const VisionNetwork& network) {
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
-  for (const VisionLayer& layer : network.layers) {
-    if (!layer.has_parameters()) continue;
-    std::vector<int64_t> shape = {layer.out, layer.in};
-    if (layer.kernel > 0) shape.insert(shape.end(), 2, layer.kernel);
-    tensors.push_back({layer.name + ".weight", std::move(shape)});
-    tensors.push_back({layer.name + ".bias", {layer.out}});
-  }
+  ForEachLayer(network.layers, [&](const VisionLayer& layer) {
+    if (!layer.has_parameters()) return;
+    tensors.push_back({layer.name + ".weight", layer.shape()});
+    if (layer.bias) tensors.push_back({layer.name + ".bias", {layer.out}});
+  });
+  return ParameterLayout::Make(std::move(tensors));
+}
+
+absl::StatusOr<ParameterLayout> StatisticsOf(const VisionNetwork& network) {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+  ForEachLayer(network.layers, [&](const VisionLayer& layer) {
+    if (layer.kind != Kind::kBatchNorm) return;
+    tensors.push_back({layer.name + ".running_mean", {layer.out}});
+    tensors.push_back({layer.name + ".running_var", {layer.out}});
+  });
   return ParameterLayout::Make(std::move(tensors));
 }
 
 ParameterVector InitialWeights(const VisionNetwork& network, uint64_t seed) {
   const Random root(seed);
   ParameterVector out;
-  const auto append = [&](const std::string& name, int64_t count, double to) {
-    Random random = root.Split(name);
-    for (int64_t i = 0; i < count; ++i) {
-      out.push_back(static_cast<float>((2 * random.Uniform() - 1) * to));
-    }
-  };
-  for (const VisionLayer& layer : network.layers) {
-    if (!layer.has_parameters()) continue;
-    const auto in = static_cast<double>(layer.fan_in());
-    const auto both = in + static_cast<double>(layer.fan_out());
-    const double usual = 1 / std::sqrt(in);
-    const bool glorot = network.law == VisionNetwork::Law::kGlorot;
-    append(layer.name + ".weight", layer.out * layer.fan_in(),
-           glorot ? std::sqrt(6 / both) : usual);
-    append(layer.name + ".bias", layer.out, usual);
-  }
+  ForEachLayer(network.layers, [&](const VisionLayer& layer) {
+    if (!layer.has_parameters()) return;
+    const auto append = [&](const char* what, int64_t count, bool bias) {
+      Random random = root.Split(layer.name + what);
+      for (int64_t i = 0; i < count; ++i) {
+        out.push_back(
+            static_cast<float>(Draw(layer, network.law, bias, random)));
+      }
+    };
+    append(".weight", CountOf(layer.shape()), false);
+    if (layer.bias) append(".bias", layer.out, true);
+  });
+  return out;
+}
+
+ParameterVector InitialStatistics(const VisionNetwork& network) {
+  ParameterVector out;
+  ForEachLayer(network.layers, [&](const VisionLayer& layer) {
+    if (layer.kind != Kind::kBatchNorm) return;
+    out.insert(out.end(), static_cast<size_t>(layer.out), 0.0f);
+    out.insert(out.end(), static_cast<size_t>(layer.out), 1.0f);
+  });
   return out;
 }
 

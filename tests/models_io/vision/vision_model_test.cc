@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "models/io/adapter/adapter_file.h"
 #include "models/io/hf/safetensors.h"
+#include "models/io/vision/vision_config.h"
 #include "models/io/vision/vision_network.h"
 #include "tests/testing/scratch_directory.h"
 
