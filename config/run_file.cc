@@ -32,6 +32,7 @@ void DeclareTraining(RunFile& run, Settings& settings) {
                 {"fedit", "ffa", "rolora", "fedsa", "hetlora", "flexlora",
                  "fedsb", "fedex", "flora", "full"});
   settings.Whole("lora.frozen_rank", &run.lora.frozen_rank, 0, 1024);
+  settings.Texts("lora.parts", &run.lora.parts);
   settings.Word(
       "data.schema", &run.data.schema,
       {"auto", "messages", "sharegpt", "prompt", "alpaca", "text", "image"});
@@ -244,6 +245,15 @@ absl::Status CheckFrozenRank(const Settings& settings,
       settings.OriginOf("lora.rule")));
 }
 
+absl::Status CheckParts(const Settings& settings, const RunFile::Lora& lora) {
+  if (lora.parts.empty() || lora.rule == "full") return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "lora.parts ({}) is for lora.rule full; lora.rule = {} ({}) trains "
+      "lora.targets",
+      settings.OriginOf("lora.parts"), lora.rule,
+      settings.OriginOf("lora.rule")));
+}
+
 // Relations between values, whatever source each came from.
 absl::Status Resolve(const Settings& settings, RunFile& run) {
   auto& rounds = run.rounds;
@@ -256,6 +266,7 @@ absl::Status Resolve(const Settings& settings, RunFile& run) {
                                        run.train.micro_batch, "train.batch",
                                        run.train.batch));
   EDGETUNE_RETURN_IF_ERROR(CheckFrozenRank(settings, run.lora));
+  EDGETUNE_RETURN_IF_ERROR(CheckParts(settings, run.lora));
   EDGETUNE_RETURN_IF_ERROR(ResolveLength(settings, run));
   if (rounds.select_timeout > absl::ZeroDuration() &&
       rounds.select_timeout < absl::Seconds(1)) {

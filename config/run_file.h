@@ -29,7 +29,8 @@ struct RunFile {
     double alpha = 16;
     std::vector<std::string> targets = {"q_proj", "k_proj", "v_proj", "o_proj"};
     std::string rule = "fedit";
-    int64_t frozen_rank = 0;  // 0: chosen by the rule
+    int64_t frozen_rank = 0;         // 0: chosen by the rule
+    std::vector<std::string> parts;  // of "full"; none: all of the network
   } lora;
   struct Data {
     std::string schema = "auto";

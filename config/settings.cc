@@ -75,6 +75,12 @@ std::string Choices(const std::vector<std::string>& words) {
   return fmt::format("{}", fmt::join(quoted, " or "));
 }
 
+std::string TomlList(const std::vector<std::string>& texts) {
+  std::vector<std::string> quoted;
+  for (const std::string& text : texts) quoted.push_back(TomlText(text));
+  return fmt::format("[{}]", fmt::join(quoted, ", "));
+}
+
 }  // namespace
 
 void Settings::Flag(const std::string& key, bool* to) {
@@ -182,12 +188,24 @@ void Settings::Words(const std::string& key, std::vector<std::string>* to,
     }
     return absl::OkStatus();
   };
-  auto show = [to] {
-    std::vector<std::string> quoted;
-    for (const std::string& word : *to) quoted.push_back(TomlText(word));
-    return fmt::format("[{}]", fmt::join(quoted, ", "));
+  rows_.push_back({key, set, [to] { return TomlList(*to); }});
+}
+
+void Settings::Texts(const std::string& key, std::vector<std::string>* to) {
+  auto set = [to](const SettingEntry& entry) {
+    auto texts = AsTexts(entry);
+    if (!texts) return Wanted(entry, "a list of texts");
+    std::ranges::sort(*texts);
+    const auto twice = std::ranges::adjacent_find(*texts);
+    if (twice != texts->end()) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}: {} holds {} more than once", entry.value_at,
+                      entry.key, TomlText(*twice)));
+    }
+    *to = *std::move(texts);
+    return absl::OkStatus();
   };
-  rows_.push_back({key, set, show});
+  rows_.push_back({key, set, [to] { return TomlList(*to); }});
 }
 
 void Settings::Time(const std::string& key, absl::Duration* to,

@@ -31,6 +31,8 @@ class Settings {
   void Word(const std::string& key, std::string* to,
             std::vector<std::string> known,
             std::vector<std::string> planned = {});
+  // Any texts, each once; kept in the order of their bytes.
+  void Texts(const std::string& key, std::vector<std::string>* to);
   void Words(const std::string& key, std::vector<std::string>* to,
              std::vector<std::string> known);
   // Text such as "450MB" (ParseBytes), or "0" for none.

@@ -9,7 +9,9 @@ namespace edgetune {
 namespace {
 
 constexpr int kMostTensors = 10'000;
-constexpr std::string_view kWhy = "of images all parameters are trained";
+constexpr int kMostParts = 1'000;
+constexpr std::string_view kWhy =
+    "of images parameters are trained as they are";
 
 void CheckFiles(const v1::ModelSpec& model, FieldChecks& check) {
   constexpr std::string_view kFiles[] = {"config.json", "model.safetensors"};
@@ -33,9 +35,12 @@ void CheckAllParameters(const v1::LoraSpec& lora, FieldChecks& check) {
                 fmt::format("0 with lora.rule = \"full\": {}", kWhy));
   check.Require(lora.alpha() == 0, "lora.alpha", std::to_string(lora.alpha()),
                 fmt::format("0 with lora.rule = \"full\": {}", kWhy));
-  check.Require(lora.targets_size() == 0, "lora.targets",
-                fmt::format("a list of {}", lora.targets_size()),
-                fmt::format("none with lora.rule = \"full\": {}", kWhy));
+  // Whether the network has parts of these names is the device's to say.
+  check.Whole("lora.targets", static_cast<uint64_t>(lora.targets_size()), 0,
+              kMostParts);
+  for (int i = 0; i < lora.targets_size() && check.status().ok(); ++i) {
+    check.Label(fmt::format("lora.targets[{}]", i), lora.targets(i), 200);
+  }
   check.Digest("lora.initial_digest", lora.initial_digest());
   check.Whole("lora.layout", static_cast<uint64_t>(lora.layout_size()), 1,
               kMostTensors);

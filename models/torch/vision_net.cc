@@ -1,10 +1,10 @@
 #include "models/torch/vision_net.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "base/status.h"
+#include "models/io/vision/vision_model.h"
 
 namespace edgetune {
 namespace {
@@ -26,6 +26,13 @@ at::Tensor Shuffled(const at::Tensor& x) {
   return x.view({n, 2, c / 2, h, w}).transpose(1, 2).reshape({n, c, h, w});
 }
 
+at::Tensor CopyOf(std::span<const float> values) {
+  const at::Tensor copy =
+      at::empty({static_cast<int64_t>(values.size())}, at::kFloat);
+  std::ranges::copy(values, copy.data_ptr<float>());
+  return copy;
+}
+
 at::Tensor Convolve(const VisionLayer& what, const at::Tensor& x,
                     const at::Tensor& weight, const at::Tensor& bias) {
   return at::conv2d(x, weight, bias, {what.stride, what.stride},
@@ -38,7 +45,11 @@ at::Tensor Convolve(const VisionLayer& what, const at::Tensor& x,
 // Hands out the tensors of one layer after the other, in layout order.
 class VisionNet::Loader {
  public:
-  explicit Loader(const VisionNet& net) : net_(net) {}
+  // `all`: the layout of the network; `trained`: all of it or a part, in its
+  // order.
+  Loader(const VisionNet& net, const ParameterLayout& all,
+         const ParameterLayout& trained)
+      : net_(net), all_(all), trained_(trained) {}
 
   std::vector<Layer> Load(std::vector<VisionLayer> layers) {
     std::vector<Layer> out;
@@ -50,8 +61,8 @@ class VisionNet::Loader {
   Layer LoadOne(VisionLayer what) {
     Layer layer;
     if (what.has_parameters()) {
-      layer.weight = NextLeaf(what.shape());
-      if (what.bias) layer.bias = NextLeaf({what.out});
+      layer.weight = NextWeight();
+      if (what.bias) layer.bias = NextWeight();
     }
     if (what.kind == Kind::kBatchNorm) {
       layer.mean = NextStatistic(what.out);
@@ -64,16 +75,23 @@ class VisionNet::Loader {
     return layer;
   }
 
-  at::Tensor NextLeaf(const std::vector<int64_t>& shape) {
-    int64_t count = 1;
-    for (const int64_t side : shape) count *= side;
-    const auto cut = [&](const at::Tensor& flat) {
-      return flat.narrow(0, at_, count).view(shape).detach();
+  // A view of the trained values, or of the base's weights where it is frozen.
+  at::Tensor NextWeight() {
+    const auto& tensor = all_.tensors()[next_++];
+    const auto count = static_cast<int64_t>(tensor.count);
+    const auto cut = [&](const at::Tensor& flat, int64_t from) {
+      return flat.narrow(0, from, count).view(tensor.shape).detach();
     };
-    at::Tensor leaf = cut(net_.values_);
+    if (next_trained_ == trained_.tensors().size() ||
+        trained_.tensors()[next_trained_].name != tensor.name) {
+      return cut(net_.weights_, static_cast<int64_t>(tensor.offset));
+    }
+    const auto from =
+        static_cast<int64_t>(trained_.tensors()[next_trained_++].offset);
+    at::Tensor leaf = cut(net_.values_, from);
+    leaf.copy_(cut(net_.weights_, static_cast<int64_t>(tensor.offset)));
     leaf.set_requires_grad(true);
-    leaf.mutable_grad() = cut(net_.gradient_);
-    at_ += count;
+    leaf.mutable_grad() = cut(net_.gradient_, from);
     return leaf;
   }
 
@@ -83,29 +101,34 @@ class VisionNet::Loader {
   }
 
   const VisionNet& net_;
-  int64_t at_ = 0, statistic_at_ = 0;
+  const ParameterLayout& all_;
+  const ParameterLayout& trained_;
+  size_t next_ = 0, next_trained_ = 0;
+  int64_t statistic_at_ = 0;
 };
 
 absl::StatusOr<VisionNet> VisionNet::Make(const ModelConfig& model,
                                           std::span<const float> base,
                                           std::span<const float> statistics,
                                           const Adapter& adapter) {
-  EDGETUNE_RETURN_IF_ERROR(CheckAdapter(model, adapter));
   EDGETUNE_ASSIGN_OR_RETURN(VisionNetwork network, NetworkOf(model));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout all, LayoutOf(network));
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout beside,
                             StatisticsOf(network));
-  EDGETUNE_CHECK(base.size() == adapter.values.size());
+  EDGETUNE_CHECK(base.size() == all.size());
   EDGETUNE_CHECK(statistics.size() == beside.size());
   VisionNet net;
-  const auto n = static_cast<int64_t>(base.size());
+  net.weights_ = CopyOf(base);
+  EDGETUNE_RETURN_IF_ERROR(
+      AddChange(model, adapter, {net.weights_.data_ptr<float>(), base.size()}));
+  const auto n = static_cast<int64_t>(adapter.values.size());
   net.values_ = at::empty({n}, at::kFloat);
   net.gradient_ = at::zeros({n}, at::kFloat);
-  std::transform(base.begin(), base.end(), adapter.values.begin(),
-                 net.values().begin(), std::plus<float>());
-  net.statistics_ =
-      at::empty({static_cast<int64_t>(statistics.size())}, at::kFloat);
-  std::ranges::copy(statistics, net.statistics_.data_ptr<float>());
-  net.layers_ = Loader(net).Load(std::move(network.layers));
+  net.statistics_ = CopyOf(statistics);
+  net.layers_ =
+      Loader(net, all, adapter.layout).Load(std::move(network.layers));
+  // Of what is trained, values_ has the weights.
+  if (adapter.values.size() == base.size()) net.weights_.reset();
   return net;
 }
 

@@ -16,10 +16,12 @@
 namespace edgetune {
 
 // A vision network with weights of its own: those of its base plus what an
-// adapter adds. All are views of one flat buffer in layout order, and so are
-// their gradients: what autograd accumulates is the gradient vector. n
-// parameters; N images [C,H,W]; K classes. The statistics that batch norm
-// divides by are the base's and stay so. Always float32. One thread at a time.
+// adapter adds. Those that the adapter has are views of one flat buffer in its
+// layout's order, and so are their gradients: what autograd accumulates is the
+// gradient vector. The others are frozen: autograd begins at the first trained
+// one. n trained parameters; N images [C,H,W]; K classes. The statistics that
+// batch norm divides by are the base's and stay so. Always float32. One thread
+// at a time.
 class VisionNet {
  public:
   // `base`, `statistics`: all weights of the model, and what it normalises by.
@@ -55,6 +57,7 @@ class VisionNet {
                           const c10::optional<at::Generator>& random);
 
   at::Tensor values_, gradient_;  // [n]
+  at::Tensor weights_;            // of the whole network, where some are frozen
   at::Tensor statistics_;
   std::vector<Layer> layers_;
 };

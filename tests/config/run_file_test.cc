@@ -60,6 +60,22 @@ TEST_F(RunFileTest, GivesDefaultsToAFileWithTheSchemaAlone) {
   EXPECT_EQ(run->secagg.max_contributions, 1);
 }
 
+TEST_F(RunFileTest, PartsAreOfTheRuleThatHasSome) {
+  const auto run =
+      Read("[lora]\nrule = 'full'\nparts = ['fc2', 'features.18', 'fc1']\n");
+  ASSERT_TRUE(run.ok()) << run.status();
+  // In one order, whatever the file's.
+  EXPECT_EQ(run->lora.parts,
+            (std::vector<std::string>{"fc1", "fc2", "features.18"}));
+  EXPECT_TRUE(Read("[lora]\nrule = 'full'\nparts = []\n")->lora.parts.empty());
+  EXPECT_THAT(ErrorOf("[lora]\nparts = ['fc1']\n"),
+              HasSubstr("lora.rule = fedit"));
+  EXPECT_THAT(ErrorOf("[lora]\nrule = 'full'\nparts = ['a', 'b', 'a']\n"),
+              HasSubstr("holds \"a\" more than once"));
+  EXPECT_THAT(ErrorOf("[lora]\nrule = 'full'\nparts = 'fc1'\n"),
+              HasSubstr("a list of texts"));
+}
+
 TEST_F(RunFileTest, ReadsEveryKindOfValue) {
   const auto run = Read(
       "[model]\nbase = 'm.gguf'\n"

@@ -48,6 +48,12 @@ TEST(FullTrainingTest, AcceptsAPlanThatTrainsAllParameters) {
   EXPECT_FALSE(TrainsAll(ValidPlan()));
 }
 
+TEST(FullTrainingTest, AcceptsPartsByName) {
+  v1::TaskPlan plan = FullPlan();
+  plan.mutable_lora()->add_targets("fc");
+  EXPECT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
+}
+
 TEST(FullTrainingTest, EveryRoundSendsAllParameters) {
   for (const uint32_t round : {0, 1, 2}) {
     const auto layout = UpdateLayout(FullPlan(), round);
@@ -72,8 +78,21 @@ TEST(FullTrainingTest, RefusesWhatDoesNotGoWithIt) {
       {
           {"lora.rank", [](auto& p) { p.mutable_lora()->set_rank(4); }},
           {"lora.alpha", [](auto& p) { p.mutable_lora()->set_alpha(4); }},
+          {"lora.targets[1]",
+           [](auto& p) {
+             p.mutable_lora()->add_targets("fc");
+             p.mutable_lora()->add_targets("");
+           }},
+          {"lora.targets[0]",
+           [](auto& p) {
+             p.mutable_lora()->add_targets(std::string(201, 'f'));
+           }},
           {"lora.targets",
-           [](auto& p) { p.mutable_lora()->add_targets("q_proj"); }},
+           [](auto& p) {
+             for (int i = 0; i < 1001; ++i) {
+               p.mutable_lora()->add_targets("fc");
+             }
+           }},
           {"lora.layout", [](auto& p) { p.mutable_lora()->clear_layout(); }},
           {"lora.layout",
            [](auto& p) {

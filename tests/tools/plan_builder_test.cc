@@ -261,6 +261,16 @@ TEST_F(PlanBuilderTest, OfAModelOfImagesAllParametersAreTrained) {
   ASSERT_EQ(built->plan.model().parts_size(), 2);
   EXPECT_EQ(built->plan.model().parts(1).name(), "model.safetensors");
   EXPECT_EQ(built->plan.data().max_length(), 1u);
+  request.run.lora.parts = {"fc2"};
+  const auto part = BuildPlan(request);
+  ASSERT_TRUE(part.ok()) << part.status();
+  EXPECT_THAT(part->plan.lora().targets(), ElementsAre("fc2"));
+  ASSERT_EQ(part->plan.lora().layout_size(), 2);
+  EXPECT_EQ(part->plan.lora().layout(0).name(), "fc2.weight");
+  EXPECT_EQ(part->initial.values, ParameterVector(200 * 200 + 200, 0));
+  request.run.lora.parts = {"fc4"};
+  EXPECT_THAT(BuildPlan(request).status().ToString(),
+              HasSubstr("part \"fc4\"; there are fc1, fc2, fc3"));
 }
 
 TEST_F(PlanBuilderTest, SeedDecidesTheInitialAdapterAndTheNonceDoesNot) {

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -166,6 +167,36 @@ TEST(VisionTrainerTest, WeightDecayShrinksWeightsAndNotTheirChange) {
   ASSERT_TRUE(plain.ok() && result.ok());
   for (size_t i = 0; i < weights.size(); ++i) {
     ASSERT_NEAR(result->delta[i] - plain->delta[i], -0.05 * weights[i], 1e-6);
+  }
+}
+
+// A head on a frozen backbone: the others' weights stay, their gradient is not
+// taken.
+TEST(VisionTrainerTest, PartsTrainAsTheyDoWithinTheWhole) {
+  const ModelConfig config = SmallConfig("mcmahan_cnn");
+  Bench bench(config, InitialWeights(*NetworkOf(config), 1));
+  const Images images = ImagesOf(4, *config.image, 10);
+  const auto all = bench.trainer->ComputeGradient(bench.adapter, images, 4);
+  ASSERT_TRUE(all.ok()) << all.status();
+  const ParameterLayout whole = bench.adapter.layout;
+  bench.adapter.spec.targets = {"conv2.bias", "fc2"};
+  bench.adapter.layout = *AdapterLayoutOf(config, bench.adapter.spec);
+  bench.adapter.values.assign(bench.adapter.layout.size(), 0);
+  const auto part = bench.trainer->ComputeGradient(bench.adapter, images, 4);
+  ASSERT_TRUE(part.ok()) << part.status();
+  EXPECT_EQ(part->nll_sum, all->nll_sum);
+  const auto step = bench.Train(images, Sgd(0.5, 1));
+  ASSERT_TRUE(step.ok()) << step.status();
+  ASSERT_EQ(step->delta.size(), 64 + 512 * 10 + 10);
+  for (const auto& tensor : bench.adapter.layout.tensors()) {
+    const auto in_whole = std::ranges::find(whole.tensors(), tensor.name,
+                                            &ParameterLayout::Tensor::name);
+    for (size_t i = 0; i < tensor.count; ++i) {
+      const size_t at = tensor.offset + i;
+      ASSERT_EQ(part->gradient[at], all->gradient[in_whole->offset + i])
+          << tensor.name << " at " << i;
+      ASSERT_NEAR(step->delta[at], -0.5 * part->gradient[at], 1e-6);
+    }
   }
 }
 

@@ -32,11 +32,14 @@ absl::StatusOr<v1::ModelSpec> MakeModelSpec(const PlanRequest& request) {
   return spec;
 }
 
-// What rule "full" trains needs no settings: rank, alpha and targets stay
-// empty, whatever the run file says.
+// Of rule "full" rank and alpha stay 0, whatever the run file says, and parts
+// are the targets.
 AdapterSpec SpecOf(const RunFile::Lora& lora) {
   AdapterSpec spec;
-  if (lora.rule == "full") return spec;
+  if (lora.rule == "full") {
+    spec.targets = lora.parts;
+    return spec;
+  }
   spec.rank = lora.rank;
   spec.alpha = lora.alpha;
   // A plan names targets in one order, a run file in any.

@@ -12,9 +12,8 @@ absl::Status WriteTrained(const std::string& directory, const Adapter& adapter,
   if (!base.config().image.has_value()) {
     return WritePeftAdapter(directory, PlainAdapter(adapter), name, provenance);
   }
-  EDGETUNE_RETURN_IF_ERROR(CheckAdapter(base.config(), adapter));
   EDGETUNE_ASSIGN_OR_RETURN(ParameterVector weights, ReadVisionWeights(base));
-  for (size_t i = 0; i < weights.size(); ++i) weights[i] += adapter.values[i];
+  EDGETUNE_RETURN_IF_ERROR(AddChange(base.config(), adapter, weights));
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterVector statistics,
                             ReadVisionStatistics(base));
   return WriteVisionModel(directory, base.config(), weights, provenance,

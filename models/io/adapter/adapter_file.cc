@@ -56,17 +56,21 @@ absl::Status CheckLora(const LoraShape& lora, const std::string& module,
                   std::min(shape.in, shape.out), module, shape.out, shape.in));
 }
 
-// Of a model of images: all of its parameters.
+// Of a model of images: all of its parameters, or those of some parts.
 absl::StatusOr<ParameterLayout> FullLayoutOf(const ModelConfig& model,
                                              const AdapterSpec& spec) {
-  if (spec.rank != 0 || !spec.targets.empty() || !spec.exceptions.empty()) {
+  if (spec.rank != 0 || !spec.exceptions.empty()) {
     return absl::InvalidArgumentError(fmt::format(
-        "{} is a model of images, which has no LoRA targets: all of its "
-        "parameters are trained, with rank 0",
+        "{} is a model of images, whose parameters are trained as they are, "
+        "with rank 0",
         model.architecture));
   }
   EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network, NetworkOf(model));
-  return LayoutOf(network);
+  EDGETUNE_ASSIGN_OR_RETURN(ParameterLayout layout, LayoutOf(network));
+  if (spec.targets.empty()) return layout;
+  auto parts = PartsOf(layout, spec.targets);
+  return parts.ok() ? std::move(parts)
+                    : Prefix(parts.status(), model.architecture);
 }
 
 }  // namespace

@@ -29,11 +29,11 @@ struct LoraShape {
   bool operator==(const LoraShape&) const = default;
 };
 
-// Of a model of images there is one spec, that of rank 0 without targets: all
-// its parameters are trained (lora.rule "full"), the layout is that of its
-// network, and the values are what is added to its weights. Only the functions
-// up to CheckAdapter take such an adapter; files have another form
-// (models/io/vision).
+// Of a model of images the rank is 0: its parameters are trained as they are
+// (lora.rule "full"), all of them or those of the parts that targets name, the
+// layout is that of its network or a part of it (PartsOf), and the values are
+// what is added to its weights. Only the functions up to CheckAdapter take such
+// an adapter; files have another form (models/io/vision).
 //
 // Scales are always alpha / rank: a rank-stabilised adapter (Kalajdzievski
 // 2023), which scales by alpha / sqrt(rank), has its alphas multiplied by
@@ -41,17 +41,18 @@ struct LoraShape {
 struct AdapterSpec {
   int64_t rank = 0;
   double alpha = 0;
-  std::vector<std::string> targets;  // subset of LoraTargets, any order
+  // Subset of LoraTargets, or parts of a model of images; any order.
+  std::vector<std::string> targets;
   // Modules of another rank or alpha, e.g. "layers.3.self_attn.q_proj".
   std::map<std::string, LoraShape> exceptions = {};
 
   LoraShape Of(const std::string& module) const;
 };
 
-// InvalidArgument: a model of images with another spec than its own; a rank < 1
-// or larger than a target's smaller side, unknown,
-// repeated or no target, an alpha not positive and finite, an exception for a
-// module that is not trained.
+// InvalidArgument: a model of images with a rank, or a part that it does not
+// have; a rank < 1 or larger than a target's smaller side, unknown, repeated or
+// no target, an alpha not positive and finite, an exception for a module that
+// is not trained.
 absl::StatusOr<ParameterLayout> AdapterLayoutOf(const ModelConfig& model,
                                                 const AdapterSpec& spec);
 

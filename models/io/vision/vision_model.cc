@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -262,6 +263,24 @@ absl::StatusOr<ParameterVector> ReadVisionWeights(const ModelFile& model) {
                             NetworkOf(model.config()));
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout, LayoutOf(network));
   return ReadTensors(model, layout);
+}
+
+absl::Status AddChange(const ModelConfig& model, const Adapter& adapter,
+                       std::span<float> weights) {
+  EDGETUNE_RETURN_IF_ERROR(CheckAdapter(model, adapter));
+  EDGETUNE_ASSIGN_OR_RETURN(const VisionNetwork network, NetworkOf(model));
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout all, LayoutOf(network));
+  EDGETUNE_CHECK(weights.size() == all.size());
+  auto at = all.tensors().begin();  // both are in the network's order
+  for (const auto& changed : adapter.layout.tensors()) {
+    while (at->name != changed.name) ++at;
+    const auto to = weights.subspan(at->offset, at->count);
+    std::transform(
+        to.begin(), to.end(),
+        adapter.values.begin() + static_cast<ptrdiff_t>(changed.offset),
+        to.begin(), std::plus<float>());
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ParameterVector> ReadVisionStatistics(const ModelFile& model) {

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/parameters.h"
+#include "models/io/adapter/adapter_file.h"
 #include "models/io/model_file.h"
 
 namespace edgetune {
@@ -42,6 +43,11 @@ absl::Status WriteVisionModel(
 // layouts.
 absl::StatusOr<ParameterVector> ReadVisionWeights(const ModelFile& model);
 absl::StatusOr<ParameterVector> ReadVisionStatistics(const ModelFile& model);
+
+// Adds what `adapter` changes to all weights of its model. InvalidArgument
+// (kModel): another layout than its spec gives on this model.
+absl::Status AddChange(const ModelConfig& model, const Adapter& adapter,
+                       std::span<float> weights);
 
 }  // namespace edgetune
 

@@ -99,6 +99,18 @@ int64_t CountOf(const std::vector<int64_t>& shape) {
   return count;
 }
 
+absl::Status NoSuchPart(const ParameterLayout& layout,
+                        const std::string& name) {
+  std::vector<std::string> first;  // in order, each once
+  for (const auto& tensor : layout.tensors()) {
+    std::string head = tensor.name.substr(0, tensor.name.find('.'));
+    if (first.empty() || first.back() != head) first.push_back(std::move(head));
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("no parameter is of a part \"{}\"; there are {}", name,
+                  fmt::join(first, ", ")));
+}
+
 }  // namespace
 
 std::vector<int64_t> VisionLayer::shape() const {
@@ -147,6 +159,26 @@ absl::StatusOr<ParameterLayout> LayoutOf(const VisionNetwork& network) {
     tensors.push_back({layer.name + ".weight", layer.shape()});
     if (layer.bias) tensors.push_back({layer.name + ".bias", {layer.out}});
   });
+  return ParameterLayout::Make(std::move(tensors));
+}
+
+absl::StatusOr<ParameterLayout> PartsOf(const ParameterLayout& layout,
+                                        std::span<const std::string> names) {
+  const auto is_of = [](const std::string& tensor, const std::string& name) {
+    return tensor == name || tensor.starts_with(name + ".");
+  };
+  for (const std::string& name : names) {
+    const bool known = std::ranges::any_of(
+        layout.tensors(),
+        [&](const auto& tensor) { return is_of(tensor.name, name); });
+    if (!known) return NoSuchPart(layout, name);
+  }
+  std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+  for (const auto& tensor : layout.tensors()) {
+    const bool wanted = std::ranges::any_of(
+        names, [&](const auto& name) { return is_of(tensor.name, name); });
+    if (wanted) tensors.push_back({tensor.name, tensor.shape});
+  }
   return ParameterLayout::Make(std::move(tensors));
 }
 

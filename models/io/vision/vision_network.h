@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -109,6 +110,11 @@ void ForEachLayer(const std::vector<VisionLayer>& layers,
 
 // All parameters: layer by layer, weight, then bias.
 absl::StatusOr<ParameterLayout> LayoutOf(const VisionNetwork& network);
+// The tensors of `layout` that have one of these names, or one of them and a
+// dot before theirs; in the layout's order. InvalidArgument: a name that no
+// tensor has so.
+absl::StatusOr<ParameterLayout> PartsOf(const ParameterLayout& layout,
+                                        std::span<const std::string> names);
 // What kBatchNorm layers normalise by, which is part of a model and never
 // trained, sent or changed: layer by layer ".running_mean" [out] and
 // ".running_var" [out]. Empty without such layers.

@@ -177,8 +177,41 @@ TEST_F(VisionModelTest, ItsAdapterIsAllItsParameters) {
   EXPECT_EQ(layout->size(), values_.size());
   EXPECT_EQ(InitialAdapter(*layout, 1), ParameterVector(values_.size(), 0));
   const auto lora =
-      AdapterLayoutOf(config_, {.rank = 4, .alpha = 8, .targets = {"q_proj"}});
+      AdapterLayoutOf(config_, {.rank = 4, .alpha = 8, .targets = {"fc1"}});
   EXPECT_THAT(lora.status().ToString(), HasSubstr("model of images"));
+}
+
+TEST_F(VisionModelTest, OrThoseOfSomeParts) {
+  const auto all = AdapterLayoutOf(config_, {}).value();
+  // In the network's order, each once, whatever the names' order.
+  const auto layout =
+      AdapterLayoutOf(config_, {.targets = {"fc3", "fc1.bias", "fc3.weight"}});
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  std::vector<std::string> names;
+  for (const auto& tensor : layout->tensors()) names.push_back(tensor.name);
+  EXPECT_THAT(names, ElementsAre("fc1.bias", "fc3.weight", "fc3.bias"));
+  EXPECT_EQ(layout->size(), 200 + 200 * 10 + 10);
+  EXPECT_EQ(*AdapterLayoutOf(config_, {.targets = {"fc1", "fc2", "fc3"}}), all);
+  // The beginning of a name is no name.
+  const auto none = AdapterLayoutOf(config_, {.targets = {"fc1", "fc"}});
+  EXPECT_THAT(none.status().ToString(),
+              HasSubstr("mcmahan_2nn: no parameter is of a part \"fc\"; there "
+                        "are fc1, fc2, fc3"));
+}
+
+TEST_F(VisionModelTest, AChangeOfPartsIsAddedWhereTheyAre) {
+  Adapter change{{.targets = {"fc2.bias"}}, {}, {}};
+  change.layout = AdapterLayoutOf(config_, change.spec).value();
+  change.values.assign(200, 0.5f);
+  ParameterVector weights = values_, wanted = values_;
+  ASSERT_TRUE(AddChange(config_, change, weights).ok());
+  const auto all = AdapterLayoutOf(config_, {}).value();
+  ASSERT_EQ(all.tensors()[3].name, "fc2.bias");
+  for (size_t i = 0; i < 200; ++i) wanted[all.tensors()[3].offset + i] += 0.5f;
+  EXPECT_EQ(weights, wanted);
+  change.values.pop_back();
+  EXPECT_TRUE(absl::IsInvalidArgument(AddChange(config_, change, weights)));
+  EXPECT_EQ(weights, wanted);
 }
 
 TEST_F(VisionModelTest, AWrongConfigIsRefused) {
