@@ -26,7 +26,7 @@ uint32_t Scattered(size_t place) {
   return h ^ (h >> 16);
 }
 
-Images ImagesOf(int64_t count, const ImageShape& shape, int64_t classes) {
+Images MobileImagesOf(int64_t count, const ImageShape& shape, int64_t classes) {
   return Images(count, shape, classes, [](size_t i) {
     return static_cast<uint8_t>(Scattered(i / 2) >> 24);
   });
@@ -128,7 +128,7 @@ TEST(MobileNetworksTest, LogitsAndGradientsAreThoseOfTorchvision) {
     const ModelConfig config = ConfigOfCase(given);
     Bench bench = BenchOf(config, given["variance"]);
     ASSERT_EQ(bench.adapter.values.size(), given["parameters"].get<size_t>());
-    const Images images = ImagesOf(3, *config.image, config.vocab);
+    const Images images = MobileImagesOf(3, *config.image, config.vocab);
     const auto logits = bench.trainer->ComputeLogits(bench.adapter, images);
     ASSERT_TRUE(logits.ok()) << logits.status();
     ExpectLogits(given, *logits);
@@ -159,7 +159,7 @@ ModelConfig SmoothConfig() {
 // largest and rounding of the loss matters least.
 void ExpectSlopes(const ModelConfig& config) {
   Bench bench = BenchOf(config, 0.8);
-  const Images images = ImagesOf(2, *config.image, 10);
+  const Images images = MobileImagesOf(2, *config.image, 10);
   const auto gradient =
       bench.trainer->ComputeGradient(bench.adapter, images, 2);
   ASSERT_TRUE(gradient.ok()) << gradient.status();
@@ -199,7 +199,7 @@ TEST(MobileNetworksTest, TrainingAndEvaluationNormaliseAlike) {
   const ModelConfig config =
       ConfigOf("mobilenet_v3_small", {1, 20, 20}, {.width_multiplier = 0.25});
   Bench bench = BenchOf(config, 1);
-  const Images images = ImagesOf(4, *config.image, 10);
+  const Images images = MobileImagesOf(4, *config.image, 10);
   const auto before =
       bench.trainer->Evaluate(bench.adapter, images, 0, bench.stop);
   const auto gradient =
@@ -239,7 +239,7 @@ TEST(MobileNetworksTest, PixelsAreNormalisedBeforeTheFirstLayer) {
   }
   config.pixels = {};
   Bench other(config, folded);
-  const Images images = ImagesOf(3, *config.image, 10);
+  const Images images = MobileImagesOf(3, *config.image, 10);
   const auto a = given.trainer->ComputeLogits(given.adapter, images);
   const auto b = other.trainer->ComputeLogits(other.adapter, images);
   ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
@@ -253,7 +253,7 @@ ParameterVector OneStep(Bench& bench, const ModelConfig& config,
   TrainConfig train = Sgd(0.5, 1);
   train.batch = train.micro_batch = 1;
   train.seed = seed;
-  const auto result = bench.Train(ImagesOf(1, *config.image, 10), train);
+  const auto result = bench.Train(MobileImagesOf(1, *config.image, 10), train);
   EXPECT_TRUE(result.ok()) << result.status();
   return result.ok() ? result->delta : ParameterVector();
 }
