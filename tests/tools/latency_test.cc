@@ -93,7 +93,7 @@ TEST(LatencyTest, JsonHasEverySampleAndTheTableARowEach) {
   EXPECT_EQ(json["runs"][0]["first_token_s"], 0.5);
   EXPECT_EQ(json["runs"][0]["token_s"], (std::vector<double>{0.01, 0.02}));
   EXPECT_EQ(json["peak_resident_bytes"], 5'000'000);
-  const std::string table = LatencyTable({json});
+  const std::string table = LatencyTable(nlohmann::json::array({json}));
   EXPECT_THAT(table, HasSubstr("500.0 ms"));
   EXPECT_THAT(table, HasSubstr("200.0"));
   EXPECT_THAT(table, HasSubstr("66.7"));
