@@ -31,8 +31,8 @@ absl::StatusOr<std::unique_ptr<ExampleSet>> ReadImageDataSet(
     const std::string& path, const ModelConfig& model);
 
 // The files that are read of `path`: of its images, and of test images beside
-// them. NotFound, InvalidArgument (kData) as above; those of the IDX format need
-// not exist.
+// them. NotFound, InvalidArgument (kData) as above; those of the IDX format
+// need not exist.
 absl::StatusOr<std::vector<std::string>> ImageFilesIn(const std::string& path);
 
 // Of a directory with NAME "t10k" in it, as MNIST has, or with folders `train`
