@@ -44,6 +44,8 @@ if(NOT EDGETUNE_FUZZ)  # the fast engine, which no fuzzer reaches
 endif()
 pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)
 find_package(ZLIB REQUIRED)
+find_package(PNG REQUIRED)
+find_package(JPEG REQUIRED)
 if(EDGETUNE_TESTS)
   find_package(GTest CONFIG REQUIRED)
 endif()

@@ -25,6 +25,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddTrainVerb(app, invocation);
   AddEvalVerb(app, invocation);
   AddGenerateVerb(app, invocation);
+  AddBenchVerbs(app, invocation);
   AddAdapterVerbs(app, invocation);
   AddProvisionVerb(app, invocation);
   AddDeviceVerbs(app, invocation);

@@ -43,6 +43,7 @@ void AddCheckVerb(CLI::App& app, Invocation& invocation);
 void AddTrainVerb(CLI::App& app, Invocation& invocation);
 void AddEvalVerb(CLI::App& app, Invocation& invocation);
 void AddGenerateVerb(CLI::App& app, Invocation& invocation);
+void AddBenchVerbs(CLI::App& app, Invocation& invocation);
 void AddAdapterVerbs(CLI::App& app, Invocation& invocation);
 void AddProvisionVerb(CLI::App& app, Invocation& invocation);
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation);

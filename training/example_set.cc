@@ -23,6 +23,10 @@ std::string RemarksOf(const DataReport& report) {
     text += fmt::format("; {} special tokens written out, taken as plain text",
                         report.specials_in_content);
   }
+  if (report.other_files > 0) {
+    text += fmt::format("; {} files left out, no images by their names",
+                        report.other_files);
+  }
   return text;
 }
 

@@ -19,6 +19,7 @@ struct DataReport {
   int64_t label_less = 0;  // left out: no labelled token (after the cut)
   int64_t specials_in_content = 0;  // "<|im_start|>" and the like, as text
   int64_t labelled_tokens = 0;
+  int64_t other_files = 0;  // left out: of no kind that is read
 };
 // What of it a user should know about, "; 3 cut, ...", or "".
 std::string RemarksOf(const DataReport& report);

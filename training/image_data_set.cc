@@ -11,6 +11,7 @@
 #include "base/mapped_file.h"
 #include "base/status.h"
 #include "training/idx_file.h"
+#include "training/images/image_folder.h"
 
 namespace edgetune {
 namespace {
@@ -40,8 +41,9 @@ absl::StatusOr<Pair> PairOf(const std::string& path) {
   const std::string images =
       fs::is_directory(path, ignored) ? ImagesIn(path, "train") : path;
   if (images.empty()) {
-    return absl::NotFoundError(fmt::format("no train{} or train{} in {}",
-                                           kImages[0], kImages[1], path));
+    return absl::NotFoundError(
+        fmt::format("no train{} or train{} in {}, and no folders of classes",
+                    kImages[0], kImages[1], path));
   }
   for (const std::string_view ending : kImages) {
     if (!images.ends_with(ending)) continue;
@@ -120,6 +122,7 @@ absl::StatusOr<std::unique_ptr<ExampleSet>> Read(const std::string& path,
 absl::StatusOr<std::unique_ptr<ExampleSet>> ReadImageDataSet(
     const std::string& path, const ModelConfig& model) {
   EDGETUNE_CHECK(model.image.has_value());
+  if (IsImageFolder(path)) return ReadImageFolder(path, model);
   auto set = Read(path, model);
   if (set.ok()) return set;
   return Annotate(set.status(), ErrorKind::kData);
@@ -129,6 +132,12 @@ absl::StatusOr<std::vector<std::string>> ImageFilesIn(const std::string& path) {
   std::vector<std::string> files;
   for (const std::string& images : {path, TestImagesIn(path)}) {
     if (images.empty()) continue;
+    if (IsImageFolder(images)) {
+      EDGETUNE_ASSIGN_OR_RETURN(const ImageFolder folder,
+                                ListImageFolder(images));
+      for (const auto& file : folder.files) files.push_back(file.path);
+      continue;
+    }
     const auto pair = PairOf(images);
     if (!pair.ok()) return Annotate(pair.status(), ErrorKind::kData);
     files.insert(files.end(), {pair->images, pair->labels});
@@ -137,7 +146,12 @@ absl::StatusOr<std::vector<std::string>> ImageFilesIn(const std::string& path) {
 }
 
 std::string TestImagesIn(const std::string& directory) {
+  if (IsImageFolder(directory)) return TestFolderOf(directory);
   return ImagesIn(directory, "t10k");
+}
+
+bool IsImageFolder(const std::string& path) {
+  return ImagesIn(path, "train").empty() && HasFolders(path);
 }
 
 }  // namespace edgetune

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Scenarios on images at a small size: digits that are drawn here, one pattern a
-class, in the four files that MNIST has.
+class, in the four files that MNIST has or as PNG files in folders.
 """
 
 import json
 import pathlib
 import random
+import shutil
 import struct
 import subprocess
+import zlib
 
 import simulation_case
 from simulation_case import SimulationCase
 
+VECTORS = simulation_case.ROOT / "tests/training/images/vectors"
 SIDE, CLASSES, TRAIN, TEST = 12, 10, 400, 100
 
 
@@ -35,6 +38,31 @@ def write_images(folder, name, count, rng):
     pixels = [p for kind in kinds for p in draw(kind, rng)]
     write_idx(folder / f"{name}-images-idx3-ubyte", (count, SIDE, SIDE), pixels)
     write_idx(folder / f"{name}-labels-idx1-ubyte", (count,), kinds)
+
+
+def png(pixels):
+    """A grey image, by hand."""
+    def chunk(kind, data):
+        return (struct.pack(">I", len(data)) + kind + data
+                + struct.pack(">I", zlib.crc32(kind + data)))
+    rows = b"".join(b"\0" + bytes(pixels[i:i + SIDE])
+                    for i in range(0, SIDE * SIDE, SIDE))
+    return (b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def write_both(idx, name, folders, count, rng):
+    """The same images in both forms and in the same order, by class."""
+    kinds = sorted(i % CLASSES for i in range(count))
+    images = [draw(kind, rng) for kind in kinds]
+    write_idx(idx / f"{name}-images-idx3-ubyte", (count, SIDE, SIDE),
+              [p for image in images for p in image])
+    write_idx(idx / f"{name}-labels-idx1-ubyte", (count,), kinds)
+    for number, (kind, image) in enumerate(zip(kinds, images)):
+        folder = folders / f"digit {kind}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number:04}.png").write_bytes(png(image))
 
 
 class ImagesTest(SimulationCase):
@@ -158,6 +186,78 @@ class ImagesTest(SimulationCase):
                                sets=self.SETS)
         self.assertEqual(result.returncode, 4, result.stderr)
         self.assertIn("the model takes [1,28,28]", result.stderr)
+
+    def test_FoldersOfPngFilesTrainTheSameModelAsIdxFiles(self):
+        rng = random.Random(9)
+        idx, folders = self.folder / "idx", self.folder / "folders"
+        idx.mkdir()
+        write_both(idx, "train", folders / "train", TRAIN, rng)
+        write_both(idx, "t10k", folders / "test", TEST, rng)
+        logs, models = [], []
+        for self.data in (idx, folders):
+            out = f"from-{self.data.name}"
+            logs.append(self.run_whole(self.scenario("mnist_2nn"), out, sets=(
+                *self.SETS, "rounds.count=4", "train.epochs=5")))
+            models.append((self.folder / out / "model/model.safetensors").read_bytes())
+        self.assertEqual(models[0], models[1])
+        self.assertEqual(logs[0].all("test"), logs[1].all("test"))
+        self.assertGreater(self.accuracies(logs[1])[4], 0.8)
+        # What a resumed run must find again is the content of every file.
+        facts = json.loads((self.folder / "from-folders/run.json").read_text())["facts"]
+        self.assertEqual([key for key in facts if key.startswith("data,")],
+                         [f"data, {TRAIN + TEST} images"])
+        (folders / "test/digit 3/0031.png").write_bytes(png([7] * SIDE * SIDE))
+        again = self.simulate(self.scenario("mnist_2nn"), "--resume", "--out",
+                              self.folder / "from-folders", sets=(
+                                  *self.SETS, "rounds.count=4", "train.epochs=5"))
+        self.assertEqual(again.returncode, 4, again.stderr)
+        self.assertIn(f"data, {TRAIN + TEST} images was", again.stderr)
+
+    def folders_of_vectors(self):
+        self.data = self.folder / "pictures"
+        for kind in range(CLASSES):
+            folder = self.data / f"digit {kind}"
+            folder.mkdir(parents=True)
+            for number in range(3):
+                (folder / f"{number}.png").write_bytes(
+                    png(draw(kind, random.Random(number))))
+            shutil.copy(VECTORS / "baseline.jpg", folder / "photo.JPG")
+        (self.data / "licence.txt").write_text("free")
+
+    def test_FoldersMayHoldOtherSizesAndJpegFiles(self):
+        self.folders_of_vectors()
+        log = self.run_whole(self.scenario("mnist_2nn"), "mixed",
+                             sets=(*self.SETS, "rounds.count=1", "train.epochs=1"))
+        self.assertEqual([c["updates"] for c in log.all("round_committed")], [5])
+        result = subprocess.run(
+            [simulation_case.OPTIONS.edgetune, "data", "inspect", self.data,
+             "--format", "json"], check=True, capture_output=True, text=True)
+        found = json.loads(result.stdout)["data"]
+        self.assertEqual(found["examples"], 4 * CLASSES)
+        self.assertEqual((found["png"], found["jpeg"]), (3 * CLASSES, CLASSES))
+        self.assertEqual((found["grey"], found["colour"]), (3 * CLASSES, CLASSES))
+        self.assertEqual(found["width"], {"least": SIDE, "most": 13})
+        self.assertEqual(found["height"], {"least": 9, "most": SIDE})
+        self.assertEqual(found["classes"][9], {"name": "digit 9", "images": 4})
+        self.assertEqual((found["left_out"], found["faults"]), (1, []))
+
+    def test_AnImageThatCannotBeReadIsNamed(self):
+        self.folders_of_vectors()
+        shutil.copy(VECTORS / "bad-bomb.png", self.data / "digit 4/bomb.png")
+        result = self.simulate(self.scenario("mnist_2nn"), "--out", self.folder / "never",
+                               sets=self.SETS)
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("digit 4/bomb.png: a PNG of 5000 by 5000 pixels", result.stderr)
+        result = subprocess.run(
+            [simulation_case.OPTIONS.edgetune, "data", "inspect", self.data],
+            check=True, capture_output=True, text=True)
+        self.assertIn("unreadable  1\n", result.stdout)
+        self.assertIn("bomb.png: a PNG of 5000 by 5000 pixels", result.stdout)
+        shutil.rmtree(self.data / "digit 4")
+        result = self.simulate(self.scenario("mnist_2nn"), "--out", self.folder / "never",
+                               sets=self.SETS)
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("9 folders of classes, the model tells 10 apart", result.stderr)
 
     def test_VerbsForTextsRefuseAModelOfImages(self):
         result = subprocess.run(

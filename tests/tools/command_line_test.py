@@ -623,6 +623,36 @@ class CommandLineTest(unittest.TestCase):
         """How many there were, by the figures after each."""
         return len(re.findall(r"^(?:\d+ tokens?|no tokens)\b", stderr, re.MULTILINE))
 
+    # --- measuring
+
+    def latency(self, *arguments):
+        return self.edgetune("bench", "latency", "--model", self.model, "--tokens", "3",
+                             "--repeat", "2", *arguments)
+
+    def test_LatencyTellsEverySampleOfEachPromptLength(self):
+        result = self.latency("--prompts", "4,9", "--format", "json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        data = json.loads(result.stdout)["data"]
+        self.assertEqual([one["prompt_tokens"] for one in data["prompts"]], [4, 9])
+        for one in data["prompts"]:
+            self.assertEqual(len(one["runs"]), 2)
+            self.assertEqual([len(run["token_s"]) for run in one["runs"]], [2, 2])
+            samples = sorted(s for run in one["runs"] for s in run["token_s"])
+            self.assertEqual(one["token_p50_s"], samples[1])
+            self.assertEqual(one["token_p99_s"], samples[3])
+            self.assertGreater(one["peak_resident_bytes"], 1 << 20)
+        table = self.latency("--prompts", "4,9")
+        self.assertRegex(table.stdout, r"prompt +first token +prompt tokens/s .*\n +4 .*\n +9 ")
+        self.assertIn("prompts of 9 tokens", table.stderr)
+
+    def test_LatencyRefusesWhatCannotBeMeasured(self):
+        self.assert_fails(self.latency("--prompts", "4,100000"), 4, "context", "shorter")
+        self.assert_fails(self.latency("--prompts", "0"), 4, "--prompts")
+        self.assert_fails(self.edgetune("bench", "latency", "--model", self.model, "--tokens",
+                                        "1"), 4, "--tokens")
+        self.assert_fails(self.edgetune("bench", "latency", "--model", "nowhere.gguf"), 4,
+                          "nowhere.gguf")
+
     def test_AnEmptyPipeIsNoPrompt(self):
         # A chat's message may be empty, a raw text may not.
         self.assert_fails(self.generate("--raw", stdin=""), 4, "prompt is empty")

@@ -7,9 +7,12 @@
 #include "base/units.h"
 #include "tools/child_process.h"
 #include "tools/data/data_survey.h"
+#include "tools/data/image_survey.h"
 #include "tools/model/model_path.h"
+#include "tools/percentile.h"
 #include "tools/verbs.h"
 #include "training/example_files.h"
+#include "training/image_data_set.h"
 
 namespace edgetune {
 namespace {
@@ -72,8 +75,24 @@ nlohmann::json LengthJson(const std::vector<int64_t>& sorted) {
           {"max", Percentile(sorted, 100)}};
 }
 
+absl::Status InspectImages(const DataInspectOptions& options,
+                           const Output& output) {
+  if (!options.model.empty() || options.show > 0) {
+    return Annotate(absl::InvalidArgumentError(
+                        options.files[0] + " holds folders of images: --model "
+                                           "and --show are for texts"),
+                    ErrorKind::kUsage);
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const ImageSurvey survey,
+                            SurveyImages(options.files[0], output));
+  return output.Finish(SurveyJson(survey), SurveyText(survey));
+}
+
 absl::Status Inspect(const DataInspectOptions& options, const Output& output) {
   CatchInterrupts();
+  if (options.files.size() == 1 && IsImageFolder(options.files[0])) {
+    return InspectImages(options, output);
+  }
   EDGETUNE_ASSIGN_OR_RETURN(const auto model, ModelOf(options));
   EDGETUNE_ASSIGN_OR_RETURN(const auto files, ExampleFilesIn(options.files));
   DataCounts all;
@@ -167,7 +186,8 @@ absl::Status Stats(const DataInspectOptions& options, const Output& output) {
 
 void AddOptions(CLI::App& verb, DataInspectOptions& options) {
   verb.add_option("files", options.files,
-                  "Files (.jsonl, .jsonl.gz, .jsonl.zst, .txt) or directories")
+                  "Files (.jsonl, .jsonl.gz, .jsonl.zst, .txt) or directories; "
+                  "inspect also takes a folder of classes of images")
       ->required();
   verb.add_option("--model", options.model,
                   "Name or GGUF file; counts its tokens");

@@ -49,12 +49,6 @@ std::string ContentDigest(const JsonExample& example) {
   return Sha256Bytes(all);
 }
 
-int64_t Percentile(const std::vector<int64_t>& sorted, int percent) {
-  if (sorted.empty()) return 0;
-  const size_t rank = (sorted.size() * static_cast<size_t>(percent) + 99) / 100;
-  return sorted[std::max<size_t>(rank, 1) - 1];
-}
-
 DataSurvey::DataSurvey(const ModelFile* model, int64_t max_length, size_t keep,
                        Progress& progress)
     : model_(model),

@@ -36,10 +36,6 @@ struct DataCounts {
 // the line spells it.
 std::string ContentDigest(const JsonExample& example);
 
-// The value at or below which `percent` of the sorted values lie (nearest
-// rank); 0 of none.
-int64_t Percentile(const std::vector<int64_t>& sorted, int percent);
-
 // Reads files of examples once and counts. Life: Add a file..., then what it
 // found. One thread; the model and `progress` must outlive it.
 class DataSurvey {

@@ -12,6 +12,7 @@
 #include "base/atomic_file.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "privacy/crypto/hash.h"
 #include "simulations/report/event_log.h"
 #include "storage/blob_store.h"
 #include "tools/model/base_files.h"
@@ -48,6 +49,22 @@ absl::Status AddFile(const std::string& name, const std::string& path,
                      RunFacts& facts) {
   EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, HashFile(path));
   facts[name] = "SHA-256 " + ToHex(digest);
+  return absl::OkStatus();
+}
+
+// Of files in folders, which are many, one digest: of the names below `folder`
+// and the contents.
+absl::Status AddFolder(const std::string& folder,
+                       const std::vector<std::string>& files, RunFacts& facts) {
+  Sha256Stream all;
+  for (const std::string& file : files) {
+    EDGETUNE_ASSIGN_OR_RETURN(const Digest digest, HashFile(file));
+    const std::string name = fs::path(file).lexically_relative(folder).string();
+    all.Update(Sha256(name));
+    all.Update(digest);
+  }
+  facts[fmt::format("data, {} images", files.size())] =
+      "SHA-256 " + ToHex(all.Finish());
   return absl::OkStatus();
 }
 
@@ -116,6 +133,10 @@ absl::StatusOr<RunFacts> RunFactsOf(const PreparedRun& run) {
                             run.run.data.schema == kImageSchema
                                 ? ImageFilesIn(data)
                                 : ExampleFilesIn({data}));
+  if (run.run.data.schema == kImageSchema && IsImageFolder(data)) {
+    EDGETUNE_RETURN_IF_ERROR(AddFolder(data, files, facts));
+    return facts;
+  }
   for (const std::string& file : files) {
     const absl::Status added = AddFile("data " + NameOf(file), file, facts);
     if (!added.ok()) return Annotate(added, ErrorKind::kData);
