@@ -49,7 +49,7 @@ struct TopTargets {
 };
 
 // Rows whose logits are there at once: 64 of 49,152 are 12.6 MB, and of such
-// matrices there are up to six.
+// matrices there are up to nine.
 inline constexpr int64_t kDistillationRows = 64;
 
 // The sum over positions, a float64 scalar. hidden [N,D] and head [V,D]
