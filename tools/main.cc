@@ -23,6 +23,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddDataVerbs(app, invocation);
   AddCheckVerb(app, invocation);
   AddTrainVerb(app, invocation);
+  AddDistillVerb(app, invocation);
   AddEvalVerb(app, invocation);
   AddGenerateVerb(app, invocation);
   AddBenchVerbs(app, invocation);

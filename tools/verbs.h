@@ -41,6 +41,7 @@ void AddMnistVerb(CLI::App& group, Invocation& invocation);
 void AddDataSplitVerb(CLI::App& group, Invocation& invocation);
 void AddCheckVerb(CLI::App& app, Invocation& invocation);
 void AddTrainVerb(CLI::App& app, Invocation& invocation);
+void AddDistillVerb(CLI::App& app, Invocation& invocation);
 void AddEvalVerb(CLI::App& app, Invocation& invocation);
 void AddGenerateVerb(CLI::App& app, Invocation& invocation);
 void AddBenchVerbs(CLI::App& app, Invocation& invocation);
