@@ -26,6 +26,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddEvalVerb(app, invocation);
   AddGenerateVerb(app, invocation);
   AddAdapterVerbs(app, invocation);
+  AddPruneVerb(app, invocation);
   AddProvisionVerb(app, invocation);
   AddDeviceVerbs(app, invocation);
   AddKitVerbs(app, invocation);

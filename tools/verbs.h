@@ -44,6 +44,7 @@ void AddTrainVerb(CLI::App& app, Invocation& invocation);
 void AddEvalVerb(CLI::App& app, Invocation& invocation);
 void AddGenerateVerb(CLI::App& app, Invocation& invocation);
 void AddAdapterVerbs(CLI::App& app, Invocation& invocation);
+void AddPruneVerb(CLI::App& app, Invocation& invocation);
 void AddProvisionVerb(CLI::App& app, Invocation& invocation);
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation);
 void AddKitVerbs(CLI::App& app, Invocation& invocation);

@@ -32,9 +32,9 @@ struct ScoreCut {
 using ScoreScan = std::function<absl::Status(
     const std::function<void(std::span<const uint32_t>)>&)>;
 
-// The cut below which `count` scores lie, by scanning three times, with 1 MB of
-// counters and none of the scores in memory. `count` is at most their number.
-// Errors of `scan`.
+// The cut below which `count` scores lie, by scanning three times, with 512 KiB
+// of counters and none of the scores in memory. `count` is at most their
+// number. Errors of `scan`.
 absl::StatusOr<ScoreCut> CutBelow(uint64_t count, const ScoreScan& scan);
 
 }  // namespace edgetune

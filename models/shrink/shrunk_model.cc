@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "models/io/model_tensors.h"
+#include "models/shrink/block_tensors.h"
 #include "models/shrink/small_vocabulary.h"
 
 namespace edgetune {
@@ -158,19 +159,15 @@ class ShrunkModel final : public ModelFile {
   }
 
   static TensorInfo InfoOf(const ModelTensor& tensor, const TensorView& view) {
-    TensorInfo info = {tensor.name, tensor.shape, view.source->type, 0};
-    const auto values = static_cast<uint64_t>(info.rows() * info.columns());
-    if (view.columns != nullptr && info.type.starts_with('Q')) {
-      info.type = "F32";
-      info.bytes = values * sizeof(float);
-      return info;
-    }
-    const auto before =
-        static_cast<uint64_t>(view.source->rows() * view.source->columns());
-    // Whole rows, or columns of a type without blocks.
-    info.bytes = view.source->bytes / view.source->rows() * info.rows();
-    if (view.columns != nullptr) {
-      info.bytes = view.source->bytes / before * values;
+    const TensorInfo& whole = *view.source;
+    TensorInfo info = {tensor.name, tensor.shape, whole.type, 0};
+    if (view.columns != nullptr && IsOfBlocks(whole)) {
+      ShowAsFloats(&info);
+    } else if (view.columns != nullptr) {
+      info.bytes = whole.bytes / (whole.rows() * whole.columns()) *
+                   (info.rows() * info.columns());
+    } else {
+      info.bytes = whole.bytes / whole.rows() * info.rows();
     }
     return info;
   }

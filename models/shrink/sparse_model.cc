@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "models/io/llama_names.h"
+#include "models/shrink/block_tensors.h"
 #include "models/shrink/score_cut.h"
 
 namespace edgetune {
@@ -77,11 +78,7 @@ class SparseModel final : public ModelFile {
       matrices_.push_back(std::move(matrix));
     }
     for (TensorInfo info : model.tensors()) {
-      if (index_.contains(info.name) && info.type.starts_with('Q')) {
-        info.type = "F32";
-        info.bytes =
-            static_cast<uint64_t>(info.rows() * info.columns()) * sizeof(float);
-      }
+      if (index_.contains(info.name) && IsOfBlocks(info)) ShowAsFloats(&info);
       infos_.push_back(std::move(info));
     }
   }
