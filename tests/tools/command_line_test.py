@@ -234,7 +234,7 @@ class CommandLineTest(unittest.TestCase):
                                                  "json").stdout)["data"]
             # 259 specials and bytes; "\u0120 t", "h e", "\u0120t he"; "\u0120 a", "n d", "\u0120a nd".
             self.assertEqual([inspected[key] for key in ("layers", "ffn", "heads", "kv_heads",
-                                                         "vocab")], [1, 64, 2, 1, 265])
+                                                         "vocabulary")], [1, 64, 2, 1, 265])
             self.assertEqual(inspected["digest"], data["digest"])
             # q, o: 32 x 64; k, v: 16 x 64; gate, up, down: 64 x 64; three norms.
             self.assertEqual(data["parameters"],
@@ -253,7 +253,7 @@ class CommandLineTest(unittest.TestCase):
         self.assertEqual(written["digest"], data["digest"])
         # 0.7 of 96 is nearest to two blocks of 32.
         self.assertEqual(written["kept"], {"layers": [0, 1], "ffn": 64, "heads": 4,
-                                           "kv_heads": 2, "vocab": 300})
+                                           "kv_heads": 2, "vocabulary": 300})
         self.assertTrue(written["made_by"].startswith("edgetune prune "))
 
     def test_PrunedWeightsAreCounted(self):

@@ -148,7 +148,7 @@ nlohmann::json KeptJson(const KeptParts& kept, const ModelConfig& config) {
           {"ffn", config.ffn},
           {"heads", config.heads},
           {"kv_heads", config.kv_heads},
-          {"vocab", config.vocab}};
+          {"vocabulary", config.vocab}};
 }
 
 // A model as it goes through the verb: whole, cut, thinned.
@@ -199,7 +199,7 @@ std::string PruneTable(const PruneOptions& options, const nlohmann::json& data,
       {"layers", change(before.layers, after.layers)},
       {"ffn", change(before.ffn, after.ffn)},
       {"heads", change(before.heads, after.heads)},
-      {"vocab", change(before.vocab, after.vocab)},
+      {"vocabulary", change(before.vocab, after.vocab)},
       {"parameters", change(data["source_parameters"], data["parameters"])}};
   if (data.contains("sparsity")) {
     const nlohmann::json& sparse = data["sparsity"];
