@@ -190,6 +190,16 @@ TEST_F(ShrunkModelTest, TokensAreRowsOfEmbeddingAndHead) {
   EXPECT_EQ(shrunk->config().end_tokens, whole->config().end_tokens);
 }
 
+TEST_F(ShrunkModelTest, EndTokensMoveWithTheirTokens) {
+  ModelConfig config = OpenTinyModel(scratch_)->config();
+  config.end_tokens = {280, 5};
+  KeptParts kept = EverythingOf(config);
+  kept.tokens = {{0, 5, 7, 280}};
+  const ModelConfig cut = ConfigOfKept(config, kept).value();
+  EXPECT_EQ(cut.end_tokens, (std::vector<int32_t>{3, 1}));
+  EXPECT_EQ(cut.vocab, 4);
+}
+
 TEST_F(ShrunkModelTest, WrittenInBothFormatsItOpensAsItIs) {
   const auto whole = OpenTinyModel(
       scratch_, {.layers = 3, .heads = 8, .kv_heads = 4, .tied = false});

@@ -67,6 +67,22 @@ TEST_F(SmallVocabularyTest, WhatATokenIsBuiltOfStaysWithIt) {
   EXPECT_EQ(small->Encode(" and", false).size(), 4u);
 }
 
+TEST_F(SmallVocabularyTest, OfTwoWaysToATokenTheStrongerStays) {
+  TokenizerData twice = data();
+  for (const char* token : {"xy", "yz", "xyz"}) {
+    twice.tokens.push_back(token);
+    twice.types.push_back(kNormalType);
+  }
+  const int32_t xy = 300, yz = 301, xyz = 302;
+  for (const bool left : {true, false}) {
+    twice.merges = {left ? "x y" : "y z", left ? "y z" : "x y", "x yz", "xy z"};
+    const std::vector<int32_t> kept = CloseTokens(twice, {}, {{xyz}});
+    ASSERT_EQ(kept.size(), 259u + 2);
+    EXPECT_EQ(kept[259], left ? xy : yz);
+    EXPECT_EQ(kept[260], xyz);
+  }
+}
+
 TEST_F(SmallVocabularyTest, TextsOfKeptTokensAreEncodedAsBefore) {
   const std::string text =
       "the cat sat on the mat and the dog is in an oat  field; other words of "
