@@ -28,6 +28,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddGenerateVerb(app, invocation);
   AddBenchVerbs(app, invocation);
   AddAdapterVerbs(app, invocation);
+  AddPruneVerb(app, invocation);
   AddProvisionVerb(app, invocation);
   AddDeviceVerbs(app, invocation);
   AddKitVerbs(app, invocation);

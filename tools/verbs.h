@@ -46,6 +46,7 @@ void AddEvalVerb(CLI::App& app, Invocation& invocation);
 void AddGenerateVerb(CLI::App& app, Invocation& invocation);
 void AddBenchVerbs(CLI::App& app, Invocation& invocation);
 void AddAdapterVerbs(CLI::App& app, Invocation& invocation);
+void AddPruneVerb(CLI::App& app, Invocation& invocation);
 void AddProvisionVerb(CLI::App& app, Invocation& invocation);
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation);
 void AddKitVerbs(CLI::App& app, Invocation& invocation);
