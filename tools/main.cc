@@ -23,10 +23,12 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddDataVerbs(app, invocation);
   AddCheckVerb(app, invocation);
   AddTrainVerb(app, invocation);
+  AddDistillVerb(app, invocation);
   AddEvalVerb(app, invocation);
   AddGenerateVerb(app, invocation);
   AddBenchVerbs(app, invocation);
   AddAdapterVerbs(app, invocation);
+  AddPruneVerb(app, invocation);
   AddProvisionVerb(app, invocation);
   AddDeviceVerbs(app, invocation);
   AddKitVerbs(app, invocation);

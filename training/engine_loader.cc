@@ -35,6 +35,16 @@ absl::StatusOr<Engine*> Open(const OwnLibrary& library) {
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<Distiller>> Engine::MakeDistiller(
+    std::shared_ptr<const ModelFile> /*teacher*/,
+    const ModelConfig& /*student*/, std::vector<int32_t> /*teacher_tokens*/,
+    const EngineOptions& /*options*/) {
+  return Annotate(absl::FailedPreconditionError(
+                      "this engine does not train all weights of a model of "
+                      "texts"),
+                  ErrorKind::kConfig, "take the engine reference");
+}
+
 void PrepareForEngines() {
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   setenv("GOMP_SPINCOUNT", "2000", /*overwrite=*/0);

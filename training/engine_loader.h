@@ -1,13 +1,16 @@
 #ifndef EDGETUNE_TRAINING_ENGINE_LOADER_H_
 #define EDGETUNE_TRAINING_ENGINE_LOADER_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "models/io/model_file.h"
 #include "models/language_model.h"
+#include "training/distillation/distiller.h"
 #include "training/trainer.h"
 
 namespace edgetune {
@@ -38,15 +41,21 @@ class Engine {
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
+  // A teacher and the shape of a student; `teacher_tokens` is of MapTokens
+  // (distillation/token_map.h). FailedPrecondition (kConfig): an engine that
+  // cannot train all weights of a model of texts.
+  virtual absl::StatusOr<std::unique_ptr<Distiller>> MakeDistiller(
+      std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
+      std::vector<int32_t> teacher_tokens, const EngineOptions& options);
 };
 
 // Sets, unless the environment says otherwise, that threads of an engine that
-// wait for each other spin for some 50 microseconds and then sleep: OpenMP reads
-// this when an engine is loaded. Spinning on costs more than the work where
-// other processes want the cores; sleeping at once costs a third of the speed
-// of generation, whose products take less than waking up. And that memory of
-// large buffers goes back to the system when they are freed. At the beginning
-// of main, before there are threads.
+// wait for each other spin for some 50 microseconds and then sleep: OpenMP
+// reads this when an engine is loaded. Spinning on costs more than the work
+// where other processes want the cores; sleeping at once costs a third of the
+// speed of generation, whose products take less than waking up. And that memory
+// of large buffers goes back to the system when they are freed. At the
+// beginning of main, before there are threads.
 void PrepareForEngines();
 
 // The engine of a setting `train.engine`: "fused", the fast one;

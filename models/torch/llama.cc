@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 
 #include "base/status.h"
+#include "models/io/model_tensors.h"
 
 namespace edgetune {
 namespace {
@@ -40,6 +42,12 @@ absl::StatusOr<at::Tensor> ReadTensor(const ModelFile& file,
   return out.view(shape);
 }
 
+int64_t CountOf(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t side : shape) count *= side;
+  return count;
+}
+
 std::array<std::vector<int64_t>, kLinears> LinearShapes(const ModelConfig& c) {
   const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
   return {{{q, c.hidden},
@@ -56,13 +64,50 @@ std::array<std::vector<int64_t>, kLinears> LinearShapes(const ModelConfig& c) {
 absl::StatusOr<std::unique_ptr<Llama>> Llama::Load(const ModelFile& file,
                                                    at::ScalarType type) {
   const at::NoGradGuard no_grad;
+  return Build(
+      file.config(), type,
+      [&](const std::string& name, const std::vector<int64_t>& shape,
+          at::ScalarType as) { return ReadTensor(file, name, shape, as); });
+}
+
+absl::StatusOr<std::unique_ptr<Llama>> Llama::Over(const ModelConfig& config,
+                                                   const at::Tensor& values,
+                                                   const at::Tensor& gradient) {
+  std::map<std::string, int64_t> offsets;
+  int64_t size = 0;
+  EDGETUNE_RETURN_IF_ERROR(ForEachTensor(config, [&](const ModelTensor& one) {
+    offsets[one.name] = size;
+    size += CountOf(one.shape);
+    return absl::OkStatus();
+  }));
+  EDGETUNE_CHECK(values.numel() == size);
+  EDGETUNE_CHECK(!gradient.defined() || gradient.numel() == size);
+  return Build(config, at::kFloat,
+               [&](const std::string& name, const std::vector<int64_t>& shape,
+                   at::ScalarType) -> absl::StatusOr<at::Tensor> {
+                 const auto cut = [&](const at::Tensor& flat) {
+                   return flat.narrow(0, offsets.at(name), CountOf(shape))
+                       .view(shape)
+                       .detach();
+                 };
+                 at::Tensor leaf = cut(values);
+                 if (gradient.defined()) {
+                   leaf.set_requires_grad(true);
+                   leaf.mutable_grad() = cut(gradient);
+                 }
+                 return leaf;
+               });
+}
+
+absl::StatusOr<std::unique_ptr<Llama>> Llama::Build(const ModelConfig& c,
+                                                    at::ScalarType type,
+                                                    const WeightFn& weight) {
   auto llama = std::unique_ptr<Llama>(new Llama());
-  const ModelConfig& c = file.config();
   llama->config_ = c;
   llama->type_ = type;
   const auto read = [&](const std::string& name, std::vector<int64_t> shape,
                         at::ScalarType as) {
-    return ReadTensor(file, name + ".weight", std::move(shape), as);
+    return weight(name + ".weight", shape, as);
   };
   if (!c.rope_divisors.empty()) {
     llama->rope_divisors_ = at::tensor(c.rope_divisors, at::kFloat);
@@ -92,9 +137,8 @@ absl::StatusOr<std::unique_ptr<Llama>> Llama::Load(const ModelFile& file,
           at + (j < kGate ? "self_attn." : "mlp.") + LoraTargets()[j];
       EDGETUNE_ASSIGN_OR_RETURN(layer.linear[j], read(name, shapes[j], type));
       if (!c.qkv_bias || j > kV) continue;
-      EDGETUNE_ASSIGN_OR_RETURN(
-          layer.bias[j],
-          ReadTensor(file, name + ".bias", {shapes[j][0]}, type));
+      EDGETUNE_ASSIGN_OR_RETURN(layer.bias[j],
+                                weight(name + ".bias", {shapes[j][0]}, type));
     }
     llama->layers_.push_back(std::move(layer));
   }
@@ -203,20 +247,21 @@ at::Tensor Llama::HiddenNext(std::span<const int32_t> ids,
 at::Tensor Llama::NllOf(const at::Tensor& hidden,
                         const at::Tensor& targets) const {
   const at::NoGradGuard no_grad;
-  return TokenNll(RmsNorm(hidden, final_norm_, config_.rms_eps, at::kFloat),
-                  head_, targets);
+  return TokenNll(Normalised(hidden), head_, targets);
 }
 
 at::Tensor Llama::SumNllOf(const at::Tensor& hidden,
                            const at::Tensor& targets) const {
-  return SumNll(RmsNorm(hidden, final_norm_, config_.rms_eps, at::kFloat),
-                head_, targets);
+  return SumNll(Normalised(hidden), head_, targets);
+}
+
+at::Tensor Llama::Normalised(const at::Tensor& hidden) const {
+  return RmsNorm(hidden, final_norm_, config_.rms_eps, at::kFloat);
 }
 
 at::Tensor Llama::Logits(const at::Tensor& hidden) const {
   const at::NoGradGuard no_grad;
-  return at::mm(RmsNorm(hidden, final_norm_, config_.rms_eps, at::kFloat),
-                head_.t());
+  return at::mm(Normalised(hidden), head_.t());
 }
 
 }  // namespace edgetune

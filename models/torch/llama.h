@@ -7,8 +7,10 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,7 +26,7 @@ struct KeyValueCache {
   std::vector<at::Tensor> keys, values;  // one a layer, [K,capacity,d] float32
 };
 
-// Llama (Touvron et al., 2023) with frozen weights: grouped-query attention,
+// Llama (Touvron et al., 2023): grouped-query attention,
 // rotate-half rotary embeddings (stretched as in Llama 3, if asked for),
 // RMSNorm, SwiGLU, tied or separate head; and Qwen2 (Yang et al., 2024), which
 // is the same with biases on q, k and v. The
@@ -33,14 +35,22 @@ struct KeyValueCache {
 // norms, attention, head and loss always in float32.
 //
 // Sequences are packed one after the other without padding: linears see [T,D]
-// of all tokens, attention runs sequence by sequence. Gradients flow to the
-// LoRA factors only. Immutable after Load; at most one thread at a time since
-// the caller's thread count is used.
+// of all tokens, attention runs sequence by sequence. The weights of Load are
+// frozen: gradients flow to the LoRA factors only. Those of Over are trained.
+// Immutable but for these; at most one thread at a time since the caller's
+// thread count is used.
 class Llama {
  public:
   // De-quantises every weight into memory. Errors are those of ReadRows.
   static absl::StatusOr<std::unique_ptr<Llama>> Load(const ModelFile& file,
                                                      at::ScalarType type);
+
+  // All weights are views of `values`, one after the other in the order of
+  // ForEachTensor (models/io/model_tensors.h), float32; with `gradient` defined
+  // each is a leaf whose gradient is a view of that. Both [n], kept.
+  static absl::StatusOr<std::unique_ptr<Llama>> Over(
+      const ModelConfig& config, const at::Tensor& values,
+      const at::Tensor& gradient);
 
   // Hidden states [T,D] before the last norm; differentiable in the factors
   // when grad mode is on. `lora` may be null. Ids are within the vocabulary.
@@ -57,6 +67,9 @@ class Llama {
   at::Tensor SumNllOf(const at::Tensor& hidden,
                       const at::Tensor& targets) const;
   at::Tensor Logits(const at::Tensor& hidden) const;  // [N,V]
+  // What the head is multiplied with, and the head; both differentiable.
+  at::Tensor Normalised(const at::Tensor& hidden) const;  // [N,D]
+  const at::Tensor& head() const { return head_; }        // [V,D] float32
 
  private:
   struct Layer {
@@ -70,7 +83,15 @@ class Llama {
     std::vector<int64_t> lengths;  // of the sequences; sum T
   };
 
+  // The weight of this name and shape, in a type where that is compute type.
+  using WeightFn = std::function<absl::StatusOr<at::Tensor>(
+      const std::string& name, const std::vector<int64_t>& shape,
+      at::ScalarType type)>;
+
   Llama() = default;
+  static absl::StatusOr<std::unique_ptr<Llama>> Build(const ModelConfig& config,
+                                                      at::ScalarType type,
+                                                      const WeightFn& weight);
   Tokens Pack(std::span<const std::span<const int32_t>> sequences,
               int64_t first_position) const;
   at::Tensor Run(const Tokens& tokens, const LoraFactors* lora,

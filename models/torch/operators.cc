@@ -28,14 +28,18 @@ class RmsNormFunction : public Function<RmsNormFunction> {
     return (x * inverse).mul_(weight).to(type);
   }
 
-  // With n = x * inverse and g = dy * weight: dx = inverse (g - n mean(g n)).
+  // With n = x * inverse and g = dy * weight: dx = inverse (g - n mean(g n)),
+  // dweight = the sum of dy n over tokens, where it is trained.
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor n = saved[0] * saved[2];                    // [T,D]
-    at::Tensor g = grads[0].to(at::kFloat) * saved[1];           // [T,D]
+    const at::Tensor dy = grads[0].to(at::kFloat);               // [T,D]
+    at::Tensor g = dy * saved[1];                                // [T,D]
     const at::Tensor mean = (g * n).mean(-1, /*keepdim=*/true);  // [T,1]
     g.sub_(n * mean).mul_(saved[2]);
-    return {g, at::Tensor(), at::Tensor(), at::Tensor()};
+    at::Tensor dweight;
+    if (saved[1].requires_grad()) dweight = (dy * n).sum(0);
+    return {g, dweight, at::Tensor(), at::Tensor()};
   }
 };
 

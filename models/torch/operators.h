@@ -2,8 +2,9 @@
 #define EDGETUNE_MODELS_TORCH_OPERATORS_H_
 
 // The parts of the Llama block that are not matrix products, differentiable
-// in their activations. Each saves for the backward pass only what it cannot
-// cheaply compute again. Torch-only header: included by torch .cc files alone.
+// in their activations; the normalisation in its weight too. Each saves for the
+// backward pass only what it cannot cheaply compute again. Torch-only header:
+// included by torch .cc files alone.
 //
 // T tokens of all sequences one after the other (no padding), D hidden, F
 // feed-forward, H query and K key/value heads of d, S length of one sequence,

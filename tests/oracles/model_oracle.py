@@ -75,10 +75,10 @@ def make_tokenizer(kind):
         pad_token="<|endoftext|>", chat_template=CHATML)
 
 
-def make_model(kind, vocab):
+def make_model(kind, vocab, sizes=SIZES):
     if kind == "qwen2":
         config = transformers.Qwen2Config(
-            **SIZES, vocab_size=vocab + 7, max_position_embeddings=256, eos_token_id=2,
+            **sizes, vocab_size=vocab + 7, max_position_embeddings=256, eos_token_id=2,
             tie_word_embeddings=True, rms_norm_eps=1e-6,
             rope_parameters={"rope_type": "default", "rope_theta": 1e6})
         model = transformers.Qwen2ForCausalLM(config)
@@ -90,7 +90,7 @@ def make_model(kind, vocab):
                     "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                     "original_max_position_embeddings": 64}
         config = transformers.LlamaConfig(
-            **SIZES, **extra, vocab_size=vocab, max_position_embeddings=512,
+            **sizes, **extra, vocab_size=vocab, max_position_embeddings=512,
             eos_token_id=[2, 0] if kind == "llama3" else 2,
             tie_word_embeddings=kind == "llama", rms_norm_eps=1e-5, rope_parameters=rope)
         model = transformers.LlamaForCausalLM(config)

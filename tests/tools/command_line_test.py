@@ -219,6 +219,87 @@ class CommandLineTest(unittest.TestCase):
                                         self.folder / "none"), 4, "no quantisation is called q9")
         self.assertFalse((self.folder / "none").exists())
 
+    def pruned(self, *options):
+        out = self.folder / f"pruned-{len(list(self.folder.iterdir()))}"
+        result = self.edgetune("prune", self.model, "--out", out, "--format", "json", *options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return out, json.loads(result.stdout)["data"]
+
+    def test_PruningLeavesASmallerModelThatOpens(self):
+        tokens = self.write("tokens.txt", "\u0120the\n\u0120and\n")
+        for options in (("--to", "hf"), ("--to", "gguf", "--type", "q8_0")):
+            out, data = self.pruned("--layers", 1, "--ffn", 64, "--heads", 2, "--vocab", tokens,
+                                    *options)
+            inspected = json.loads(self.edgetune("model", "inspect", out, "--format",
+                                                 "json").stdout)["data"]
+            # 259 specials and bytes; "\u0120 t", "h e", "\u0120t he"; "\u0120 a", "n d", "\u0120a nd".
+            self.assertEqual([inspected[key] for key in ("layers", "ffn", "heads", "kv_heads",
+                                                         "vocabulary")], [1, 64, 2, 1, 265])
+            self.assertEqual(inspected["digest"], data["digest"])
+            # q, o: 32 x 64; k, v: 16 x 64; gate, up, down: 64 x 64; three norms.
+            self.assertEqual(data["parameters"],
+                             265 * 64 + 2 * 32 * 64 + 2 * 16 * 64 + 3 * 64 * 64 + 3 * 64)
+            result = self.edgetune("generate", "--model", out, "--prompt", "the", "--raw",
+                                   "--max-tokens", 2, "--quiet")
+            self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_PruningSaysWhereItsModelComesFrom(self):
+        out, data = self.pruned("--ffn-ratio", 0.7)
+        source = json.loads(self.edgetune("model", "inspect", self.model, "--format",
+                                          "json").stdout)["data"]["digest"]
+        written = json.loads((out / "edgetune_provenance.json").read_text())
+        self.assertEqual(data["source_digest"], source)
+        self.assertEqual(written["source_digest"], source)
+        self.assertEqual(written["digest"], data["digest"])
+        # 0.7 of 96 is nearest to two blocks of 32.
+        self.assertEqual(written["kept"], {"layers": [0, 1], "ffn": 64, "heads": 4,
+                                           "kv_heads": 2, "vocabulary": 300})
+        self.assertTrue(written["made_by"].startswith("edgetune prune "))
+
+    def test_PrunedWeightsAreCounted(self):
+        values = 2 * (3 * 64 * 64 + 3 * 64 * 96)
+        for options in (("--sparsity", 0.5, "--by-layer"),
+                        ("--n-m", "2:4", "--type", "f16")):
+            _, data = self.pruned(*options)
+            width = 2 if "f16" in options else 4
+            self.assertEqual(data["sparsity"], {
+                "linear_values": values, "zeros": values // 2, "dense_bytes": width * values,
+                "sparse_bytes": values // 8 + width * values // 2})
+
+    def test_PruningRefusesWhatCannotBe(self):
+        unknown = self.write("unknown.txt", "\u0120the\nno such token\n")
+        for options, words in (
+                ((), ("nothing is to be pruned", "--layers")),
+                (("--layers", 3), ("cannot keep 3 layers: the model has 2",)),
+                (("--layers", 0), ("cannot keep 0 layers",)),
+                (("--layers", "many"), ("--layers",)),
+                (("--ffn", 40), ("they go in 32s", "take 32 or 64")),
+                (("--ffn", 64, "--ffn-ratio", 0.5), ("--ffn",)),
+                (("--ffn-ratio", 1), ("cannot keep 1 of the feed-forward channels",)),
+                (("--ffn-ratio", -0.5), ("cannot keep -0.5",)),
+                (("--heads", 3), ("cannot keep 3 attention heads", "take 2 or 4")),
+                (("--heads", 6), ("the model has 4",)),
+                (("--vocab", unknown), ("unknown.txt", "line 2", "no such token")),
+                (("--vocab", self.folder / "none.txt"), ("none.txt",)),
+                (("--sparsity", 0), ("cannot make 0 of the weights zero",)),
+                (("--sparsity", 1), ("cannot make 1 of the weights zero",)),
+                (("--sparsity", 0.5, "--n-m", "2:4"), ("--n-m",)),
+                (("--sparsity", 0.5, "--by-layer", "--by-row"), ("--by-",)),
+                (("--sparsity", 0.5, "--to", "gguf", "--type", "q4_0"),
+                 ("zeros do not stay zeros", "f32, f16, bf16")),
+                (("--by-layer", "--layers", 1), ("belong to --sparsity",)),
+                (("--n-m", "2-4"), ("'2-4' is not N:M", "2:4")),
+                (("--n-m", "4:4"), ("cannot keep 4 of every 4",)),
+                (("--n-m", "2:5"), ("2:5 does not divide the 64 columns",)),
+                (("--layers", 1, "--type", "q4_0"), ("Hugging Face directory",)),
+                (("--layers", 1, "--type", "f12"), ("f12",))):
+            with self.subTest(options=options):
+                self.assert_fails(self.edgetune("prune", self.model, "--quiet", "--out",
+                                                self.folder / "none", *options), 4, *words)
+                self.assertFalse((self.folder / "none").exists())
+        self.assert_fails(self.edgetune("prune", self.model, "--layers", 1, "--out", self.folder),
+                          4, "exists already")
+
     def test_ExportLeavesNothingHalfWritten(self):
         for form in ("hf", "gguf"):
             out = self.folder / "out" / form

@@ -14,6 +14,7 @@
 #include "models/io/adapter/core_adapter.h"
 #include "models/torch/language_model_torch.h"
 #include "models/torch/llama.h"
+#include "training/torch/packed_targets.h"
 
 namespace edgetune {
 namespace {
@@ -22,23 +23,13 @@ namespace {
 // factors when grad mode is on.
 at::Tensor SumLoss(const Llama& llama, const LoraFactors& lora,
                    ExampleBatch examples) {
-  std::vector<std::span<const int32_t>> sequences;
-  for (const LabelledTokens* example : examples) {
-    sequences.push_back(example->tokens);
-  }
-  std::vector<int64_t> rows, tokens;
-  ForTargets(examples, [&](size_t row, int32_t token) {
-    rows.push_back(static_cast<int64_t>(row));
-    tokens.push_back(token);
-  });
-  const at::Tensor hidden =
-      llama.Hidden(sequences, &lora)
-          .index_select(0, at::tensor(rows, at::kLong));  // [N,D]
-  const at::Tensor next = at::tensor(tokens, at::kLong);  // [N]
+  const PackedTargets packed(examples);
+  const at::Tensor hidden = llama.Hidden(packed.sequences, &lora)
+                                .index_select(0, packed.rows);  // [N,D]
   if (!at::GradMode::is_enabled()) {
-    return llama.NllOf(hidden, next).sum(at::kDouble);
+    return llama.NllOf(hidden, packed.next).sum(at::kDouble);
   }
-  return llama.SumNllOf(hidden, next);
+  return llama.SumNllOf(hidden, packed.next);
 }
 
 class TorchGradient final : public GradientEngine {

@@ -2,7 +2,8 @@
 #define EDGETUNE_MODELS_IO_HF_HF_CONFIG_H_
 
 // config.json of a Hugging Face model directory, read and written (formats
-// design, section 2). Only for hf_model_file.cc and hf_model_writer.cc.
+// design, section 2). Only for hf_model_file.cc,
+// hf_model_writer.cc and ../text_weights.cc.
 
 #include <cstdint>
 #include <string>

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""`edgetune distill` from outside: students from a configuration and from a
+model, caches that fit and that do not, and what the student becomes."""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+OPTIONS = None
+WORDS = ["stone", "river", "cloud", "ember", "north", "table", "green", "seven"]
+
+
+def example(i):
+    answer = f"{WORDS[i % 8]} and {WORDS[(3 * i + 1) % 8]}"
+    return json.dumps({"messages": [
+        {"role": "user", "content": f"Say {WORDS[i % 8]}"},
+        {"role": "assistant", "content": answer}]})
+
+
+class DistillTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.teacher = self.folder / "teacher.gguf"
+        subprocess.run([OPTIONS.model_maker, self.teacher], check=True)
+        self.data = self.folder / "data.jsonl"
+        self.data.write_text("".join(example(i) + "\n" for i in range(40)))
+        self.config = self.folder / "student.json"
+        self.write_config()
+
+    def write_config(self, **other):
+        self.edgetune("model", "export", self.teacher, "--to", "hf", "--out",
+                      self.folder / "exported", check=False)
+        shape = json.loads((self.folder / "exported/config.json").read_text())
+        shape |= {"hidden_size": 32, "intermediate_size": 48, "head_dim": 16,
+                  "num_hidden_layers": 1, "num_attention_heads": 2,
+                  "num_key_value_heads": 1} | other
+        self.config.write_text(json.dumps(shape))
+
+    def edgetune(self, *arguments, check=True):
+        result = subprocess.run([OPTIONS.edgetune, *map(str, arguments)],
+                                capture_output=True, text=True, timeout=250)
+        if check:
+            self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def distill(self, *arguments, student=None, out="out", check=True):
+        result = self.edgetune(
+            "distill", "--teacher", self.teacher, "--student",
+            student or self.config, "--data", self.data, "--out",
+            self.folder / out, "--threads", 1, "--precision", "fp32",
+            "--format", "json", "--batch", 4, *arguments, check=check)
+        return json.loads(result.stdout)
+
+    def assert_refused(self, answer, words):
+        self.assertIn(words, answer["message"])
+
+    def test_a_student_from_a_configuration_becomes_a_model(self):
+        done = self.distill("--steps", 30, "--lr", "5e-3", "--warmup", 2)["data"]
+        self.assertLess(done["last_loss"], done["first_loss"])
+        self.assertLess(done["perplexity"], 0.5 * done["perplexity_before"])
+        self.assertEqual(done["steps"], 30)
+        scored = self.edgetune("eval", "--model", self.folder / "out", "--data",
+                               self.data, "--format", "json")
+        self.assertLess(json.loads(scored.stdout)["data"]["perplexity"],
+                        done["perplexity_before"])
+
+    def test_a_model_goes_on_from_its_own_weights_as_gguf(self):
+        self.distill("--steps", 5, out="first")
+        done = self.distill("--steps", 5, "--to", "gguf", out="second.gguf",
+                            student=self.folder / "first")["data"]
+        self.assertTrue((self.folder / "second.gguf").is_file())
+        inspected = self.edgetune("model", "inspect",
+                                  self.folder / "second.gguf")
+        self.assertIn("llama", inspected.stdout)
+        self.assertGreater(done["parameters"], 0)
+
+    def test_the_same_run_gives_the_same_model(self):
+        one = self.distill("--steps", 5, out="one")["data"]
+        two = self.distill("--steps", 5, out="two")["data"]
+        self.assertEqual((self.folder / "one/model.safetensors").read_bytes(),
+                         (self.folder / "two/model.safetensors").read_bytes())
+        self.assertEqual(one["last_loss"], two["last_loss"])
+
+    def test_a_cache_is_made_once_and_refused_where_it_does_not_fit(self):
+        cache = self.folder / "teacher.logits"
+        def cached(*arguments, **more):
+            return self.distill("--steps", 3, "--cache", cache, *arguments,
+                                **more)
+        first = cached("--top-k", 8, out="a")["data"]
+        self.assertIn("teacher_perplexity", first)
+        made = cache.read_bytes()
+        again = cached("--top-k", 8, out="b")["data"]
+        self.assertEqual(again["last_loss"], first["last_loss"])
+        self.assertNotIn("teacher_perplexity", again)  # nobody asked it
+        for arguments, words in [
+                (("--top-k", 9), "the 8 likeliest tokens, wanted 9"),
+                (("--top-k", 8, "--temperature", 3), "temperature 2, wanted 3"),
+                (("--top-k", 8, "--seed", 2), "other examples")]:
+            self.assert_refused(cached(*arguments, out="c", check=False), words)
+        cache.write_bytes(made[:-40])
+        self.assert_refused(cached("--top-k", 8, out="c", check=False), "damaged")
+        self.assertFalse((self.folder / "c").exists())
+
+    def test_what_does_not_go_together_is_refused(self):
+        def refused(words, *arguments):
+            self.assert_refused(self.distill(*arguments, check=False), words)
+            self.assertFalse((self.folder / "out").exists())
+        refused("go together", "--top-k", 4)
+        refused("go together", "--cache", self.folder / "c")
+        refused("--hidden needs the teacher", "--hidden", 1, "--top-k", 4,
+                "--cache", self.folder / "c")
+        refused("temperature must lie", "--temperature", 0)
+        refused("alpha must lie", "--alpha", 2)
+        refused("steps must lie", "--steps", 0)
+        self.write_config(vocab_size=77)
+        refused("a vocab_size of 77, the teacher's is 300")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--edgetune", required=True)
+    parser.add_argument("--model-maker", required=True)
+    OPTIONS, rest = parser.parse_known_args()
+    unittest.main(argv=[sys.argv[0]] + rest)

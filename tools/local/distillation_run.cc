@@ -1,0 +1,314 @@
+#include "tools/local/distillation_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "base/units.h"
+#include "client/checkpoint_file.h"
+#include "models/io/text_weights.h"
+#include "tools/child_process.h"
+#include "tools/model/base_files.h"
+#include "tools/model/model_path.h"
+#include "tools/model/model_writing.h"
+#include "tools/progress.h"
+#include "training/distillation/teacher_cache.h"
+#include "training/distillation/token_map.h"
+#include "training/engine_loader.h"
+#include "training/parse.h"
+#include "training/schedule.h"
+
+namespace edgetune {
+namespace {
+
+// Of the examples, where nobody names others to hold out.
+constexpr double kHeldOutShare = 0.05;
+constexpr absl::Duration kCheckpointEvery = absl::Minutes(1);
+
+// An evaluation or its end by Ctrl-C.
+absl::StatusOr<double> PerplexityFrom(
+    const absl::StatusOr<Evaluation>& measured) {
+  if (absl::IsCancelled(measured.status())) {
+    return InterruptedError("nothing was written");
+  }
+  EDGETUNE_RETURN_IF_ERROR(measured.status());
+  return PerplexityOf(*measured);
+}
+
+class DistillationRun {
+ public:
+  DistillationRun(const DistillOptions& options, const Output& output)
+      : options_(options), output_(output) {}
+
+  absl::Status Execute() {
+    EDGETUNE_RETURN_IF_ERROR(CheckOptions());
+    EDGETUNE_RETURN_IF_ERROR(OpenTeacher());
+    EDGETUNE_RETURN_IF_ERROR(OpenStudent());
+    EDGETUNE_RETURN_IF_ERROR(ReadData());
+    CatchInterrupts();
+    EDGETUNE_RETURN_IF_ERROR(MakeDistiller());
+    EDGETUNE_RETURN_IF_ERROR(PrepareCache());
+    EDGETUNE_RETURN_IF_ERROR(Train());
+    return Write();
+  }
+
+ private:
+  absl::Status CheckOptions() const {
+    EDGETUNE_RETURN_IF_ERROR(CheckNew(options_.out));
+    EDGETUNE_RETURN_IF_ERROR(CheckDistillationConfig(options_.loss));
+    EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(options_.train));
+    if (options_.cache.empty() != (options_.top_k == 0)) {
+      return UsageError("--cache and --top-k go together",
+                        "the cache holds the teacher's likeliest tokens");
+    }
+    if (options_.top_k > 0 && options_.loss.NeedsTeacher()) {
+      return UsageError("--hidden needs the teacher, a cache has no states",
+                        "leave out --cache and --top-k, or --hidden");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status OpenTeacher() {
+    EDGETUNE_ASSIGN_OR_RETURN(teacher_, OpenModel(options_.teacher));
+    EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
+                              ResolveModel(options_.teacher));
+    EDGETUNE_ASSIGN_OR_RETURN(const auto parts, BasePartsOf(path));
+    teacher_digest_ = BaseDigest(parts);
+    return absl::OkStatus();
+  }
+
+  // A file of JSON is a configuration: such a student begins with nothing and
+  // has the teacher's tokenizer.
+  absl::Status OpenStudent() {
+    if (options_.student.ends_with(".json")) {
+      EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config,
+                                ReadTextConfig(options_.student));
+      student_ = DescriptionOf(*teacher_);
+      if (config.vocab != student_.config.vocab) {
+        return Annotate(
+            absl::InvalidArgumentError(fmt::format(
+                "{}: a vocab_size of {}, the teacher's is {}", options_.student,
+                config.vocab, student_.config.vocab)),
+            ErrorKind::kModel,
+            "a student without weights has the teacher's tokens");
+      }
+      config.end_tokens = student_.config.end_tokens;
+      config.name = "student";
+      student_.config = std::move(config);
+      EDGETUNE_ASSIGN_OR_RETURN(layout_, TextLayoutOf(student_.config));
+      weights_ = InitialTextWeights(layout_, options_.train.seed);
+      encoder_ = teacher_;
+      return absl::OkStatus();
+    }
+    EDGETUNE_ASSIGN_OR_RETURN(encoder_, OpenModel(options_.student));
+    student_ = DescriptionOf(*encoder_);
+    EDGETUNE_ASSIGN_OR_RETURN(
+        tokens_, MapTokens(student_.config, student_.tokenizer,
+                           teacher_->config(), teacher_->tokenizer().data()));
+    EDGETUNE_ASSIGN_OR_RETURN(layout_, TextLayoutOf(student_.config));
+    EDGETUNE_ASSIGN_OR_RETURN(weights_, ReadTextWeights(*encoder_));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadData() {
+    TextDataOptions text = options_.text;
+    text.max_length = std::min(
+        {text.max_length, student_.config.context, teacher_->config().context});
+    EDGETUNE_ASSIGN_OR_RETURN(train_,
+                              ReadTextDataSet(options_.data, *encoder_, text));
+    if (!options_.heldout.empty()) {
+      EDGETUNE_ASSIGN_OR_RETURN(
+          heldout_, ReadTextDataSet(options_.heldout, *encoder_, text));
+    } else {
+      auto parts = train_->Split(kHeldOutShare, options_.train.seed);
+      train_ = std::move(parts.first);
+      heldout_ = std::move(parts.second);
+    }
+    const bool some = heldout_ != nullptr && heldout_->size() > 0;
+    if (!some) heldout_.reset();
+    output_.Note(fmt::format(
+        "{} examples of the schema {} ({} held out), a student of {} weights{}",
+        train_->size(), train_->report().schema, some ? heldout_->size() : 0,
+        weights_.size(), RemarksOf(train_->report())));
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeDistiller() {
+    EngineOptions engine_options;
+    EDGETUNE_ASSIGN_OR_RETURN(engine_options.precision,
+                              ParsePrecision(options_.precision));
+    engine_options.threads = static_cast<int>(options_.threads);
+    EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine, LoadEngine("reference"));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        distiller_, engine->MakeDistiller(teacher_, student_.config, tokens_,
+                                          engine_options));
+    return absl::OkStatus();
+  }
+
+  TeacherCacheFacts Facts() const {
+    TeacherCacheFacts facts = {.tokenizer = TokenizerDigest(student_.tokenizer),
+                               .examples = ExamplesDigest(*train_),
+                               .temperature = options_.loss.temperature,
+                               .k = options_.top_k,
+                               .vocabulary = student_.config.vocab,
+                               .positions = PositionsOf(*train_)};
+    std::copy_n(teacher_digest_.begin(),
+                std::min(teacher_digest_.size(), facts.teacher.size()),
+                facts.teacher.begin());
+    return facts;
+  }
+
+  // What is there is used, or refused; nothing is written over.
+  absl::Status PrepareCache() {
+    if (options_.top_k == 0) return MeasureTeacher();
+    const TeacherCacheFacts facts = Facts();
+    if (!std::filesystem::exists(options_.cache)) {
+      EDGETUNE_RETURN_IF_ERROR(MeasureTeacher());
+      EDGETUNE_RETURN_IF_ERROR(FillCache(facts));
+    }
+    EDGETUNE_ASSIGN_OR_RETURN(cache_,
+                              TeacherCache::Open(options_.cache, facts));
+    return absl::OkStatus();
+  }
+
+  absl::Status FillCache(const TeacherCacheFacts& facts) {
+    EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(options_.cache));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const auto writer, TeacherCacheWriter::Create(options_.cache, facts));
+    Progress progress(output_, "ask the teacher",
+                      static_cast<uint64_t>(facts.positions),
+                      Progress::Unit::kCount);
+    const absl::Status computed = distiller_->ComputeTargets(
+        *train_, facts.temperature, facts.k,
+        [&](const TopTokens& row) { return writer->Append(row); },
+        InterruptFlag(),
+        [&](int64_t done) { progress.Update(static_cast<uint64_t>(done)); });
+    if (absl::IsCancelled(computed)) {
+      return InterruptedError("nothing was written");
+    }
+    EDGETUNE_RETURN_IF_ERROR(computed);
+    return writer->Commit();
+  }
+
+  absl::Status MeasureTeacher() {
+    if (heldout_ == nullptr) return absl::OkStatus();
+    EDGETUNE_ASSIGN_OR_RETURN(teacher_perplexity_,
+                              PerplexityFrom(distiller_->EvaluateTeacher(
+                                  *heldout_, 0, InterruptFlag())));
+    output_.Note(fmt::format("held-out perplexity of the teacher: {:.2f}",
+                             *teacher_perplexity_));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureStudent(const char* when, std::optional<double>& into) {
+    if (heldout_ == nullptr) return absl::OkStatus();
+    EDGETUNE_ASSIGN_OR_RETURN(
+        into, PerplexityFrom(distiller_->Evaluate(weights_, *heldout_, 0,
+                                                  InterruptFlag())));
+    output_.Note(fmt::format("held-out perplexity of the student {}: {:.2f}",
+                             when, *into));
+    return absl::OkStatus();
+  }
+
+  absl::Status Train() {
+    EDGETUNE_RETURN_IF_ERROR(MeasureStudent("before", before_));
+    std::optional<CheckpointFile> store;
+    if (!options_.checkpoint.empty()) {
+      store.emplace(options_.checkpoint, "distill",
+                    "distillation of " + ToHex(teacher_digest_) + " to " +
+                        ToHex(TokenizerDigest(student_.tokenizer)),
+                    kCheckpointEvery);
+    }
+    Progress progress(output_, "distill",
+                      static_cast<uint64_t>(options_.train.steps),
+                      Progress::Unit::kCount);
+    HeldOut held_out;
+    held_out.examples = heldout_.get();
+    held_out.every = options_.evaluate_every;
+    held_out.measured = [&](int64_t step, const Evaluation& evaluation) {
+      output_.Note(fmt::format("held-out perplexity after step {}: {:.2f}",
+                               step, PerplexityOf(evaluation)));
+    };
+    EDGETUNE_ASSIGN_OR_RETURN(
+        DistilledStudent done,
+        distiller_->Train(
+            std::move(weights_), *train_, options_.train, options_.loss,
+            cache_.get(), held_out, store ? &*store : nullptr, InterruptFlag(),
+            [&](const TrainProgress& at) {
+              progress.Update(static_cast<uint64_t>(at.step),
+                              fmt::format("loss {:.3f}, {:.0f} tokens/s",
+                                          at.loss, at.tokens_a_second));
+            }));
+    if (done.result.stopped) {
+      return InterruptedError(store ? "the checkpoint was written"
+                                    : "nothing was written");
+    }
+    weights_ = std::move(done.weights);
+    result_ = std::move(done.result);
+    return MeasureStudent("after", after_);
+  }
+
+  absl::Status Write() const {
+    const ModelFormat format = ModelFormatOf(options_.to);
+    const auto source = MakeTextSource(layout_, weights_);
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const auto encoder,
+        MakeEncoder(options_.type, format, *source, student_.config));
+    EDGETUNE_ASSIGN_OR_RETURN(const WrittenModel written,
+                              WriteModel({options_.out, format}, student_,
+                                         *source, *encoder, output_));
+    if (!options_.checkpoint.empty()) {
+      CheckpointFile::Remove(options_.checkpoint);
+    }
+    nlohmann::json data = {
+        {"path", options_.out},           {"format", options_.to},
+        {"digest", written.digest},       {"bytes", written.bytes},
+        {"parameters", weights_.size()},  {"steps", result_.steps},
+        {"resumed", result_.resumed},     {"first_loss", result_.first_loss},
+        {"last_loss", result_.last_loss}, {"tokens", result_.tokens},
+        {"seconds", result_.seconds},     {"examples", train_->size()}};
+    std::string text =
+        fmt::format("{}: loss {:.3f} to {:.3f} in {} steps\n", options_.out,
+                    result_.first_loss, result_.last_loss, result_.steps);
+    const auto add = [&](const char* key, const char* words,
+                         const std::optional<double>& perplexity) {
+      if (!perplexity) return;
+      data[key] = *perplexity;
+      text +=
+          fmt::format("held-out perplexity {} {:.2f}\n", words, *perplexity);
+    };
+    add("teacher_perplexity", "of the teacher", teacher_perplexity_);
+    add("perplexity_before", "of the student before", before_);
+    add("perplexity", "of the student after", after_);
+    return output_.Finish(data, text);
+  }
+
+  const DistillOptions& options_;
+  const Output& output_;
+  std::shared_ptr<const ModelFile> teacher_, encoder_;  // reads the examples
+  std::string teacher_digest_;                          // 32 bytes
+  ModelDescription student_;
+  ParameterLayout layout_;
+  ParameterVector weights_;
+  std::vector<int32_t> tokens_;
+  std::unique_ptr<ExampleSet> train_, heldout_;
+  std::unique_ptr<Distiller> distiller_;
+  std::unique_ptr<TeacherCache> cache_;
+  TrainResult result_;
+  std::optional<double> teacher_perplexity_, before_, after_;
+};
+
+}  // namespace
+
+absl::Status Distill(const DistillOptions& options, const Output& output) {
+  return DistillationRun(options, output).Execute();
+}
+
+}  // namespace edgetune

@@ -1,0 +1,122 @@
+#ifndef EDGETUNE_TRAINING_DISTILLATION_DISTILLER_H_
+#define EDGETUNE_TRAINING_DISTILLATION_DISTILLER_H_
+
+// The interface between whoever makes a small language model (the student)
+// learn from a larger one (the teacher) and the engine that does it. Plain
+// structs: no LibTorch, no files.
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/parameters.h"
+#include "training/checkpoint_store.h"
+#include "training/example_source.h"
+#include "training/trainer.h"
+
+namespace edgetune {
+
+// What is minimised at each labelled position, averaged over them, with the
+// temperature T (Hinton, Vinyals, Dean, 2015):
+//
+//   alpha T^2 KL(teacher at T || student at T) + (1 - alpha) cross entropy
+//     + entropy * entropy of the student + hidden * mean squared difference of
+//     the last hidden states (the student's through a matrix that is trained
+//     beside it and thrown away, where the widths differ)
+struct DistillationConfig {
+  double temperature = 2;
+  double alpha = 0.5;
+  double entropy = 0;
+  double hidden = 0;
+
+  // Whether a cache of the teacher's likeliest tokens cannot do.
+  bool NeedsTeacher() const { return hidden > 0; }
+};
+// InvalidArgument (kConfig): a number that is none, a temperature not in
+// [0.01, 100], an alpha not in [0, 1], a weight below 0.
+absl::Status CheckDistillationConfig(const DistillationConfig& config);
+
+// A teacher's k likeliest tokens at one position (of the student's vocabulary,
+// ascending), with natural logarithms of their probabilities at the
+// temperature, and that of all others together (-inf: there are none).
+struct TopTokens {
+  std::vector<int32_t> ids;
+  std::vector<float> log_probabilities;
+  float log_rest = 0;
+};
+
+// Such of all labelled positions of the examples one after the other, computed
+// before. Immutable, thread-safe.
+class TeacherTargets {
+ public:
+  virtual ~TeacherTargets() = default;
+  virtual int64_t k() const = 0;
+  virtual int64_t positions() const = 0;
+  virtual double temperature() const = 0;
+  // Of the whole, for checkpoints.
+  virtual std::string digest() const = 0;
+  // Every field of `out`. 0 <= position < positions().
+  virtual void Read(int64_t position, TopTokens& out) const = 0;
+};
+
+// Examples that the student is scored on while it learns. Not owned.
+struct HeldOut {
+  const ExampleSource* examples = nullptr;  // null: none
+  int64_t every = 0;                        // steps; 0: never
+  int64_t most = 0;                         // examples; 0: all
+  std::function<void(int64_t step, const Evaluation&)> measured;
+};
+
+struct DistilledStudent {
+  ParameterVector weights;  // what the student has become
+  // As of Trainer; losses are those of DistillationConfig, `delta` is empty.
+  TrainResult result;
+};
+
+// One teacher, frozen, and one shape of student, all of whose weights are
+// trained. Weights come and go as flat vectors in the order of TextLayoutOf
+// (models/io/text_weights.h). The teacher's weights are read when they are
+// first needed. Errors of all: InvalidArgument, an example or weights that do
+// not fit student or teacher; Cancelled, stopped; ResourceExhausted. One thread
+// at a time.
+class Distiller {
+ public:
+  virtual ~Distiller() = default;
+
+  // As Trainer::Evaluate, of a student with these weights, and of the teacher
+  // over the student's tokens.
+  virtual absl::StatusOr<Evaluation> Evaluate(std::span<const float> weights,
+                                              const ExampleSource& examples,
+                                              int64_t max_examples,
+                                              const StopToken& stop) = 0;
+  virtual absl::StatusOr<Evaluation> EvaluateTeacher(
+      const ExampleSource& examples, int64_t max_examples,
+      const StopToken& stop) = 0;
+
+  // Gives `take` the teacher's k likeliest of each labelled position, in order;
+  // what it returns ends this unless OK. `progress`, which may be empty, is
+  // told how many positions are done. The teacher is then let go.
+  virtual absl::Status ComputeTargets(
+      const ExampleSource& examples, double temperature, int64_t k,
+      const std::function<absl::Status(const TopTokens&)>& take,
+      const StopToken& stop, const std::function<void(int64_t)>& progress) = 0;
+
+  // From `weights` (consumed) on. With `targets` (null: none) the teacher is
+  // not asked; they are of these examples. `checkpoints`, `stop`, `progress` as
+  // of Trainer::Train. Besides: FailedPrecondition, targets of another
+  // temperature or another number of positions.
+  virtual absl::StatusOr<DistilledStudent> Train(
+      ParameterVector weights, const ExampleSource& examples,
+      const TrainConfig& train, const DistillationConfig& config,
+      const TeacherTargets* targets, const HeldOut& held_out,
+      CheckpointStore* checkpoints, const StopToken& stop,
+      const std::function<void(const TrainProgress&)>& progress) = 0;
+};
+
+}  // namespace edgetune
+
+#endif  // EDGETUNE_TRAINING_DISTILLATION_DISTILLER_H_

@@ -1,0 +1,155 @@
+#include "training/torch/distillation_gradient.h"
+
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "models/io/text_weights.h"
+
+namespace edgetune {
+
+absl::Status FrozenTeacher::Open() {
+  if (llama_ != nullptr) return absl::OkStatus();
+  EDGETUNE_ASSIGN_OR_RETURN(
+      llama_, Llama::Load(*file_, bf16_ ? at::kBFloat16 : at::kFloat));
+  head_ = llama_->head();
+  if (tokens_.empty()) return absl::OkStatus();
+  const std::vector<int64_t> rows(tokens_.begin(), tokens_.end());
+  head_ = head_.index_select(0, at::tensor(rows, at::kLong));
+  return absl::OkStatus();
+}
+
+void FrozenTeacher::Close() {
+  llama_.reset();
+  head_.reset();
+}
+
+at::Tensor FrozenTeacher::Hidden(PackedTargets packed) const {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<int32_t>> texts;
+  if (!tokens_.empty()) {
+    for (std::span<const int32_t>& sequence : packed.sequences) {
+      std::vector<int32_t> text;
+      for (const int32_t id : sequence) {
+        text.push_back(tokens_[static_cast<size_t>(id)]);
+      }
+      // Where the numbers lie does not change when the vector moves.
+      texts.push_back(std::move(text));
+      sequence = texts.back();
+    }
+  }
+  return HiddenAt(*llama_, packed);
+}
+
+TeacherOutput FrozenTeacher::OutputOf(const at::Tensor& hidden) const {
+  const at::NoGradGuard no_grad;
+  return {llama_->Normalised(hidden), head_};
+}
+
+absl::Status FrozenTeacher::CheckContext(const ExampleSource& examples) const {
+  const int64_t most = config().context;
+  for (int64_t i = 0; i < examples.size(); ++i) {
+    const auto n = static_cast<int64_t>(examples.Get(i).tokens.size());
+    if (n <= most) continue;
+    return Annotate(
+        absl::InvalidArgumentError(fmt::format(
+            "example {}: {} tokens, the teacher takes at most {}", i, n, most)),
+        ErrorKind::kData);
+  }
+  return absl::OkStatus();
+}
+
+at::Tensor HiddenAt(const Llama& llama, const PackedTargets& packed) {
+  return llama.Hidden(packed.sequences, nullptr).index_select(0, packed.rows);
+}
+
+absl::StatusOr<std::unique_ptr<DistillationGradient>>
+DistillationGradient::Make(const FrozenTeacher& teacher,
+                           const ModelConfig& student, const Adapter& start,
+                           const ExampleSource& examples,
+                           const DistillationConfig& config,
+                           const TeacherTargets* targets) {
+  EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                            TextLayoutOf(student));
+  std::unique_ptr<DistillationGradient> out(
+      new DistillationGradient(teacher, config, targets));
+  const auto n = static_cast<int64_t>(start.values.size());
+  const auto own = static_cast<int64_t>(layout.size());
+  out->values_ = at::empty({n}, at::kFloat);
+  std::ranges::copy(start.values, out->values().begin());
+  out->gradient_ = at::zeros({n}, at::kFloat);
+  EDGETUNE_ASSIGN_OR_RETURN(out->student_,
+                            Llama::Over(student, out->values_.narrow(0, 0, own),
+                                        out->gradient_.narrow(0, 0, own)));
+  if (n > own) {
+    const auto cut = [&](const at::Tensor& flat) {
+      return flat.narrow(0, own, n - own).view({-1, student.hidden}).detach();
+    };
+    out->projection_ = cut(out->values_).set_requires_grad(true);
+    out->projection_.mutable_grad() = cut(out->gradient_);
+  }
+  if (targets != nullptr) out->FindPositions(examples);
+  return out;
+}
+
+double DistillationGradient::AddGradient(ExampleBatch examples, double weight) {
+  const at::AutoGradMode with_grad(true);
+  const at::Tensor loss = Loss(examples);
+  (loss * weight).backward();
+  return loss.item<double>();
+}
+
+void DistillationGradient::FindPositions(const ExampleSource& examples) {
+  int64_t position = 0;
+  for (int64_t i = 0; i < examples.size(); ++i) {
+    const LabelledTokens& example = examples.Get(i);
+    positions_[&example] = position;
+    position += PredictedLabels(example);
+  }
+}
+
+at::Tensor DistillationGradient::Loss(ExampleBatch examples) const {
+  const PackedTargets packed(examples);
+  const at::Tensor hidden = HiddenAt(*student_, packed);  // [N,D]
+  const at::Tensor last = student_->Normalised(hidden);   // [N,D]
+  const DistillationWeights weights = {config_.temperature, config_.alpha,
+                                       config_.entropy};
+  if (targets_ != nullptr) {
+    return SumDistillation(last, student_->head(), packed.next,
+                           TopOf(examples, packed.next.size(0)), weights);
+  }
+  at::Tensor seen;  // by the teacher [N,E]
+  if (config_.alpha > 0 || config_.hidden > 0) {
+    seen = teacher_.Hidden(packed);
+  }
+  const at::Tensor loss = SumDistillation(
+      last, student_->head(), packed.next,
+      config_.alpha > 0 ? teacher_.OutputOf(seen) : TeacherOutput(), weights);
+  if (config_.hidden == 0) return loss;
+  return loss + SumHiddenMatch(hidden, seen, projection_) * config_.hidden;
+}
+
+TopTargets DistillationGradient::TopOf(ExampleBatch examples, int64_t n) const {
+  const int64_t k = targets_->k();
+  TopTargets out = {at::empty({n, k}, at::kLong), at::empty({n, k}, at::kFloat),
+                    at::empty({n}, at::kFloat)};
+  int64_t* ids = out.ids.data_ptr<int64_t>();
+  float* values = out.values.data_ptr<float>();
+  float* rest = out.rest.data_ptr<float>();
+  TopTokens row;
+  for (const LabelledTokens* example : examples) {
+    const int64_t begin = positions_.at(example);
+    for (int64_t i = 0; i < PredictedLabels(*example); ++i) {
+      targets_->Read(begin + i, row);
+      ids = std::copy(row.ids.begin(), row.ids.end(), ids);
+      values = std::copy(row.log_probabilities.begin(),
+                         row.log_probabilities.end(), values);
+      *rest++ = row.log_rest;
+    }
+  }
+  return out;
+}
+
+}  // namespace edgetune
