@@ -65,6 +65,18 @@ def write_both(idx, name, folders, count, rng):
         (folder / f"{number:04}.png").write_bytes(png(image))
 
 
+def tensors(path):
+    """Bytes of each tensor of a safetensors file, in the file's order."""
+    data = path.read_bytes()
+    size, = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    return {name: data[8 + size + begin:8 + size + end]
+            for name, (begin, end) in sorted(
+                ((name, entry["data_offsets"]) for name, entry in header.items()),
+                key=lambda item: item[1])}
+
+
 class ImagesTest(SimulationCase):
     trained = "model/model.safetensors"
 
@@ -86,6 +98,7 @@ class ImagesTest(SimulationCase):
             env=self.environment())
 
     SETS = ("simulation.clients=10", "rounds.cohort=5")
+    MASKED = (*SETS, "secagg.enabled=true", "secagg.bound=1", "rounds.weight_cap=40")
 
     def run_twice(self, name, *sets):
         """The log of a run that was repeated to the byte."""
@@ -137,10 +150,40 @@ class ImagesTest(SimulationCase):
 
     def test_AMaskedRunReachesWhatAClearOneDoes(self):
         log = self.run_whole(self.scenario("mnist_2nn"), "masked", sets=(
-            *self.SETS, "rounds.count=8", "train.epochs=5", "secagg.enabled=true",
-            "secagg.bound=1", "rounds.weight_cap=40"))
+            *self.MASKED, "rounds.count=8", "train.epochs=5"))
         self.assertTrue(log.header["masked"])
         self.assertGreater(self.accuracies(log)[8], 0.9)
+
+    def test_LightNetworksAreTrainedUnderMasks(self):
+        for architecture in ("mobilenet_v2", "shufflenet_v2_x0_5", "efficientnet_b0"):
+            with self.subTest(architecture):
+                self.init(architecture, "--width-multiplier", "0.25")
+                before = tensors(self.model / "model.safetensors")
+                out = architecture + "-run"
+                log = self.run_whole(self.scenario("mnist_cnn"), out, sets=(
+                    *self.MASKED, "rounds.count=1", "train.epochs=1", "train.lr=0.01"))
+                self.assertEqual(log.all("round_committed")[0]["updates"], 5)
+                self.assertEqual(sorted(self.accuracies(log)), [0, 1])
+                after = tensors(self.folder / out / "model/model.safetensors")
+                self.assertEqual(before.keys(), after.keys())
+                # No weight is left out: all differ from where they began.
+                self.assertEqual([n for n in before if before[n] == after[n]], [])
+
+    def test_AHeadIsTrainedOnAFrozenBase(self):
+        self.init("shufflenet_v2_x0_5", "--width-multiplier", "0.25")
+        before = tensors(self.model / "model.safetensors")
+        log = self.run_whole(self.scenario("mnist_cnn"), "head", sets=(
+            *self.MASKED, "rounds.count=1", "train.epochs=1", 'lora.parts=fc'))
+        after = tensors(self.folder / "head/model/model.safetensors")
+        self.assertEqual([n for n in before if before[n] != after[n]],
+                         ["fc.weight", "fc.bias"])
+        # Each sends what is trained, and little besides.
+        trained = 4 * (1024 * CLASSES + CLASSES)
+        self.assertLess(log.all("round_committed")[0]["bytes_up"], 5 * trained * 1.5)
+        self.assert_fails(
+            self.simulate(self.scenario("mnist_cnn"), "--out", self.folder / "none",
+                          sets=(*self.MASKED, "lora.parts=head")),
+            4, 'no parameter is of a part "head"; there are conv1, stage2')
 
     def test_HeldOutImagesAreMeasuredByTheirClients(self):
         log = self.run_whole(self.scenario("mnist_2nn"), "held", sets=(

