@@ -1111,7 +1111,7 @@ class CommandLineTest(unittest.TestCase):
             self.assertEqual(config["width_multiplier"], 0.5)
             self.assertEqual((config["channels"], config["height"], config["width"]),
                              (3, 64, 48))
-            norms[config["norm"]] = json.loads(result.stdout)["parameters"]
+            norms[config["norm"]] = json.loads(result.stdout)["data"]["parameters"]
         # Statistics are no parameters.
         self.assertEqual(norms["batch"], norms["group"])
         for words, arguments in (
