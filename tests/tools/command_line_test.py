@@ -1114,6 +1114,14 @@ class CommandLineTest(unittest.TestCase):
             norms[config["norm"]] = json.loads(result.stdout)["data"]["parameters"]
         # Statistics are no parameters.
         self.assertEqual(norms["batch"], norms["group"])
+        told = json.loads(self.edgetune("model", "inspect", self.folder / "b",
+                                        "--format", "json").stdout)["data"]
+        self.assertEqual((told["parameters"], told["norm"], told["classes"]),
+                         (norms["batch"], "batch", 10))
+        shown = self.edgetune("model", "inspect", self.folder / "g").stdout
+        for row in (r"images +3 channels, 64 by 48 pixels", r"norm +group",
+                    r"width multiplier +0\.5"):
+            self.assertRegex(shown, row)
         for words, arguments in (
                 ('"norm" must be "batch" or "group"', ("mobilenet_v2", "--norm", "layer")),
                 ("mcmahan_2nn has neither", ("mcmahan_2nn", "--width-multiplier", "2")),
