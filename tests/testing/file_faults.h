@@ -29,7 +29,7 @@ class FileFaults {
     kErrorTorn,  // a write takes half of its bytes and then fails
   };
   struct Plan {
-    std::string directory;  // absolute
+    std::string directory;  // there, and as the kernel names it
     Kind kind = Kind::kCount;
     int64_t at = -1;  // from 0
     int error = 0;

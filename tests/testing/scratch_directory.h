@@ -13,7 +13,9 @@ namespace edgetune::testing {
 // side by side never meet in it.
 class ScratchDirectory {
  public:
-  ScratchDirectory() : path_(::testing::TempDir() + "/edgetune_test_XXXXXX") {
+  ScratchDirectory()
+      : path_(std::filesystem::path(::testing::TempDir()) /
+              "edgetune_test_XXXXXX") {
     if (mkdtemp(path_.data()) == nullptr) ADD_FAILURE() << "mkdtemp " << path_;
   }
   ~ScratchDirectory() {
