@@ -42,7 +42,8 @@ void CheckPieces(const Tokenizer& tokenizer, std::string_view text,
 
 void CheckStream(std::string_view text) {
   Utf8Stream whole, parts;
-  const std::string wanted = whole.Push(text) + whole.Finish();
+  std::string wanted = whole.Push(text);
+  wanted += whole.Finish();  // in one expression nothing says which comes first
   std::string got;
   for (size_t at = 0, step = 1; at < text.size();
        at += step, step = step % 5 + 1) {

@@ -243,7 +243,8 @@ TEST(Utf8StreamTest, AnyBytesInAnyPartsGiveTheSameValidText) {
     bytes.push_back(static_cast<char>(i * 167 ^ i >> 3));
   }
   Utf8Stream whole, parts;
-  const std::string wanted = whole.Push(bytes) + whole.Finish();
+  std::string wanted = whole.Push(bytes);
+  wanted += whole.Finish();
   std::string got;
   for (const char byte : bytes) got += parts.Push({&byte, 1});
   got += parts.Finish();

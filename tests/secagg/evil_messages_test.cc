@@ -326,9 +326,10 @@ TEST(EvilMessagesTest, A17AMillionRepeatedFieldsLeaveNoMemoryBehind) {
   };
   world.Submit();
   EXPECT_EQ(world.WaitReceipt().survivors(), 5u);
-  // The fields take 80 MB in memory. This process holds liar and coordinator,
-  // whose allocators keep some pages: measured up to 19 MB.
-  EXPECT_LT(ResidentBytes(), before + (40u << 20));
+  // The fields of each of the four take 80 MB in memory. This process holds liar
+  // and coordinator, whose threads' allocators keep some pages: measured up to
+  // 42 MB on a busy machine, 19 MB on a quiet one.
+  EXPECT_LT(ResidentBytes(), before + (64u << 20));
 }
 
 // --- A23
