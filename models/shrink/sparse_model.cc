@@ -71,8 +71,8 @@ void ZeroSmallest(std::span<float> weights, std::span<const uint32_t> scores,
 class SparseModel final : public ModelFile {
  public:
   SparseModel(const ModelFile& model, const Sparsity& sparsity,
-              const InputNorms& norms)
-      : model_(model), sparsity_(sparsity), norms_(norms) {
+              InputNorms norms)
+      : model_(model), sparsity_(sparsity), norms_(std::move(norms)) {
     for (SparseMatrix& matrix : MatricesOf(model.config())) {
       index_[matrix.name] = matrices_.size();
       matrices_.push_back(std::move(matrix));
@@ -188,7 +188,7 @@ class SparseModel final : public ModelFile {
 
   const ModelFile& model_;
   const Sparsity sparsity_;
-  const InputNorms& norms_;
+  const InputNorms norms_;
   std::vector<SparseMatrix> matrices_;
   std::unordered_map<std::string, size_t> index_;  // by name of the tensor
   std::vector<TensorInfo> infos_;
@@ -197,14 +197,15 @@ class SparseModel final : public ModelFile {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelFile>> MakeSparseModel(
-    const ModelFile& model, const Sparsity& sparsity, const InputNorms& norms,
+    const ModelFile& model, const Sparsity& sparsity, InputNorms norms,
     ReadProgress progress) {
   if (model.config().image.has_value()) {
     return absl::InvalidArgumentError("a model of images cannot be pruned");
   }
   EDGETUNE_RETURN_IF_ERROR(CheckSparsity(sparsity));
   EDGETUNE_RETURN_IF_ERROR(CheckInputNorms(model.config(), norms));
-  auto sparse = std::make_unique<SparseModel>(model, sparsity, norms);
+  auto sparse =
+      std::make_unique<SparseModel>(model, sparsity, std::move(norms));
   EDGETUNE_RETURN_IF_ERROR(sparse->Prepare(std::move(progress)));
   return sparse;
 }

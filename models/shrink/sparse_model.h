@@ -19,12 +19,12 @@ namespace edgetune {
 // beyond their row, what is kept of the search is one threshold a matrix, found
 // here by reading those weights three times (a histogram of the upper half of
 // their bits, one of the lower, the ties). Tensors of blocks are of type "F32"
-// here, since not every type of block can say zero. `model` and `norms` must
+// here, since not every type of block can say zero. `model` must
 // outlive the result, which is immutable and thread-safe. InvalidArgument:
 // errors of CheckSparsity and CheckInputNorms; a pattern (kUsage) that does not
 // divide a row; errors of the progress.
 absl::StatusOr<std::unique_ptr<ModelFile>> MakeSparseModel(
-    const ModelFile& model, const Sparsity& sparsity, const InputNorms& norms,
+    const ModelFile& model, const Sparsity& sparsity, InputNorms norms,
     ReadProgress progress = {});
 
 // Values in all linears: what `sparsity` is about.
