@@ -9,12 +9,10 @@
 namespace edgetune::testing {
 
 absl::Status ScriptedTransport::Start(Listener* listener) {
-  {
-    std::lock_guard<std::mutex> lock(mu_);
-    listener_ = listener;
-    changed_.notify_all();
-  }
-  listener->OnUp();
+  listener->OnUp();  // before what a test has to say through listener()
+  std::lock_guard<std::mutex> lock(mu_);
+  listener_ = listener;
+  changed_.notify_all();
   return absl::OkStatus();
 }
 
