@@ -157,7 +157,6 @@ struct PrunedModel {
   KeptParts kept;
   std::unique_ptr<ModelFile> cut, thinned;
   std::optional<Sparsity> sparsity;
-  const InputNorms norms;  // none: only the weights are known
 
   const ModelFile& result() const {
     if (thinned != nullptr) return *thinned;
@@ -182,7 +181,7 @@ absl::Status PruneModel(const PruneOptions& options, const Output& output,
   if (!out->sparsity.has_value()) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(
       out->thinned,
-      MakeSparseModel(out->result(), *out->sparsity, out->norms,
+      MakeSparseModel(out->result(), *out->sparsity, {},
                       ReadingProgress(output, "looking for thresholds")));
   return absl::OkStatus();
 }
