@@ -35,6 +35,15 @@ absl::StatusOr<Engine*> Open(const OwnLibrary& library) {
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<Teacher>> Engine::MakeTeacher(
+    std::shared_ptr<const ModelFile> /*teacher*/,
+    const ModelConfig& /*student*/, std::vector<int32_t> /*teacher_tokens*/,
+    const EngineOptions& /*options*/) {
+  return Annotate(
+      absl::FailedPreconditionError("this engine has no models of texts"),
+      ErrorKind::kConfig, "take the engine fused or reference");
+}
+
 absl::StatusOr<std::unique_ptr<Distiller>> Engine::MakeDistiller(
     std::shared_ptr<const ModelFile> /*teacher*/,
     const ModelConfig& /*student*/, std::vector<int32_t> /*teacher_tokens*/,

@@ -11,6 +11,7 @@
 #include "models/io/model_file.h"
 #include "models/language_model.h"
 #include "training/distillation/distiller.h"
+#include "training/distillation/teacher.h"
 #include "training/trainer.h"
 
 namespace edgetune {
@@ -41,9 +42,14 @@ class Engine {
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
-  // A teacher and the shape of a student; `teacher_tokens` is of MapTokens
-  // (distillation/token_map.h). FailedPrecondition (kConfig): an engine that
-  // cannot train all weights of a model of texts.
+  // `teacher_tokens`: of MapTokens (distillation/token_map.h).
+  // FailedPrecondition (kConfig): an engine without models of texts.
+  virtual absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacher(
+      std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
+      std::vector<int32_t> teacher_tokens, const EngineOptions& options);
+  // A teacher and the shape of a student; `teacher_tokens` likewise.
+  // FailedPrecondition (kConfig): an engine that cannot train all weights of a
+  // model of texts.
   virtual absl::StatusOr<std::unique_ptr<Distiller>> MakeDistiller(
       std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
       std::vector<int32_t> teacher_tokens, const EngineOptions& options);

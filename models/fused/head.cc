@@ -16,6 +16,10 @@ namespace {
 constexpr size_t kLabels = 1024;
 constexpr size_t kColumns = 2048;
 
+// Logits of many rows that are there at once: 32 MB. Fewer would read the
+// projection, which may have to be de-quantised, for too few rows.
+constexpr size_t kLogits = size_t{8} << 20;
+
 // Labels are rounded up to multiples of this: oneDNN generates code for every
 // number of rows.
 constexpr size_t kStep = 32;
@@ -28,15 +32,70 @@ typename Head<T>::Chunk Head<T>::Collect(const Rows<const float>& x,
                                          std::span<const int32_t> tokens,
                                          size_t begin) {
   const size_t labels = std::min(kLabels, rows.size() - begin);
+  const auto out = CollectRows(x, rows, begin, labels);
+  tokens_.assign(out.rows, 0);
+  std::ranges::copy(tokens.subspan(begin, labels), tokens_.begin());
+  return {out, tokens_, labels};
+}
+
+template <typename T>
+Rows<const float> Head<T>::CollectRows(const Rows<const float>& x,
+                                       std::span<const size_t> rows,
+                                       size_t begin, size_t most) {
+  const size_t labels = std::min(most, rows.size() - begin);
   const size_t n = (labels + kStep - 1) / kStep * kStep;
   const auto out = collected_.Make(n, x.width);
   for (size_t i = 0; i < labels; ++i) {
     std::copy_n(x.row(rows[begin + i]), x.width, out.row(i));
   }
   std::fill_n(out.row(labels), (n - labels) * x.width, 0.0f);
-  tokens_.assign(n, 0);
-  std::ranges::copy(tokens.subspan(begin, labels), tokens_.begin());
-  return {Const(out), tokens_, labels};
+  return Const(out);
+}
+
+template <typename T>
+Rows<const T> Head<T>::ProjectionOf(std::span<const int32_t> vocabulary) {
+  const size_t d = projection_.width();
+  const auto out = chosen_.Make(vocabulary.size(), d);
+  if (!std::ranges::equal(vocabulary, vocabulary_)) {
+    ForRows(vocabulary.size(), [&](size_t begin, size_t end) {
+      std::vector<float> row(d);
+      for (size_t i = begin; i < end; ++i) {
+        projection_.ReadRow<T>(static_cast<size_t>(vocabulary[i]), row.data());
+        Convert(row.data(), d, out.row(i));
+      }
+    });
+    vocabulary_.assign(vocabulary.begin(), vocabulary.end());
+  }
+  return Const(out);
+}
+
+template <typename T>
+void Head<T>::Logits(
+    const Rows<const float>& x, std::span<const size_t> rows,
+    std::span<const int32_t> vocabulary,
+    const std::function<void(size_t, const Rows<float>&)>& take) {
+  const ProfileScope scope(StepPart::kHead);
+  const size_t width =
+      vocabulary.empty() ? projection_.rows() : vocabulary.size();
+  const size_t most =
+      std::clamp(kLogits / width / kStep * kStep, kStep, kLabels);
+  for (size_t begin = 0; begin < rows.size(); begin += most) {
+    const auto collected = CollectRows(x, rows, begin, most);
+    const size_t n = collected.rows;
+    Normalise(collected);
+    const auto logits = logits_.Make(n, width);
+    const auto normed = Const(normed_.As(n, x.width));
+    if (!vocabulary.empty()) {
+      Multiply(Form::kABt, normed, ProjectionOf(vocabulary), logits);
+    }
+    for (size_t column = 0; vocabulary.empty() && column < width;
+         column += kColumns) {
+      const size_t end = std::min(column + kColumns, width);
+      Multiply(Form::kABt, normed, projection_.Read(column, end, columns_),
+               ColumnRange(logits, column, end - column));
+    }
+    take(begin, RowRange(logits, 0, std::min(most, rows.size() - begin)));
+  }
 }
 
 template <typename T>

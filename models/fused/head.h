@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,12 @@ class Head {
   // Of one row of x [D]: [V]. Valid until the next call.
   std::span<const float> Logits(const float* x);
 
+  // Of many rows, for `vocabulary` alone, or where it is empty all of it:
+  // take(i, logits [n,V]) for rows[i] and those behind it, some at a time.
+  void Logits(const Rows<const float>& x, std::span<const size_t> rows,
+              std::span<const int32_t> vocabulary,
+              const std::function<void(size_t, const Rows<float>&)>& take);
+
   // The sum of nll; and dx [M,D] becomes the gradient of weight * sum: 0 in
   // rows without a label. dx may be x itself.
   double Gradient(const Rows<const float>& x, std::span<const size_t> rows,
@@ -46,6 +53,13 @@ class Head {
   };
   Chunk Collect(const Rows<const float>& x, std::span<const size_t> rows,
                 std::span<const int32_t> tokens, size_t begin);
+  // The rows of x, at most `most` from rows[begin] on, filled up to a multiple
+  // with rows of zeros [n,D].
+  Rows<const float> CollectRows(const Rows<const float>& x,
+                                std::span<const size_t> rows, size_t begin,
+                                size_t most);
+  // The projection's rows of a vocabulary, kept until another is asked for.
+  Rows<const T> ProjectionOf(std::span<const int32_t> vocabulary);
   void Normalise(const Rows<const float>& x);
   // Goes over the vocabulary: nll_ [n], and with `gradient` sums_ [n,D].
   void Sweep(const Chunk& chunk, bool gradient);
@@ -62,7 +76,9 @@ class Head {
   DotVector vector_;                  // of Logits
   Buffer<float> row_;                 // normed, of Logits [D]
   Buffer<T> columns_;                 // some of the projection [columns, D]
-  Buffer<float> logits_;              // [n, columns], or [V]
+  std::vector<int32_t> vocabulary_;   // of Logits, the last time
+  Buffer<T> chosen_;                  // its rows of the projection
+  Buffer<float> logits_;              // [n, columns], [n,V], or [V]
   Buffer<T> exps_;                    // [n, columns]
   Buffer<float> targets_;             // their rows of the projection [n,D]
   Buffer<float> sums_;                // exps times projection [n,D]

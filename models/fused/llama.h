@@ -3,10 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "models/fused/kernels.h"
 #include "models/fused/lora.h"
 #include "models/io/model_file.h"
 
@@ -58,6 +61,16 @@ class Llama {
   // the factors that are trained.
   virtual double AddGradient(const PackedBatch& batch, double weight,
                              Factors trained, LoraFactors& lora) = 0;
+
+  // The logits after each labelled row, of `vocabulary` alone in its order, or
+  // where that is empty of every token: take(i, logits [n,V]) for the labels
+  // from the i-th on, some at a time, in order. They are gone when it returns,
+  // which it may do changed. What the labels are does not matter.
+  using TakeLogits =
+      std::function<void(size_t first, const Rows<float>& logits)>;
+  virtual void Logits(const PackedBatch& batch,
+                      std::span<const int32_t> vocabulary,
+                      const TakeLogits& take) = 0;
 
   // One sequence, a few tokens at a time. Reset makes room for `capacity`
   // tokens and forgets those before; Keep forgets all but the first `length`.

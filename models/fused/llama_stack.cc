@@ -246,6 +246,15 @@ std::vector<float> LlamaStack<T>::Nll(const PackedBatch& batch,
 }
 
 template <typename T>
+void LlamaStack<T>::Logits(const PackedBatch& batch,
+                           std::span<const int32_t> vocabulary,
+                           const TakeLogits& take) {
+  const Step step = Begin(batch.tokens, batch.lengths, nullptr, Mode::kScore);
+  Run(step);
+  head_.Logits(Const(step.x), batch.label_rows, vocabulary, take);
+}
+
+template <typename T>
 void LlamaStack<T>::Reset(size_t capacity) {
   caches_.resize(weights_.layers.size());
   for (Cache& cache : caches_) {

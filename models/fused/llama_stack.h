@@ -27,6 +27,8 @@ class LlamaStack final : public Llama {
                          const LoraFactors* lora) override;
   double AddGradient(const PackedBatch& batch, double weight, Factors trained,
                      LoraFactors& lora) override;
+  void Logits(const PackedBatch& batch, std::span<const int32_t> vocabulary,
+              const TakeLogits& take) override;
   void Reset(size_t capacity) override;
   void Keep(size_t length) override { past_ = length; }
   void Extend(std::span<const int32_t> ids, const LoraFactors* lora,

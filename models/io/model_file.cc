@@ -47,13 +47,8 @@ class MappedModel final : public ModelFile {
           fmt::format("the model has no tensor {}", name));
     }
     const TensorInfo& info = infos_[it->second];
-    const int64_t columns = info.columns();
-    if (row_begin < 0 || row_begin > row_end || row_end > info.rows() ||
-        out.size() != static_cast<size_t>((row_end - row_begin) * columns)) {
-      return absl::InvalidArgumentError(fmt::format(
-          "rows {} to {} of {} {} do not fit {} elements", row_begin, row_end,
-          name, ShapeText(info.shape), out.size()));
-    }
+    EDGETUNE_RETURN_IF_ERROR(
+        CheckRowRange(info, row_begin, row_end, out.size()));
     const StoredRows stored = StoredAt(it->second);
     if (stored.permuted_head == 0) {
       Dequantise(stored.type,
@@ -62,6 +57,7 @@ class MappedModel final : public ModelFile {
                  out);
       return absl::OkStatus();
     }
+    const int64_t columns = info.columns();
     for (int64_t row = row_begin; row < row_end; ++row) {
       Dequantise(stored.type,
                  {stored.row(static_cast<size_t>(row)), stored.row_bytes},

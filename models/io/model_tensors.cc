@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numbers>
+#include <numeric>
 
 #include "base/status.h"
 #include "models/io/llama_names.h"
@@ -64,6 +66,20 @@ absl::Status ForEachTensor(
 
 std::string ShapeText(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
+}
+
+absl::Status CheckRowRange(const TensorInfo& info, int64_t row_begin,
+                           int64_t row_end, size_t elements) {
+  const int64_t width =
+      std::accumulate(info.shape.begin() + (info.shape.size() < 2 ? 0 : 1),
+                      info.shape.end(), int64_t{1}, std::multiplies<>());
+  if (row_begin >= 0 && row_begin <= row_end && row_end <= info.rows() &&
+      elements == static_cast<size_t>((row_end - row_begin) * width)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("rows {} to {} of {} {} do not fit {} elements", row_begin,
+                  row_end, info.name, ShapeText(info.shape), elements));
 }
 
 absl::Status CheckModelConfig(const ModelConfig& c) {

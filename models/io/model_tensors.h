@@ -40,6 +40,11 @@ absl::Status ForEachTensor(
 // "[64,96]", for messages.
 std::string ShapeText(std::span<const int64_t> shape);
 
+// InvalidArgument unless [row_begin, row_end) are rows of the tensor and hold
+// `elements`; a row of more than two dimensions is all but the first.
+absl::Status CheckRowRange(const TensorInfo& info, int64_t row_begin,
+                           int64_t row_end, size_t elements);
+
 // Sizes that no engine can run, or that do not belong together, whatever the
 // file: InvalidArgument.
 absl::Status CheckModelConfig(const ModelConfig& config);

@@ -102,18 +102,13 @@ class ShrunkModel final : public ModelFile {
           fmt::format("the model has no tensor {}", name));
     }
     const TensorInfo& info = infos_[found->second.first];
-    const int64_t columns = info.columns();
-    if (row_begin < 0 || row_begin > row_end || row_end > info.rows() ||
-        out.size() != static_cast<size_t>((row_end - row_begin) * columns)) {
-      return absl::InvalidArgumentError(fmt::format(
-          "rows {} to {} of {} {} do not fit {} elements", row_begin, row_end,
-          name, ShapeText(info.shape), out.size()));
-    }
+    EDGETUNE_RETURN_IF_ERROR(
+        CheckRowRange(info, row_begin, row_end, out.size()));
     const TensorView& view = found->second.second;
     if (view.columns != nullptr) {
       return ReadColumns(view, row_begin, row_end, out);
     }
-    return ReadRuns(view, row_begin, row_end, columns, out);
+    return ReadRuns(view, row_begin, row_end, info.columns(), out);
   }
 
   std::optional<StoredRows> Stored(const std::string& name) const override {

@@ -44,9 +44,10 @@ class TokenBuilder {
     }
   }
 
-  // Marks what the merges make on the way from the characters of `token`,
+  // What the merges make on the way from the characters of `token` to it,
   // always the strongest first, leftmost on ties.
-  void MarkSteps(std::string_view token, std::vector<bool>* marked) const {
+  std::vector<int32_t> StepsTo(std::string_view token) const {
+    std::vector<int32_t> out;
     std::vector<std::string> symbols = SymbolsOf(token);
     while (symbols.size() > 1) {
       size_t best = kNoRank, at = 0;
@@ -56,25 +57,85 @@ class TokenBuilder {
         best = found->second;
         at = i;
       }
-      if (best == kNoRank) return;
+      if (best == kNoRank) break;
       symbols[at] += symbols[at + 1];
       symbols.erase(symbols.begin() + static_cast<int64_t>(at) + 1);
       const auto id = ids_.find(symbols[at]);
-      if (id != ids_.end()) (*marked)[id->second] = true;
+      if (id != ids_.end()) out.push_back(id->second);
     }
+    return out;
   }
 
-  void MarkBytes(std::vector<bool>* marked) const {
+  std::vector<int32_t> Bytes() const {
+    std::vector<int32_t> out;
     for (int byte = 0; byte < 256; ++byte) {
       const auto id =
           ids_.find(kByteAlphabet.Utf8Of(static_cast<uint8_t>(byte)));
-      if (id != ids_.end()) (*marked)[id->second] = true;
+      if (id != ids_.end()) out.push_back(id->second);
     }
+    return out;
   }
 
  private:
   std::unordered_map<std::string_view, int32_t> ids_;
   std::unordered_map<std::string, size_t> ranks_;
+};
+
+// Tokens that stay: those that always do, and what is added.
+class ClosedSet {
+ public:
+  // `data` is read as long as this lives.
+  ClosedSet(const TokenizerData& data, std::span<const int32_t> ends)
+      : data_(data), builder_(data), marked_(data.tokens.size()) {
+    std::vector<int32_t> first = builder_.Bytes();
+    first.insert(first.end(), ends.begin(), ends.end());
+    first.insert(first.end(), {data.bos, data.eos, data.unknown, data.padding});
+    for (size_t id = 0; id < marked_.size(); ++id) {
+      if (StaysAlways(data.types[id]))
+        first.push_back(static_cast<int32_t>(id));
+    }
+    for (const int32_t id : first) {
+      // No such role, or an end token that only pads the embedding.
+      if (id < 0 || static_cast<size_t>(id) >= marked_.size()) continue;
+      Add(StepsTo(id));
+    }
+  }
+
+  // Those not yet here of a token and of what it is merged from: a step's own
+  // steps are among them. Each once.
+  std::vector<int32_t> StepsTo(int32_t id) const {
+    std::vector<int32_t> out = {id};
+    if (!StaysAlways(data_.types[id])) {
+      const auto steps = builder_.StepsTo(data_.tokens[id]);
+      out.insert(out.end(), steps.begin(), steps.end());
+    }
+    std::erase_if(out, [this](int32_t step) { return marked_[step]; });
+    std::ranges::sort(out);
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+  }
+
+  // Of StepsTo, asked after the last Add.
+  void Add(std::span<const int32_t> ids) {
+    for (const int32_t id : ids) marked_[id] = true;
+    size_ += static_cast<int64_t>(ids.size());
+  }
+
+  int64_t size() const { return size_; }
+
+  std::vector<int32_t> Ids() const {  // ascending
+    std::vector<int32_t> out;
+    for (size_t id = 0; id < marked_.size(); ++id) {
+      if (marked_[id]) out.push_back(static_cast<int32_t>(id));
+    }
+    return out;
+  }
+
+ private:
+  const TokenizerData& data_;
+  const TokenBuilder builder_;
+  std::vector<bool> marked_;
+  int64_t size_ = 0;
 };
 
 // New ids by old ones, -1 where a token goes.
@@ -149,32 +210,33 @@ absl::StatusOr<std::vector<int32_t>> ParseTokenList(
 std::vector<int32_t> CloseTokens(const TokenizerData& data,
                                  std::span<const int32_t> ends,
                                  std::span<const int32_t> wanted) {
-  std::vector<bool> marked(data.tokens.size());
-  for (const int32_t id : wanted) marked[id] = true;
-  for (const int32_t id : ends) {
-    // An end token may be a row that only pads the embedding.
-    if (static_cast<size_t>(id) < marked.size()) marked[id] = true;
+  ClosedSet set(data, ends);
+  for (const int32_t id : wanted) set.Add(set.StepsTo(id));
+  return set.Ids();
+}
+
+absl::StatusOr<std::vector<int32_t>> MostUsedTokens(
+    const TokenizerData& data, std::span<const int32_t> ends,
+    std::span<const int64_t> counts, int64_t most) {
+  ClosedSet set(data, ends);
+  if (set.size() > most) {
+    return Annotate(
+        absl::InvalidArgumentError(fmt::format(
+            "{} tokens are too few: {} always stay", most, set.size())),
+        ErrorKind::kUsage, "bytes, special tokens and those with a role stay");
   }
-  for (size_t id = 0; id < marked.size(); ++id) {
-    if (StaysAlways(data.types[id])) marked[id] = true;
+  std::vector<int32_t> order;
+  for (size_t id = 0; id < data.tokens.size(); ++id) {
+    if (counts[id] > 0) order.push_back(static_cast<int32_t>(id));
   }
-  for (const int32_t id : {data.bos, data.eos, data.unknown, data.padding}) {
-    if (id >= 0) marked[id] = true;
+  std::ranges::stable_sort(order, [counts](int32_t left, int32_t right) {
+    return counts[left] > counts[right];
+  });
+  for (const int32_t id : order) {
+    const std::vector<int32_t> steps = set.StepsTo(id);
+    if (set.size() + static_cast<int64_t>(steps.size()) <= most) set.Add(steps);
   }
-  const TokenBuilder builder(data);
-  builder.MarkBytes(&marked);
-  // What a step makes was built by steps that are marked with it.
-  const std::vector<bool> before = marked;
-  for (size_t id = 0; id < before.size(); ++id) {
-    if (before[id] && !StaysAlways(data.types[id])) {
-      builder.MarkSteps(data.tokens[id], &marked);
-    }
-  }
-  std::vector<int32_t> out;
-  for (size_t id = 0; id < marked.size(); ++id) {
-    if (marked[id]) out.push_back(static_cast<int32_t>(id));
-  }
-  return out;
+  return set.Ids();
 }
 
 absl::StatusOr<TokenizerData> KeepTokens(const TokenizerData& data,

@@ -29,6 +29,14 @@ std::vector<int32_t> CloseTokens(const TokenizerData& data,
                                  std::span<const int32_t> ends,
                                  std::span<const int32_t> wanted);
 
+// At most `most` tokens, closed in that way and ascending: those that texts use
+// most often, which have counts[id] of token id. Each takes along what it is
+// merged from; one for which there is no room is left out. `counts` is as long
+// as data.tokens. InvalidArgument (kUsage): more than `most` always stay.
+absl::StatusOr<std::vector<int32_t>> MostUsedTokens(
+    const TokenizerData& data, std::span<const int32_t> ends,
+    std::span<const int64_t> counts, int64_t most);
+
 // `kept`, ascending, under new ids in the same order, with the merges all of
 // whose three tokens stay. InvalidArgument: an id outside the vocabulary, not
 // ascending, or that of a token with a role is missing.

@@ -5,7 +5,9 @@
 // the same: the one of a program is defined in torch_under_test.cc or
 // fused_under_test.cc.
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "training/engine_loader.h"
 #include "training/local_training.h"
@@ -16,6 +18,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainerUnderTest(
     std::shared_ptr<const ModelFile> model, const EngineOptions& options);
 absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModelUnderTest(
     std::shared_ptr<const ModelFile> model, const EngineOptions& options);
+absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacherUnderTest(
+    std::shared_ptr<const ModelFile> model, const ModelConfig& student,
+    std::vector<int32_t> tokens, const EngineOptions& options);
 // ComputeGradient of a trainer that MakeTrainerUnderTest made.
 absl::StatusOr<BatchGradient> GradientOf(Trainer& trainer,
                                          const Adapter& adapter,

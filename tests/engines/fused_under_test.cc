@@ -2,6 +2,7 @@
 
 #include "models/fused/language_model_fused.h"
 #include "tests/engines/engine_under_test.h"
+#include "training/fused/fused_teacher.h"
 #include "training/fused/fused_trainer.h"
 
 namespace edgetune::testing {
@@ -15,6 +16,13 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModelUnderTest(
     std::shared_ptr<const ModelFile> model, const EngineOptions& options) {
   return MakeFusedLanguageModel(
       std::move(model), FusedTrainer::ModelOptions(options), options.threads);
+}
+
+absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacherUnderTest(
+    std::shared_ptr<const ModelFile> model, const ModelConfig& student,
+    std::vector<int32_t> tokens, const EngineOptions& options) {
+  return MakeFusedTeacher(std::move(model), student, std::move(tokens),
+                          options);
 }
 
 absl::StatusOr<BatchGradient> GradientOf(Trainer& trainer,

@@ -1,6 +1,6 @@
-// The fused engine against the reference, gradient by gradient, on models,
-// adapters and batches drawn at random: sizes that are multiples of nothing,
-// every rank, target and architecture.
+// The fused engine against the reference, gradient by gradient and target by
+// target, on models, adapters and batches drawn at random: sizes that are
+// multiples of nothing, every rank, target and architecture.
 
 #include <gtest/gtest.h>
 
@@ -17,8 +17,10 @@
 #include "tests/engines/vector_case.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
+#include "training/fused/fused_teacher.h"
 #include "training/fused/fused_trainer.h"
 #include "training/torch/lora_trainer.h"
+#include "training/torch/torch_teacher.h"
 
 namespace edgetune {
 namespace {
@@ -184,6 +186,94 @@ void CompareOne(uint64_t seed) {
         ->ComputeGradient(near, examples, micro_batch)
         ->gradient;
   });
+}
+
+// Tokens of a student: all of the model's, or some in any order.
+std::vector<int32_t> DrawTokens(Draw& draw, int64_t vocabulary) {
+  std::vector<int32_t> out;
+  if (draw.Flip()) return out;
+  for (int32_t id = 0; id < vocabulary; ++id) {
+    if (draw.Flip()) out.push_back(id);
+  }
+  for (size_t i = out.size() - 1; i > 0; --i) {
+    std::swap(out[i],
+              out[static_cast<size_t>(draw.From(0, static_cast<int64_t>(i)))]);
+  }
+  return out;
+}
+
+std::vector<TopTokens> TargetsOf(Teacher& teacher,
+                                 const ExampleSource& examples,
+                                 double temperature, int64_t k) {
+  std::vector<TopTokens> out;
+  const StopToken never{false};
+  const auto status = teacher.ComputeTargets(examples, temperature, k,
+                                             [&](const TopTokens& row) {
+                                               out.push_back(row);
+                                               return absl::OkStatus();
+                                             },
+                                             never, {});
+  EXPECT_TRUE(status.ok()) << status;
+  return out;
+}
+
+// Of tokens that are as likely as the last of the k either may be taken.
+void ExpectSameTargets(const TopTokens& got, const TopTokens& wanted) {
+  constexpr float kNear = 1e-4f;
+  ASSERT_EQ(got.ids.size(), wanted.ids.size());
+  const float last = std::ranges::min(wanted.log_probabilities);
+  for (size_t i = 0; i < got.ids.size(); ++i) {
+    const auto same = std::ranges::find(wanted.ids, got.ids[i]);
+    const float value = same == wanted.ids.end()
+                            ? last
+                            : wanted.log_probabilities[static_cast<size_t>(
+                                  same - wanted.ids.begin())];
+    EXPECT_NEAR(got.log_probabilities[i], value, kNear) << got.ids[i];
+  }
+  if (std::isinf(wanted.log_rest)) {
+    EXPECT_EQ(got.log_rest, wanted.log_rest);
+  } else {
+    EXPECT_NEAR(got.log_rest, wanted.log_rest, kNear);
+  }
+}
+
+void CompareTeachers(uint64_t seed) {
+  SCOPED_TRACE(seed);
+  Draw draw(seed);
+  const testing::ScratchDirectory scratch;
+  const std::string path = scratch.File("model.gguf");
+  ASSERT_TRUE(WriteTinyModel(path, DrawModel(draw)).ok());
+  const std::shared_ptr<const ModelFile> model = *ModelFile::Open(path);
+  ModelConfig student = model->config();
+  const auto tokens = DrawTokens(draw, student.vocab);
+  if (!tokens.empty()) student.vocab = static_cast<int64_t>(tokens.size());
+  const ListSource examples = DrawExamples(draw, student);
+  const EngineOptions options = {.precision = Precision::kFp32,
+                                 .threads = static_cast<int>(draw.From(1, 2))};
+  const auto reference = *MakeTorchTeacher(model, student, tokens, options);
+  const auto fused = *MakeFusedTeacher(model, student, tokens, options);
+  for (const double temperature : {0.5, 1.0, 3.0}) {
+    const int64_t k = draw.Flip() ? draw.From(1, 40) : student.vocab;
+    const auto wanted = TargetsOf(*reference, examples, temperature, k);
+    const auto got = TargetsOf(*fused, examples, temperature, k);
+    ASSERT_EQ(got.size(), wanted.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      ExpectSameTargets(got[i], wanted[i]);
+    }
+  }
+  const StopToken never{false};
+  const auto wanted = reference->Evaluate(examples, 0, never);
+  const auto got = fused->Evaluate(examples, 0, never);
+  ASSERT_TRUE(wanted.ok() && got.ok()) << wanted.status() << got.status();
+  EXPECT_EQ(got->tokens, wanted->tokens);
+  EXPECT_NEAR(got->nll_sum, wanted->nll_sum, 1e-5 * wanted->nll_sum);
+}
+
+TEST(RandomModelsTest, FusedTeachersSayWhatTheReferencesSay) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    CompareTeachers(seed);
+    if (HasFailure()) return;
+  }
 }
 
 TEST(RandomModelsTest, FusedGradientsEqualTheReferences) {

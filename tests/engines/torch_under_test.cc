@@ -3,6 +3,7 @@
 #include "models/torch/language_model_torch.h"
 #include "tests/engines/engine_under_test.h"
 #include "training/torch/lora_trainer.h"
+#include "training/torch/torch_teacher.h"
 
 namespace edgetune::testing {
 
@@ -16,6 +17,13 @@ absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModelUnderTest(
   return MakeTorchLanguageModel(
       std::move(model),
       {options.precision == Precision::kBf16, options.threads});
+}
+
+absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacherUnderTest(
+    std::shared_ptr<const ModelFile> model, const ModelConfig& student,
+    std::vector<int32_t> tokens, const EngineOptions& options) {
+  return MakeTorchTeacher(std::move(model), student, std::move(tokens),
+                          options);
 }
 
 absl::StatusOr<BatchGradient> GradientOf(Trainer& trainer,

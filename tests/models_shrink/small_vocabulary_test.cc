@@ -153,6 +153,37 @@ TEST_F(SmallVocabularyTest, AnEndTokenWithoutATokenIsLeftToTheConfiguration) {
   EXPECT_EQ(CloseTokens(data(), ends, {}).size(), 259u);
 }
 
+TEST_F(SmallVocabularyTest, TheMostUsedTokensStayAsLongAsThereIsRoom) {
+  Random random(11);
+  const auto& ends = model_->config().end_tokens;
+  for (const int64_t most : {259, 261, 264, 275, 290, 1000}) {
+    std::vector<int64_t> counts(data().tokens.size());
+    for (int64_t& count : counts) {
+      count = static_cast<int64_t>(random.Below(6));  // with ties and zeros
+    }
+    // The same by closing everything anew for each token.
+    std::vector<int32_t> wanted;
+    for (int64_t count = 5; count > 0; --count) {
+      for (size_t id = 0; id < counts.size(); ++id) {
+        if (counts[id] != count) continue;
+        wanted.push_back(static_cast<int32_t>(id));
+        const auto closed = CloseTokens(data(), ends, wanted);
+        if (static_cast<int64_t>(closed.size()) > most) wanted.pop_back();
+      }
+    }
+    EXPECT_EQ(MostUsedTokens(data(), ends, counts, most).value(),
+              CloseTokens(data(), ends, wanted));
+  }
+}
+
+TEST_F(SmallVocabularyTest, TooFewTokensAreRefused) {
+  const std::vector<int64_t> counts(data().tokens.size(), 1);
+  const auto few =
+      MostUsedTokens(data(), model_->config().end_tokens, counts, 258);
+  EXPECT_EQ(KindOf(few.status()), ErrorKind::kUsage);
+  EXPECT_THAT(few.status().message(), HasSubstr("259 always stay"));
+}
+
 TEST_F(SmallVocabularyTest, AListNamesTokens) {
   const auto ids = ParseTokenList("Ġthe\nhe\nĠthe\n", tokenizer()).value();
   EXPECT_EQ(ids, (std::vector<int32_t>{tokenizer().IdOf("Ġthe"),

@@ -243,6 +243,15 @@ class CommandLineTest(unittest.TestCase):
                                    "--max-tokens", 2, "--quiet")
             self.assertEqual(result.returncode, 0, result.stderr)
 
+    def test_PruningKeepsTheTokensThatExamplesUse(self):
+        data = self.write("texts.jsonl", '{"text": " the the the"}\n{"text": " and the"}\n')
+        for most, vocabulary in ((400, 265), (263, 262), (262, 262)):
+            out, said = self.pruned("--vocab-size", most, "--vocab-data", data)
+            self.assertEqual(said["kept"]["vocabulary"], vocabulary)
+            tokens = json.loads((out / "tokenizer.json").read_text())["model"]["vocab"]
+            self.assertIn("\u0120the", tokens)
+            self.assertEqual("\u0120and" in tokens, most == 400)
+
     def test_PruningSaysWhereItsModelComesFrom(self):
         out, data = self.pruned("--ffn-ratio", 0.7)
         source = json.loads(self.edgetune("model", "inspect", self.model, "--format",
@@ -268,6 +277,7 @@ class CommandLineTest(unittest.TestCase):
 
     def test_PruningRefusesWhatCannotBe(self):
         unknown = self.write("unknown.txt", "\u0120the\nno such token\n")
+        texts = self.write("texts.jsonl", '{"text": "the other"}\n')
         for options, words in (
                 ((), ("nothing is to be pruned", "--layers")),
                 (("--layers", 3), ("cannot keep 3 layers: the model has 2",)),
@@ -281,6 +291,13 @@ class CommandLineTest(unittest.TestCase):
                 (("--heads", 6), ("the model has 4",)),
                 (("--vocab", unknown), ("unknown.txt", "line 2", "no such token")),
                 (("--vocab", self.folder / "none.txt"), ("none.txt",)),
+                (("--vocab-size", 300), ("--vocab-data",)),
+                (("--vocab-data", texts), ("--vocab-size",)),
+                (("--vocab", unknown, "--vocab-size", 300, "--vocab-data", texts), ("--vocab",)),
+                (("--vocab-size", 258, "--vocab-data", texts),
+                 ("--vocab-size", "258 tokens are too few: 259 always stay")),
+                (("--vocab-size", 300, "--vocab-data", self.folder / "none.jsonl"),
+                 ("none.jsonl",)),
                 (("--sparsity", 0), ("cannot make 0 of the weights zero",)),
                 (("--sparsity", 1), ("cannot make 1 of the weights zero",)),
                 (("--sparsity", 0.5, "--n-m", "2:4"), ("--n-m",)),

@@ -70,6 +70,18 @@ class DistillTest(unittest.TestCase):
         self.assertLess(json.loads(scored.stdout)["data"]["perplexity"],
                         done["perplexity_before"])
 
+    def test_a_student_from_a_configuration_takes_the_tokens_of_a_model(self):
+        few = self.folder / "few"
+        self.edgetune("prune", self.teacher, "--vocab-size", 280, "--vocab-data",
+                      self.data, "--out", few)
+        tokens = json.loads((few / "config.json").read_text())["vocab_size"]
+        self.assertLess(tokens, 300)
+        self.write_config(vocab_size=tokens)
+        done = self.distill("--tokens", few, "--steps", 30, "--lr", "5e-3")["data"]
+        self.assertLess(done["perplexity"], 0.5 * done["perplexity_before"])
+        self.assertEqual((self.folder / "out/tokenizer.json").read_bytes(),
+                         (few / "tokenizer.json").read_bytes())
+
     def test_a_model_goes_on_from_its_own_weights_as_gguf(self):
         self.distill("--steps", 5, out="first")
         done = self.distill("--steps", 5, "--to", "gguf", out="second.gguf",
@@ -119,7 +131,14 @@ class DistillTest(unittest.TestCase):
         refused("alpha must lie", "--alpha", 2)
         refused("steps must lie", "--steps", 0)
         self.write_config(vocab_size=77)
-        refused("a vocab_size of 77, the teacher's is 300")
+        refused("a vocab_size of 77, the teacher has 300")
+        self.edgetune("prune", self.teacher, "--vocab-size", 280, "--vocab-data",
+                      self.data, "--out", self.folder / "few")
+        refused(f"a vocab_size of 77, {self.folder}/few has", "--tokens",
+                self.folder / "few")
+        answer = self.distill("--tokens", self.folder / "few", check=False,
+                              student=self.folder / "few")
+        self.assert_refused(answer, "a student without weights")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 #include "models/io/text_weights.h"
 #include "tests/training/memory_checkpoints.h"
 #include "training/torch/torch_distiller.h"
+#include "training/torch/torch_teacher.h"
 
 namespace edgetune {
 namespace {
@@ -159,6 +160,12 @@ class DistillerTest : public ::testing::Test {
     EXPECT_TRUE(made.ok()) << made.status();
     return *std::move(made);
   }
+  std::unique_ptr<Teacher> MakeTeacher() {
+    auto made = MakeTorchTeacher(teacher_, student_, {},
+                                 {.precision = Precision::kFp32, .threads = 1});
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  }
   DistillationConfig Config() const {
     return {.temperature = StudentVectors()["temperature"],
             .alpha = StudentVectors()["alpha"]};
@@ -184,12 +191,12 @@ class DistillerTest : public ::testing::Test {
     Targets targets;
     targets.its_temperature = temperature;
     const auto status =
-        distiller_->ComputeTargets(texts_, temperature, k,
-                                   [&](const TopTokens& row) {
-                                     targets.rows.push_back(row);
-                                     return absl::OkStatus();
-                                   },
-                                   stop_, {});
+        MakeTeacher()->ComputeTargets(texts_, temperature, k,
+                                      [&](const TopTokens& row) {
+                                        targets.rows.push_back(row);
+                                        return absl::OkStatus();
+                                      },
+                                      stop_, {});
     EXPECT_TRUE(status.ok()) << status;
     return targets;
   }
@@ -243,7 +250,7 @@ TEST_F(DistillerTest, LossAndGradientOfEveryWeightAreThoseOfTransformers) {
     EXPECT_NEAR(own->nll_sum, given["nll"].get<double>(), 1e-4);
     EXPECT_EQ(own->tokens, got->labelled);
   }
-  const auto teacher = distiller_->EvaluateTeacher(texts_, 0, stop_);
+  const auto teacher = MakeTeacher()->Evaluate(texts_, 0, stop_);
   ASSERT_TRUE(teacher.ok()) << teacher.status();
   EXPECT_NEAR(teacher->nll_sum, StudentVectors()["teacher_nll"].get<double>(),
               1e-4);
@@ -342,52 +349,6 @@ TEST_F(DistillerTest, GoesOnAfterAStopToTheSameBits) {
   }
 }
 
-// Every other token of the teacher's, in falling order.
-TEST_F(DistillerTest, AStudentOfFewerTokensLearnsTheirSharesAlone) {
-  std::vector<int32_t> tokens;
-  for (int32_t id = 38; id >= 0; id -= 2) tokens.push_back(id);
-  student_.vocab = static_cast<int64_t>(tokens.size());
-  layout_ = *TextLayoutOf(student_);
-  weights_ = FormulaWeightsOf(layout_, 1);
-  Texts own(std::vector<LabelledTokens>{}), same(std::vector<LabelledTokens>{});
-  own.Add({1, 5, 0, 19, 7}, 1);
-  std::vector<int32_t> translated;
-  for (const int32_t id : own.Get(0).tokens) {
-    translated.push_back(tokens[static_cast<size_t>(id)]);
-  }
-  same.Add(translated, 1);
-  // By hand, from all the teacher says of its own tokens.
-  distiller_ = Make(tokens);
-  auto full_shape = student_;
-  full_shape.vocab = 40;
-  const auto full = TorchDistiller::Make(
-      teacher_, full_shape, {}, {.precision = Precision::kFp32, .threads = 1});
-  ASSERT_TRUE(full.ok());
-  std::vector<TopTokens> some, all;
-  const auto into = [](std::vector<TopTokens>& rows) {
-    return [&rows](const TopTokens& row) {
-      rows.push_back(row);
-      return absl::OkStatus();
-    };
-  };
-  ASSERT_TRUE(
-      distiller_->ComputeTargets(own, 2, 20, into(some), stop_, {}).ok());
-  ASSERT_TRUE((*full)->ComputeTargets(same, 2, 40, into(all), stop_, {}).ok());
-  ASSERT_EQ(some.size(), 4);
-  ASSERT_EQ(all.size(), 4);
-  for (size_t i = 0; i < some.size(); ++i) {
-    double kept = 0;
-    for (const int32_t id : tokens) {
-      kept += std::exp(all[i].log_probabilities[static_cast<size_t>(id)]);
-    }
-    for (size_t j = 0; j < tokens.size(); ++j) {
-      const auto id = static_cast<size_t>(tokens[j]);
-      EXPECT_NEAR(some[i].log_probabilities[j],
-                  all[i].log_probabilities[id] - std::log(kept), 1e-5);
-    }
-  }
-}
-
 TEST_F(DistillerTest, WhatDoesNotFitIsRefusedByName) {
   const auto refused = [&](const absl::Status& status, const char* words) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(words));
@@ -417,14 +378,6 @@ TEST_F(DistillerTest, WhatDoesNotFitIsRefusedByName) {
   weights_.pop_back();
   EXPECT_EQ(refused(Train(Steps(1), Config()).status(), "weights"),
             absl::StatusCode::kInvalidArgument);
-  for (const int64_t k : {0, 41}) {
-    EXPECT_EQ(refused(distiller_->ComputeTargets(
-                          texts_, 2, k,
-                          [](const TopTokens&) { return absl::OkStatus(); },
-                          stop_, {}),
-                      "likeliest"),
-              absl::StatusCode::kInvalidArgument);
-  }
   student_.vocab = 39;
   for (const auto& tokens :
        {std::vector<int32_t>(), std::vector<int32_t>(39, 40)}) {
@@ -445,22 +398,6 @@ TEST_F(DistillerTest, ATextLongerThanTheTeachersContextIsRefused) {
               HasSubstr("the teacher takes at most 32"));
   // Nobody asks the teacher.
   EXPECT_TRUE(Train(Steps(1), {.alpha = 0}).ok());
-}
-
-TEST_F(DistillerTest, WhatTheTakerRefusesEndsTheTargets) {
-  int64_t taken = 0;
-  const auto status = distiller_->ComputeTargets(
-      texts_, 1, 3,
-      [&](const TopTokens&) {
-        return ++taken < 3 ? absl::OkStatus() : absl::DataLossError("full");
-      },
-      stop_, {});
-  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
-  EXPECT_EQ(taken, 3);
-  stop_ = true;
-  EXPECT_TRUE(absl::IsCancelled(distiller_->ComputeTargets(
-      texts_, 1, 3, [](const TopTokens&) { return absl::OkStatus(); }, stop_,
-      {})));
 }
 
 }  // namespace

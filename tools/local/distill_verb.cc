@@ -75,6 +75,9 @@ void AddDistillVerb(CLI::App& app, Invocation& invocation) {
   verb->add_option("--student", options->student,
                    "Model to begin with, or a config.json: random weights")
       ->required();
+  verb->add_option("--tokens", options->tokens,
+                   "Model whose tokens such a config.json has, some of the "
+                   "teacher's (default: the teacher)");
   verb->add_option("--data", options->data, "Training examples (JSONL)")
       ->required();
   verb->add_option("--heldout", options->heldout,

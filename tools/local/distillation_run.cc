@@ -54,7 +54,7 @@ class DistillationRun {
     EDGETUNE_RETURN_IF_ERROR(ReadData());
     CatchInterrupts();
     EDGETUNE_RETURN_IF_ERROR(MakeDistiller());
-    EDGETUNE_RETURN_IF_ERROR(PrepareCache());
+    EDGETUNE_RETURN_IF_ERROR(AskTeacher());
     EDGETUNE_RETURN_IF_ERROR(Train());
     return Write();
   }
@@ -84,36 +84,51 @@ class DistillationRun {
     return absl::OkStatus();
   }
 
-  // A file of JSON is a configuration: such a student begins with nothing and
-  // has the teacher's tokenizer.
+  // A file of JSON is a configuration: such a student begins with nothing.
   absl::Status OpenStudent() {
-    if (options_.student.ends_with(".json")) {
-      EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config,
-                                ReadTextConfig(options_.student));
-      student_ = DescriptionOf(*teacher_);
-      if (config.vocab != student_.config.vocab) {
-        return Annotate(
-            absl::InvalidArgumentError(fmt::format(
-                "{}: a vocab_size of {}, the teacher's is {}", options_.student,
-                config.vocab, student_.config.vocab)),
-            ErrorKind::kModel,
-            "a student without weights has the teacher's tokens");
-      }
-      config.end_tokens = student_.config.end_tokens;
-      config.name = "student";
-      student_.config = std::move(config);
-      EDGETUNE_ASSIGN_OR_RETURN(layout_, TextLayoutOf(student_.config));
+    const bool drawn = options_.student.ends_with(".json");
+    if (!drawn && !options_.tokens.empty()) {
+      return UsageError("--tokens is for a student without weights",
+                        "a model to begin with has tokens of its own");
+    }
+    encoder_ = teacher_;
+    const std::string& tokens = drawn ? options_.tokens : options_.student;
+    if (!tokens.empty()) {
+      EDGETUNE_ASSIGN_OR_RETURN(encoder_, OpenModel(tokens));
+    }
+    student_ = DescriptionOf(*encoder_);
+    if (drawn) EDGETUNE_RETURN_IF_ERROR(TakeStudentConfig());
+    if (encoder_ != teacher_) {
+      EDGETUNE_ASSIGN_OR_RETURN(
+          tokens_, MapTokens(student_.config, student_.tokenizer,
+                             teacher_->config(), teacher_->tokenizer().data()));
+    }
+    EDGETUNE_ASSIGN_OR_RETURN(layout_, TextLayoutOf(student_.config));
+    if (drawn) {
       weights_ = InitialTextWeights(layout_, options_.train.seed);
-      encoder_ = teacher_;
       return absl::OkStatus();
     }
-    EDGETUNE_ASSIGN_OR_RETURN(encoder_, OpenModel(options_.student));
-    student_ = DescriptionOf(*encoder_);
-    EDGETUNE_ASSIGN_OR_RETURN(
-        tokens_, MapTokens(student_.config, student_.tokenizer,
-                           teacher_->config(), teacher_->tokenizer().data()));
-    EDGETUNE_ASSIGN_OR_RETURN(layout_, TextLayoutOf(student_.config));
     EDGETUNE_ASSIGN_OR_RETURN(weights_, ReadTextWeights(*encoder_));
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeStudentConfig() {
+    EDGETUNE_ASSIGN_OR_RETURN(ModelConfig config,
+                              ReadTextConfig(options_.student));
+    if (config.vocab != student_.config.vocab) {
+      return Annotate(
+          absl::InvalidArgumentError(fmt::format(
+              "{}: a vocab_size of {}, {} has {}", options_.student,
+              config.vocab,
+              options_.tokens.empty() ? "the teacher" : options_.tokens,
+              student_.config.vocab)),
+          ErrorKind::kModel,
+          "a student without weights has the teacher's tokens, or those of "
+          "--tokens");
+    }
+    config.end_tokens = student_.config.end_tokens;
+    config.name = "student";
+    student_.config = std::move(config);
     return absl::OkStatus();
   }
 
@@ -141,14 +156,13 @@ class DistillationRun {
   }
 
   absl::Status MakeDistiller() {
-    EngineOptions engine_options;
-    EDGETUNE_ASSIGN_OR_RETURN(engine_options.precision,
+    EDGETUNE_ASSIGN_OR_RETURN(engine_options_.precision,
                               ParsePrecision(options_.precision));
-    engine_options.threads = static_cast<int>(options_.threads);
+    engine_options_.threads = static_cast<int>(options_.threads);
     EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine, LoadEngine("reference"));
     EDGETUNE_ASSIGN_OR_RETURN(
         distiller_, engine->MakeDistiller(teacher_, student_.config, tokens_,
-                                          engine_options));
+                                          engine_options_));
     return absl::OkStatus();
   }
 
@@ -165,27 +179,34 @@ class DistillationRun {
     return facts;
   }
 
-  // What is there is used, or refused; nothing is written over.
-  absl::Status PrepareCache() {
-    if (options_.top_k == 0) return MeasureTeacher();
-    const TeacherCacheFacts facts = Facts();
-    if (!std::filesystem::exists(options_.cache)) {
-      EDGETUNE_RETURN_IF_ERROR(MeasureTeacher());
-      EDGETUNE_RETURN_IF_ERROR(FillCache(facts));
+  // The teacher says what it is asked before the student learns, and is let go.
+  // A cache that is there is used, or refused; nothing is written over.
+  absl::Status AskTeacher() {
+    const bool fill =
+        options_.top_k > 0 && !std::filesystem::exists(options_.cache);
+    if (fill || (options_.top_k == 0 && heldout_ != nullptr)) {
+      EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine, LoadEngine("auto"));
+      EDGETUNE_ASSIGN_OR_RETURN(const auto teacher,
+                                engine->MakeTeacher(teacher_, student_.config,
+                                                    tokens_, engine_options_));
+      EDGETUNE_RETURN_IF_ERROR(MeasureTeacher(*teacher));
+      if (fill) EDGETUNE_RETURN_IF_ERROR(FillCache(*teacher));
     }
+    if (options_.top_k == 0) return absl::OkStatus();
     EDGETUNE_ASSIGN_OR_RETURN(cache_,
-                              TeacherCache::Open(options_.cache, facts));
+                              TeacherCache::Open(options_.cache, Facts()));
     return absl::OkStatus();
   }
 
-  absl::Status FillCache(const TeacherCacheFacts& facts) {
+  absl::Status FillCache(Teacher& teacher) {
+    const TeacherCacheFacts facts = Facts();
     EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(options_.cache));
     EDGETUNE_ASSIGN_OR_RETURN(
         const auto writer, TeacherCacheWriter::Create(options_.cache, facts));
     Progress progress(output_, "ask the teacher",
                       static_cast<uint64_t>(facts.positions),
                       Progress::Unit::kCount);
-    const absl::Status computed = distiller_->ComputeTargets(
+    const absl::Status computed = teacher.ComputeTargets(
         *train_, facts.temperature, facts.k,
         [&](const TopTokens& row) { return writer->Append(row); },
         InterruptFlag(),
@@ -197,11 +218,11 @@ class DistillationRun {
     return writer->Commit();
   }
 
-  absl::Status MeasureTeacher() {
+  absl::Status MeasureTeacher(Teacher& teacher) {
     if (heldout_ == nullptr) return absl::OkStatus();
-    EDGETUNE_ASSIGN_OR_RETURN(teacher_perplexity_,
-                              PerplexityFrom(distiller_->EvaluateTeacher(
-                                  *heldout_, 0, InterruptFlag())));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        teacher_perplexity_,
+        PerplexityFrom(teacher.Evaluate(*heldout_, 0, InterruptFlag())));
     output_.Note(fmt::format("held-out perplexity of the teacher: {:.2f}",
                              *teacher_perplexity_));
     return absl::OkStatus();
@@ -299,6 +320,7 @@ class DistillationRun {
   ParameterVector weights_;
   std::vector<int32_t> tokens_;
   std::unique_ptr<ExampleSet> train_, heldout_;
+  EngineOptions engine_options_;
   std::unique_ptr<Distiller> distiller_;
   std::unique_ptr<TeacherCache> cache_;
   TrainResult result_;

@@ -15,6 +15,7 @@ namespace edgetune {
 struct DistillOptions {
   std::string teacher;  // name or path
   std::string student;  // likewise, or a config.json: from random weights
+  std::string tokens;   // model whose tokens the latter has; "": the teacher's
   std::string data, heldout;
   std::string out, to = "hf", type;
   std::string cache;               // of the teacher's likeliest; needs top_k

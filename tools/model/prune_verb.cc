@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <vector>
 
 #include "base/atomic_file.h"
 #include "base/status.h"
@@ -19,19 +20,20 @@
 #include "tools/model/model_writing.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
+#include "training/text_data_set.h"
 
 namespace edgetune {
 namespace {
 
 struct PruneOptions {
   std::string model, out, to = "hf", type;
-  std::optional<int64_t> layers, ffn, heads;
+  std::optional<int64_t> layers, ffn, heads, vocab_size;
   std::optional<double> ffn_ratio, sparsity;
-  std::string vocab, n_m;
+  std::string vocab, vocab_data, n_m;
   bool by_layer = false, by_row = false;
 
   bool cuts() const {
-    return layers || ffn || heads || ffn_ratio || !vocab.empty();
+    return layers || ffn || heads || ffn_ratio || !vocab.empty() || vocab_size;
   }
   bool thins() const { return sparsity || !n_m.empty(); }
 };
@@ -49,6 +51,38 @@ ReadProgress ReadingProgress(const Output& output, const std::string& title) {
   };
 }
 
+// How often each token comes in examples.
+absl::StatusOr<std::vector<int64_t>> CountTokens(const std::string& path,
+                                                 const ModelFile& model) {
+  TextDataOptions text;
+  text.max_length = model.config().context;
+  EDGETUNE_ASSIGN_OR_RETURN(const auto examples,
+                            ReadTextDataSet(path, model, text));
+  std::vector<int64_t> counts(model.tokenizer().data().tokens.size());
+  for (int64_t i = 0; i < examples->size(); ++i) {
+    for (const int32_t id : examples->Get(i).tokens) ++counts[id];
+  }
+  return counts;
+}
+
+absl::StatusOr<std::vector<int32_t>> TokensToKeep(const PruneOptions& options,
+                                                  const ModelFile& model) {
+  if (options.vocab_size.has_value()) {
+    EDGETUNE_ASSIGN_OR_RETURN(const std::vector<int64_t> counts,
+                              CountTokens(options.vocab_data, model));
+    auto used =
+        MostUsedTokens(model.tokenizer().data(), model.config().end_tokens,
+                       counts, *options.vocab_size);
+    if (!used.ok()) return Prefix(used.status(), "--vocab-size");
+    return used;
+  }
+  const auto text = ReadFile(options.vocab);
+  if (!text.ok()) return Annotate(text.status(), ErrorKind::kUsage);
+  auto listed = ParseTokenList(*text, model.tokenizer());
+  if (!listed.ok()) return Prefix(listed.status(), options.vocab);
+  return listed;
+}
+
 absl::StatusOr<ShrinkTarget> TargetOf(const PruneOptions& options,
                                       const ModelFile& model) {
   ShrinkTarget target = {options.layers, options.ffn, options.heads, {}};
@@ -58,12 +92,9 @@ absl::StatusOr<ShrinkTarget> TargetOf(const PruneOptions& options,
     EDGETUNE_ASSIGN_OR_RETURN(target.ffn,
                               ChannelsOfShare(ffn, *options.ffn_ratio, block));
   }
-  if (options.vocab.empty()) return target;
-  auto text = ReadFile(options.vocab);
-  if (!text.ok()) return Annotate(text.status(), ErrorKind::kUsage);
-  auto tokens = ParseTokenList(*text, model.tokenizer());
-  if (!tokens.ok()) return Prefix(tokens.status(), options.vocab);
-  target.tokens = *std::move(tokens);
+  if (!options.vocab.empty() || options.vocab_size.has_value()) {
+    EDGETUNE_ASSIGN_OR_RETURN(target.tokens, TokensToKeep(options, model));
+  }
   return target;
 }
 
@@ -85,7 +116,7 @@ absl::Status CheckPruneOptions(const PruneOptions& options) {
   if (!options.cuts() && !options.thins()) {
     return UsageError("nothing is to be pruned",
                       "say how much stays: --layers, --ffn, --ffn-ratio, "
-                      "--heads, --vocab, --sparsity or --n-m");
+                      "--heads, --vocab, --vocab-size, --sparsity or --n-m");
   }
   if ((options.by_layer || options.by_row) && !options.sparsity.has_value()) {
     return UsageError("--by-layer and --by-row belong to --sparsity");
@@ -297,9 +328,17 @@ void AddPruneVerb(CLI::App& app, Invocation& invocation) {
       ->excludes(ffn);
   verb->add_option("--heads", options->heads,
                    "So many query heads stay, whole groups of them");
-  verb->add_option("--vocab", options->vocab,
-                   "File of the tokens that stay, one a line as tokenizer.json "
-                   "writes them; bytes and special tokens always stay");
+  auto* vocab = verb->add_option(
+      "--vocab", options->vocab,
+      "File of the tokens that stay, one a line as tokenizer.json "
+      "writes them; bytes and special tokens always stay");
+  auto* vocab_size = verb->add_option(
+      "--vocab-size", options->vocab_size,
+      "At most so many tokens stay: those that --vocab-data uses most");
+  auto* vocab_data = verb->add_option("--vocab-data", options->vocab_data,
+                                      "Examples (JSONL) whose tokens count");
+  vocab_size->excludes(vocab)->needs(vocab_data);
+  vocab_data->needs(vocab_size);
   auto* sparsity = verb->add_option("--sparsity", options->sparsity,
                                     "This share of the linears' weights "
                                     "becomes zero, the smallest of the model");

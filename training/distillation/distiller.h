@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "base/parameters.h"
 #include "training/checkpoint_store.h"
+#include "training/distillation/teacher.h"
 #include "training/example_source.h"
 #include "training/trainer.h"
 
@@ -40,17 +41,8 @@ struct DistillationConfig {
 // [0.01, 100], an alpha not in [0, 1], a weight below 0.
 absl::Status CheckDistillationConfig(const DistillationConfig& config);
 
-// A teacher's k likeliest tokens at one position (of the student's vocabulary,
-// ascending), with natural logarithms of their probabilities at the
-// temperature, and that of all others together (-inf: there are none).
-struct TopTokens {
-  std::vector<int32_t> ids;
-  std::vector<float> log_probabilities;
-  float log_rest = 0;
-};
-
-// Such of all labelled positions of the examples one after the other, computed
-// before. Immutable, thread-safe.
+// A teacher's likeliest tokens at all labelled positions of the examples one
+// after the other, computed before. Immutable, thread-safe.
 class TeacherTargets {
  public:
   virtual ~TeacherTargets() = default;
@@ -80,30 +72,18 @@ struct DistilledStudent {
 // One teacher, frozen, and one shape of student, all of whose weights are
 // trained. Weights come and go as flat vectors in the order of TextLayoutOf
 // (models/io/text_weights.h). The teacher's weights are read when they are
-// first needed. Errors of all: InvalidArgument, an example or weights that do
+// first needed. Errors of both: InvalidArgument, an example or weights that do
 // not fit student or teacher; Cancelled, stopped; ResourceExhausted. One thread
 // at a time.
 class Distiller {
  public:
   virtual ~Distiller() = default;
 
-  // As Trainer::Evaluate, of a student with these weights, and of the teacher
-  // over the student's tokens.
+  // As Trainer::Evaluate, of a student with these weights.
   virtual absl::StatusOr<Evaluation> Evaluate(std::span<const float> weights,
                                               const ExampleSource& examples,
                                               int64_t max_examples,
                                               const StopToken& stop) = 0;
-  virtual absl::StatusOr<Evaluation> EvaluateTeacher(
-      const ExampleSource& examples, int64_t max_examples,
-      const StopToken& stop) = 0;
-
-  // Gives `take` the teacher's k likeliest of each labelled position, in order;
-  // what it returns ends this unless OK. `progress`, which may be empty, is
-  // told how many positions are done. The teacher is then let go.
-  virtual absl::Status ComputeTargets(
-      const ExampleSource& examples, double temperature, int64_t k,
-      const std::function<absl::Status(const TopTokens&)>& take,
-      const StopToken& stop, const std::function<void(int64_t)>& progress) = 0;
 
   // From `weights` (consumed) on. With `targets` (null: none) the teacher is
   // not asked; they are of these examples. `checkpoints`, `stop`, `progress` as

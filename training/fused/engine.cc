@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "models/fused/language_model_fused.h"
 #include "training/engine_loader.h"
+#include "training/fused/fused_teacher.h"
 #include "training/fused/fused_trainer.h"
 
 namespace edgetune {
@@ -33,6 +34,14 @@ class FusedEngine final : public Engine {
       const EngineOptions& options) override {
     return MakeFusedLanguageModel(
         std::move(model), FusedTrainer::ModelOptions(options), options.threads);
+  }
+
+  absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacher(
+      std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
+      std::vector<int32_t> teacher_tokens,
+      const EngineOptions& options) override {
+    return MakeFusedTeacher(std::move(teacher), student,
+                            std::move(teacher_tokens), options);
   }
 };
 

@@ -9,42 +9,13 @@
 #include "base/factors.h"
 #include "base/status.h"
 #include "base/thread_count.h"
-#include "models/exception_guard.h"
 #include "models/fused/cpu.h"
-#include "models/fused/parallel.h"
 #include "models/io/adapter/core_adapter.h"
 #include "models/step_profile.h"
+#include "training/fused/packed_examples.h"
 
 namespace edgetune {
 namespace {
-
-// Batches are filled up to multiples of so many tokens: oneDNN generates code
-// for every shape, which takes longer than a few tokens more.
-constexpr size_t kTokenStep = 64;
-
-// Into the memory of an earlier batch.
-void Pack(ExampleBatch examples, fused::PackedBatch& batch) {
-  const ProfileScope scope(StepPart::kBatches);
-  batch.tokens.clear();
-  batch.lengths.clear();
-  for (const LabelledTokens* example : examples) {
-    batch.tokens.insert(batch.tokens.end(), example->tokens.begin(),
-                        example->tokens.end());
-    batch.lengths.push_back(example->tokens.size());
-  }
-  const size_t rest = batch.tokens.size() % kTokenStep;
-  if (rest != 0) {
-    // A sequence of its own, which nothing else sees and no label follows.
-    batch.lengths.push_back(kTokenStep - rest);
-    batch.tokens.resize(batch.tokens.size() + kTokenStep - rest, 0);
-  }
-  batch.label_rows.clear();
-  batch.label_tokens.clear();
-  ForTargets(examples, [&](size_t row, int32_t token) {
-    batch.label_rows.push_back(row);
-    batch.label_tokens.push_back(token);
-  });
-}
 
 // The trained coordinates of an adapter, kept beside the whole of it.
 class FusedGradient final : public GradientEngine {
@@ -82,16 +53,6 @@ class FusedGradient final : public GradientEngine {
   ParameterVector values_, gradient_;
   fused::PackedBatch batch_;
 };
-
-// OpenMP's setting is the calling thread's, which may be another than the one
-// that made this.
-template <typename Work>
-auto Guarded(int threads, const Work& work) {
-  return CatchExceptions([&] {
-    fused::UseThreads(threads);
-    return work();
-  });
-}
 
 }  // namespace
 

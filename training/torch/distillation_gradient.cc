@@ -1,14 +1,22 @@
 #include "training/torch/distillation_gradient.h"
 
 #include <ATen/core/grad_mode.h>
-#include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/status.h"
 #include "models/io/text_weights.h"
+#include "models/torch/language_model_torch.h"
 
 namespace edgetune {
+
+FrozenTeacher::FrozenTeacher(std::shared_ptr<const ModelFile> file,
+                             std::vector<int32_t> tokens, Precision precision)
+    : file_(std::move(file)),
+      tokens_(std::move(tokens)),
+      bf16_(precision == Precision::kAuto ? CpuMultipliesBf16()
+                                          : precision == Precision::kBf16) {}
 
 absl::Status FrozenTeacher::Open() {
   if (llama_ != nullptr) return absl::OkStatus();
@@ -19,11 +27,6 @@ absl::Status FrozenTeacher::Open() {
   const std::vector<int64_t> rows(tokens_.begin(), tokens_.end());
   head_ = head_.index_select(0, at::tensor(rows, at::kLong));
   return absl::OkStatus();
-}
-
-void FrozenTeacher::Close() {
-  llama_.reset();
-  head_.reset();
 }
 
 at::Tensor FrozenTeacher::Hidden(PackedTargets packed) const {
@@ -46,19 +49,6 @@ at::Tensor FrozenTeacher::Hidden(PackedTargets packed) const {
 TeacherOutput FrozenTeacher::OutputOf(const at::Tensor& hidden) const {
   const at::NoGradGuard no_grad;
   return {llama_->Normalised(hidden), head_};
-}
-
-absl::Status FrozenTeacher::CheckContext(const ExampleSource& examples) const {
-  const int64_t most = config().context;
-  for (int64_t i = 0; i < examples.size(); ++i) {
-    const auto n = static_cast<int64_t>(examples.Get(i).tokens.size());
-    if (n <= most) continue;
-    return Annotate(
-        absl::InvalidArgumentError(fmt::format(
-            "example {}: {} tokens, the teacher takes at most {}", i, n, most)),
-        ErrorKind::kData);
-  }
-  return absl::OkStatus();
 }
 
 at::Tensor HiddenAt(const Llama& llama, const PackedTargets& packed) {

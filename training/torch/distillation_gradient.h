@@ -22,29 +22,24 @@
 #include "training/distillation/distiller.h"
 #include "training/local_training.h"
 #include "training/torch/packed_targets.h"
+#include "training/trainer.h"
 
 namespace edgetune {
 
 // A teacher over the student's tokens. Life: Open before Hidden and OutputOf,
-// as often as wanted; Close lets its weights go. One thread.
+// as often as wanted. One thread.
 class FrozenTeacher {
  public:
-  // `tokens`: of MapTokens.
+  // `tokens`: of MapTokens. kAuto is bfloat16 where the processor has it.
   FrozenTeacher(std::shared_ptr<const ModelFile> file,
-                std::vector<int32_t> tokens, bool bf16)
-      : file_(std::move(file)), tokens_(std::move(tokens)), bf16_(bf16) {}
+                std::vector<int32_t> tokens, Precision precision);
 
   absl::Status Open();
-  void Close();
 
   // Its states before the last norm where the student predicts [N,E], and what
   // it says there.
   at::Tensor Hidden(PackedTargets packed) const;
   TeacherOutput OutputOf(const at::Tensor& hidden) const;
-
-  // Whether all examples fit its context, which may be smaller than the
-  // student's. InvalidArgument (kData).
-  absl::Status CheckContext(const ExampleSource& examples) const;
 
   const ModelConfig& config() const { return file_->config(); }
   bool bf16() const { return bf16_; }
@@ -53,7 +48,7 @@ class FrozenTeacher {
   std::shared_ptr<const ModelFile> file_;
   std::vector<int32_t> tokens_;  // of the student's; empty: the same
   bool bf16_;
-  std::unique_ptr<const Llama> llama_;  // from Open to Close
+  std::unique_ptr<const Llama> llama_;  // from Open on
   at::Tensor head_;                     // [V,E] likewise
 };
 

@@ -8,6 +8,7 @@
 #include "training/engine_loader.h"
 #include "training/torch/lora_trainer.h"
 #include "training/torch/torch_distiller.h"
+#include "training/torch/torch_teacher.h"
 #include "training/torch/vision_trainer.h"
 
 namespace edgetune {
@@ -45,6 +46,15 @@ class TorchEngine final : public Engine {
     torch.bf16 = UsesBf16(options.precision);
     torch.threads = options.threads;
     return MakeTorchLanguageModel(std::move(model), torch);
+  }
+
+  absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacher(
+      std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
+      std::vector<int32_t> teacher_tokens,
+      const EngineOptions& options) override {
+    EDGETUNE_RETURN_IF_ERROR(CheckPrecision(options.precision));
+    return MakeTorchTeacher(std::move(teacher), student,
+                            std::move(teacher_tokens), options);
   }
 
   absl::StatusOr<std::unique_ptr<Distiller>> MakeDistiller(

@@ -17,6 +17,7 @@
 #include "models/torch/language_model_torch.h"
 #include "models/torch/llama.h"
 #include "training/distillation/teacher_cache.h"
+#include "training/distillation/teacher_walk.h"
 #include "training/torch/distillation_gradient.h"
 
 namespace edgetune {
@@ -107,19 +108,6 @@ struct TorchDistiller::Body {
   }
 };
 
-namespace {
-
-TopTokens RowOf(const TopTargets& targets, int64_t row) {
-  const int64_t k = targets.ids.size(1);
-  const int64_t* ids = targets.ids.data_ptr<int64_t>() + row * k;
-  const float* values = targets.values.data_ptr<float>() + row * k;
-  return {std::vector<int32_t>(ids, ids + k),
-          std::vector<float>(values, values + k),
-          targets.rest.data_ptr<float>()[row]};
-}
-
-}  // namespace
-
 absl::StatusOr<Adapter> TorchDistiller::Body::Start(
     ParameterVector weights, const ExampleSource& examples,
     const DistillationConfig& config, const TeacherTargets* targets,
@@ -129,7 +117,7 @@ absl::StatusOr<Adapter> TorchDistiller::Body::Start(
   EDGETUNE_RETURN_IF_ERROR(
       CheckTargets(targets, config, PositionsOf(examples)));
   if (targets == nullptr && (config.alpha > 0 || config.hidden > 0)) {
-    EDGETUNE_RETURN_IF_ERROR(teacher.CheckContext(examples));
+    EDGETUNE_RETURN_IF_ERROR(CheckTeacherContext(teacher.config(), examples));
     EDGETUNE_RETURN_IF_ERROR(teacher.Open());
   }
   return StartOf(layout, std::move(weights), teacher.config().hidden,
@@ -144,26 +132,12 @@ TorchDistiller::~TorchDistiller() = default;
 absl::StatusOr<std::unique_ptr<TorchDistiller>> TorchDistiller::Make(
     std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
     std::vector<int32_t> teacher_tokens, const EngineOptions& options) {
-  const int64_t all = teacher->config().vocab;
-  const bool fits =
-      teacher_tokens.empty()
-          ? student.vocab == all
-          : student.vocab == static_cast<int64_t>(teacher_tokens.size()) &&
-                std::ranges::all_of(teacher_tokens, [all](int32_t id) {
-                  return id >= 0 && id < all;
-                });
-  if (!fits) {
-    return absl::InvalidArgumentError(
-        fmt::format("a student of {} tokens does not fit a teacher of {}",
-                    student.vocab, all));
-  }
+  EDGETUNE_RETURN_IF_ERROR(
+      CheckTeacherTokens(teacher->config(), student, teacher_tokens));
   EDGETUNE_ASSIGN_OR_RETURN(ParameterLayout layout, TextLayoutOf(student));
-  const bool bf16 = options.precision == Precision::kAuto
-                        ? CpuMultipliesBf16()
-                        : options.precision == Precision::kBf16;
   auto body = std::make_unique<Body>(Body{
-      .teacher =
-          FrozenTeacher(std::move(teacher), std::move(teacher_tokens), bf16),
+      .teacher = FrozenTeacher(std::move(teacher), std::move(teacher_tokens),
+                               options.precision),
       .student = student,
       .layout = std::move(layout),
       .threads = ThreadCount(options.threads)});
@@ -181,68 +155,6 @@ absl::StatusOr<Evaluation> TorchDistiller::Evaluate(
         const auto llama,
         Llama::Over(body_->student, ViewOf(weights), at::Tensor()));
     return body_->Score(*llama, examples, max_examples, stop);
-  });
-}
-
-absl::StatusOr<Evaluation> TorchDistiller::EvaluateTeacher(
-    const ExampleSource& examples, int64_t max_examples,
-    const StopToken& stop) {
-  return CatchExceptions([&]() -> absl::StatusOr<Evaluation> {
-    at::set_num_threads(body_->threads);
-    const at::NoGradGuard no_grad;
-    EDGETUNE_RETURN_IF_ERROR(body_->teacher.CheckContext(examples));
-    EDGETUNE_RETURN_IF_ERROR(body_->teacher.Open());
-    return EvaluateExamples(
-        body_->student, examples, max_examples, stop, [&](ExampleBatch part) {
-          const PackedTargets packed(part);
-          const TeacherOutput teacher =
-              body_->teacher.OutputOf(body_->teacher.Hidden(packed));
-          return TokenNll(teacher.hidden, teacher.head, packed.next)
-              .sum(at::kDouble)
-              .item<double>();
-        });
-  });
-}
-
-absl::Status TorchDistiller::ComputeTargets(
-    const ExampleSource& examples, double temperature, int64_t k,
-    const std::function<absl::Status(const TopTokens&)>& take,
-    const StopToken& stop, const std::function<void(int64_t)>& progress) {
-  return CatchExceptions([&]() -> absl::Status {
-    at::set_num_threads(body_->threads);
-    const at::NoGradGuard no_grad;
-    if (k < 1 || k > body_->student.vocab) {
-      return Annotate(absl::InvalidArgumentError(
-                          fmt::format("the {} likeliest of {} tokens are none",
-                                      k, body_->student.vocab)),
-                      ErrorKind::kConfig);
-    }
-    EDGETUNE_RETURN_IF_ERROR(
-        CheckDistillationConfig({.temperature = temperature}));
-    EDGETUNE_RETURN_IF_ERROR(body_->teacher.CheckContext(examples));
-    EDGETUNE_RETURN_IF_ERROR(body_->teacher.Open());
-    absl::Status taken;
-    int64_t done = 0;
-    // The walk of an evaluation, over the same batches; its sum is nobody's.
-    const auto walked = EvaluateExamples(
-        body_->student, examples, 0, stop, [&](ExampleBatch part) {
-          if (!taken.ok()) return 0.0;
-          const TopTargets targets =
-              TopTargetsOf(body_->teacher.OutputOf(
-                               body_->teacher.Hidden(PackedTargets(part))),
-                           temperature, k);
-          const int64_t n = targets.rest.size(0);
-          for (int64_t i = 0; i < n && taken.ok(); ++i) {
-            taken = take(RowOf(targets, i));
-          }
-          done += n;
-          if (progress) progress(done);
-          return 0.0;
-        });
-    EDGETUNE_RETURN_IF_ERROR(taken);
-    EDGETUNE_RETURN_IF_ERROR(walked);
-    body_->teacher.Close();
-    return absl::OkStatus();
   });
 }
 

@@ -35,14 +35,6 @@ class TorchDistiller final : public Distiller {
                                       const ExampleSource& examples,
                                       int64_t max_examples,
                                       const StopToken& stop) override;
-  absl::StatusOr<Evaluation> EvaluateTeacher(const ExampleSource& examples,
-                                             int64_t max_examples,
-                                             const StopToken& stop) override;
-  absl::Status ComputeTargets(
-      const ExampleSource& examples, double temperature, int64_t k,
-      const std::function<absl::Status(const TopTokens&)>& take,
-      const StopToken& stop,
-      const std::function<void(int64_t)>& progress) override;
   absl::StatusOr<DistilledStudent> Train(
       ParameterVector weights, const ExampleSource& examples,
       const TrainConfig& train, const DistillationConfig& config,

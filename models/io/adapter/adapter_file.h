@@ -42,7 +42,7 @@ struct AdapterSpec {
   int64_t rank = 0;
   double alpha = 0;
   // Subset of LoraTargets, or parts of a model of images; any order.
-  std::vector<std::string> targets;
+  std::vector<std::string> targets = {};
   // Modules of another rank or alpha, e.g. "layers.3.self_attn.q_proj".
   std::map<std::string, LoraShape> exceptions = {};
 

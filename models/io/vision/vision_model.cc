@@ -110,14 +110,9 @@ class VisionModel final : public ModelFile {
     }
     const TensorInfo& info =
         infos_[static_cast<size_t>(found - tensors.begin())];
-    const auto count = static_cast<int64_t>(found->count);
-    const int64_t width = count / info.rows();
-    if (row_begin < 0 || row_begin > row_end || row_end > info.rows() ||
-        out.size() != static_cast<size_t>((row_end - row_begin) * width)) {
-      return absl::InvalidArgumentError(fmt::format(
-          "rows {} to {} of {} {} do not fit {} elements", row_begin, row_end,
-          name, ShapeText(info.shape), out.size()));
-    }
+    EDGETUNE_RETURN_IF_ERROR(
+        CheckRowRange(info, row_begin, row_end, out.size()));
+    const int64_t width = static_cast<int64_t>(found->count) / info.rows();
     std::copy_n(values_.begin() + static_cast<ptrdiff_t>(found->offset) +
                     row_begin * width,
                 out.size(), out.begin());

@@ -90,9 +90,17 @@ class RowsLoss {
   double sum_ = 0;
 };
 
-// All that the loss depends on; what a teacher does not have is undefined.
+// Rows whose logits are there at once: as asked, or by the vocabulary.
+int64_t RowsOf(int64_t asked, const at::Tensor& head) {
+  return asked > 0 ? asked
+                   : std::clamp<int64_t>(kDistillationLogits / head.size(0), 32,
+                                         1024);
+}
+
+// All that the loss depends on besides what is trained; what a teacher does not
+// have is undefined.
 struct DistillationInputs {
-  at::Tensor hidden, head, labels;
+  at::Tensor labels;
   TeacherOutput teacher;
   TopTargets top;
   DistillationWeights weights;
@@ -116,55 +124,42 @@ struct DistillationInputs {
   }
 };
 
+// Gradients are made while a part's logits are there, going forward, and only
+// scaled on the way back (as Hsu et al., 2024, Liger Kernel, do for cross
+// entropy): nothing of the size of the logits is kept or computed again.
 class DistillationFunction : public Function<DistillationFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden,
                             const at::Tensor& head,
                             const DistillationInputs& in) {
-    ctx->save_for_backward({hidden, head, in.labels, in.teacher.hidden,
-                            in.teacher.head, in.top.ids, in.top.values,
-                            in.top.rest});
-    ctx->saved_data["temperature"] = in.weights.temperature;
-    ctx->saved_data["alpha"] = in.weights.alpha;
-    ctx->saved_data["entropy"] = in.weights.entropy;
-    ctx->saved_data["rows"] = in.rows;
+    const bool train_head = head.requires_grad();
+    const bool train = train_head || hidden.requires_grad();
+    const at::Tensor dhidden = train ? at::empty_like(hidden) : at::Tensor();
+    at::Tensor dhead = train_head ? at::zeros_like(head) : at::Tensor();
     double sum = 0;
     for (int64_t begin = 0; begin < hidden.size(0); begin += in.rows) {
       const int64_t n = std::min(in.rows, hidden.size(0) - begin);
-      const at::Tensor logits = at::mm(hidden.narrow(0, begin, n), head.t());
-      sum += in.LossOf(logits, begin, /*with_gradient=*/false).sum();
+      const at::Tensor x = hidden.narrow(0, begin, n);  // [n,D]
+      const at::Tensor logits = at::mm(x, head.t());    // [n,V]
+      const RowsLoss loss = in.LossOf(logits, begin, train);
+      sum += loss.sum();
+      if (!train) continue;
+      at::Tensor out = dhidden.narrow(0, begin, n);
+      at::mm_out(out, loss.gradient(), head);
+      if (train_head) dhead.addmm_(loss.gradient().t(), x);
     }
+    ctx->save_for_backward({dhidden, dhead});
     return at::scalar_tensor(sum, at::kDouble);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const at::NoGradGuard no_grad;
     const variable_list saved = ctx->get_saved_variables();
-    const DistillationInputs in = {saved[0],
-                                   saved[1],
-                                   saved[2],
-                                   {saved[3], saved[4]},
-                                   {saved[5], saved[6], saved[7]},
-                                   {ctx->saved_data["temperature"].toDouble(),
-                                    ctx->saved_data["alpha"].toDouble(),
-                                    ctx->saved_data["entropy"].toDouble()},
-                                   ctx->saved_data["rows"].toInt()};
     const double scale = grads[0].item<double>();
-    const at::Tensor dhidden = at::empty_like(in.hidden);
-    at::Tensor dhead;
-    if (in.head.requires_grad()) dhead = at::zeros_like(in.head);
-    for (int64_t begin = 0; begin < in.hidden.size(0); begin += in.rows) {
-      const int64_t n = std::min(in.rows, in.hidden.size(0) - begin);
-      const at::Tensor x = in.hidden.narrow(0, begin, n);  // [n,D]
-      const at::Tensor logits = at::mm(x, in.head.t());    // [n,V]
-      at::Tensor dlogits =
-          in.LossOf(logits, begin, /*with_gradient=*/true).gradient();
-      dlogits.mul_(scale);
-      at::Tensor out = dhidden.narrow(0, begin, n);
-      at::mm_out(out, dlogits, in.head);
-      if (dhead.defined()) dhead.addmm_(dlogits.t(), x);
-    }
-    return {dhidden, dhead, at::Tensor()};
+    const auto scaled = [scale](const at::Tensor& gradient) {
+      return gradient.defined() ? gradient * scale : gradient;
+    };
+    return {scaled(saved[0]), scaled(saved[1]), at::Tensor()};
   }
 };
 
@@ -176,7 +171,7 @@ at::Tensor SumDistillation(const at::Tensor& hidden, const at::Tensor& head,
                            const DistillationWeights& weights, int64_t rows) {
   return DistillationFunction::apply(
       hidden, head,
-      DistillationInputs{hidden, head, labels, teacher, {}, weights, rows});
+      DistillationInputs{labels, teacher, {}, weights, RowsOf(rows, head)});
 }
 
 at::Tensor SumDistillation(const at::Tensor& hidden, const at::Tensor& head,
@@ -184,13 +179,14 @@ at::Tensor SumDistillation(const at::Tensor& hidden, const at::Tensor& head,
                            const DistillationWeights& weights, int64_t rows) {
   return DistillationFunction::apply(
       hidden, head,
-      DistillationInputs{hidden, head, labels, {}, targets, weights, rows});
+      DistillationInputs{labels, {}, targets, weights, RowsOf(rows, head)});
 }
 
 TopTargets TopTargetsOf(const TeacherOutput& teacher, double temperature,
                         int64_t k, int64_t rows) {
   const at::NoGradGuard no_grad;
   const int64_t n = teacher.hidden.size(0);
+  rows = RowsOf(rows, teacher.head);
   const TopTargets out = {at::empty({n, k}, at::kLong),
                           at::empty({n, k}, at::kFloat),
                           at::empty({n}, at::kFloat)};

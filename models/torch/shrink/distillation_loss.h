@@ -3,9 +3,8 @@
 
 // What a small language model (the student) learns from a larger one (the
 // teacher), as functions that are differentiable in the student's tensors.
-// Logits exist for a few rows at a time, on the way back too, where they are
-// computed again. Stateless. Torch-only header: included by torch .cc files
-// alone.
+// Logits exist for a few rows at a time. Stateless. Torch-only header: included
+// by torch .cc files alone.
 //
 // N positions, V tokens, D the student's hidden size, E the teacher's.
 
@@ -48,26 +47,27 @@ struct TopTargets {
   at::Tensor rest;    // [N] log of the others' summed exponentials; or -inf
 };
 
-// Rows whose logits are there at once: 64 of 49,152 are 12.6 MB, and of such
-// matrices there are up to nine.
-inline constexpr int64_t kDistillationRows = 64;
+// Logits that are there at once: 12.6 MB, and of such matrices there are up to
+// nine.
+inline constexpr int64_t kDistillationLogits = 64 * 49152;
 
 // The sum over positions, a float64 scalar. hidden [N,D] and head [V,D]
-// float32, of the student; labels [N] int64.
+// float32, of the student; labels [N] int64; `rows` of logits at a time, 0: as
+// many as kDistillationLogits allows.
 at::Tensor SumDistillation(const at::Tensor& hidden, const at::Tensor& head,
                            const at::Tensor& labels,
                            const TeacherOutput& teacher,
                            const DistillationWeights& weights,
-                           int64_t rows = kDistillationRows);
+                           int64_t rows = 0);
 at::Tensor SumDistillation(const at::Tensor& hidden, const at::Tensor& head,
                            const at::Tensor& labels, const TopTargets& targets,
                            const DistillationWeights& weights,
-                           int64_t rows = kDistillationRows);
+                           int64_t rows = 0);
 
 // A teacher's k likeliest, without gradient: `values` and `rest` are natural
 // logarithms of probabilities at this temperature. k <= V.
 TopTargets TopTargetsOf(const TeacherOutput& teacher, double temperature,
-                        int64_t k, int64_t rows = kDistillationRows);
+                        int64_t k, int64_t rows = 0);
 
 // The sum over positions of the mean squared difference between the student's
 // hidden states [N,D], through `projection` [E,D], and the teacher's [N,E] (as
