@@ -66,17 +66,11 @@ template <Sign kSign>
 [[gnu::target("avx2")]] float CombineAvx2(const Block& block) {
   return CombineBlock<kSign>(block);
 }
-template <Sign kSign>
-[[gnu::target("avx512f,prefer-vector-width=512")]] float CombineAvx512(
-    const Block& block) {
-  return CombineBlock<kSign>(block);
-}
 #endif
 
 template <Sign kSign>
 float Combine(const Block& block) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return CombineAvx512<kSign>(block);
   if (__builtin_cpu_supports("avx2")) return CombineAvx2<kSign>(block);
 #endif
   return CombineBlock<kSign>(block);
