@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "models/calibrator.h"
 #include "models/io/model_file.h"
 #include "models/language_model.h"
 #include "training/distillation/distiller.h"
@@ -42,6 +43,9 @@ class Engine {
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
       std::shared_ptr<const ModelFile> model, const EngineOptions& options) = 0;
+  // FailedPrecondition (kConfig): an engine that cannot show its inputs.
+  virtual absl::StatusOr<std::unique_ptr<Calibrator>> MakeCalibrator(
+      std::shared_ptr<const ModelFile> model, const EngineOptions& options);
   // `teacher_tokens`: of MapTokens (distillation/token_map.h).
   // FailedPrecondition (kConfig): an engine without models of texts.
   virtual absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacher(
@@ -60,8 +64,9 @@ class Engine {
 // reads this when an engine is loaded. Spinning on costs more than the work
 // where other processes want the cores; sleeping at once costs a third of the
 // speed of generation, whose products take less than waking up. And that memory
-// of large buffers goes back to the system when they are freed. At the
-// beginning of main, before there are threads.
+// of large buffers goes back to the system when they are freed, until the
+// reference engine is loaded. At the beginning of main, before there are
+// threads.
 void PrepareForEngines();
 
 // The engine of a setting `train.engine`: "fused", the fast one;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "models/calibrator.h"
 #include "models/fused/kernels.h"
 #include "models/fused/lora.h"
 #include "models/io/model_file.h"
@@ -71,6 +72,11 @@ class Llama {
   virtual void Logits(const PackedBatch& batch,
                       std::span<const int32_t> vocabulary,
                       const TakeLogits& take) = 0;
+
+  // Tells of every place of every layer, in order, what stands there for all
+  // tokens of the batch; labels do not matter.
+  virtual void Watch(const PackedBatch& batch,
+                     const std::function<void(const ObservedInput&)>& take) = 0;
 
   // One sequence, a few tokens at a time. Reset makes room for `capacity`
   // tokens and forgets those before; Keep forgets all but the first `length`.

@@ -109,6 +109,10 @@ void LlamaStack<T>::RotateHeads(const Rows<T>& qkv, bool inverse) {
   });
 }
 
+// Where the input of a group of linears stands.
+constexpr LayerInput kPlaces[kGroups] = {
+    LayerInput::kQkv, LayerInput::kOut, LayerInput::kGateUp, LayerInput::kDown};
+
 template <typename T>
 template <typename C>
 void LlamaStack<T>::Apply(const Step& step, size_t layer, Group group,
@@ -120,6 +124,7 @@ void LlamaStack<T>::Apply(const Step& step, size_t layer, Group group,
     }
     return;
   }
+  watch_.Tell(layer, kPlaces[group], input);
   lora_.Prepare(step.lora, layer, group);
   const auto down = trace.down[group].Make(step.tokens, lora_.rank());
   ForBlocks(step.tokens, step.block, [&](size_t begin, size_t end) {
@@ -220,9 +225,19 @@ void LlamaStack<T>::Run(const Step& step) {
       Copy(Const(step.x), inputs_[layer].Make(step.tokens, step.x.width));
     }
     Trace& trace = traces_[train ? layer : 0];
+    watch_.Tell(layer, LayerInput::kLayer, Const(step.x));
     AttentionForward(step, layer, trace);
     MlpForward(step, layer, trace);
   }
+  watch_.Tell(layers, LayerInput::kLayer, Const(step.x));
+}
+
+template <typename T>
+void LlamaStack<T>::Watch(const PackedBatch& batch,
+                          const InputWatch::Take& take) {
+  watch_.During(take, [&] {
+    Run(Begin(batch.tokens, batch.lengths, nullptr, Mode::kScore));
+  });
 }
 
 template <typename T>

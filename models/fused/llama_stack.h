@@ -10,6 +10,7 @@
 #include "models/fused/attention.h"
 #include "models/fused/frozen_products.h"
 #include "models/fused/head.h"
+#include "models/fused/input_watch.h"
 #include "models/fused/llama.h"
 #include "models/fused/rotary.h"
 #include "models/fused/weights.h"
@@ -29,6 +30,7 @@ class LlamaStack final : public Llama {
                      LoraFactors& lora) override;
   void Logits(const PackedBatch& batch, std::span<const int32_t> vocabulary,
               const TakeLogits& take) override;
+  void Watch(const PackedBatch& batch, const InputWatch::Take& take) override;
   void Reset(size_t capacity) override;
   void Keep(size_t length) override { past_ = length; }
   void Extend(std::span<const int32_t> ids, const LoraFactors* lora,
@@ -115,6 +117,7 @@ class LlamaStack final : public Llama {
   Buffer<T> activated_;                // [M,F]
   Buffer<T> doutput_;                  // [M, H d] or [M,F]
   Buffer<T> dqkv_;                     // [M, (H + 2 K) d]
+  InputWatch watch_;
 };
 
 }  // namespace edgetune::fused

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 
 #include "base/status.h"
@@ -19,10 +20,6 @@ enum Linear : size_t { kQuery, kKey, kValue, kOutput, kGate, kUp, kDown };
 struct SquareSums {
   std::vector<double> rows, columns;
 };
-
-std::string LinearName(int64_t layer, size_t linear) {
-  return fmt::format("layers.{}.{}", layer, kLlamaLinears[linear].module);
-}
 
 absl::StatusOr<SquareSums> SumSquares(const ModelConfig& config, int64_t layer,
                                       size_t linear, const InputNorms& norms,
@@ -78,6 +75,37 @@ absl::Status CheckNormsOf(const std::string& name, int64_t inputs,
 }
 
 }  // namespace
+
+std::string LinearName(int64_t layer, size_t linear) {
+  return fmt::format("layers.{}.{}", layer, kLlamaLinears[linear].module);
+}
+
+InputNorms NormsOfKept(const ModelConfig& config, const KeptParts& kept,
+                       const InputNorms& norms) {
+  InputNorms out;
+  if (norms.empty()) return out;
+  const int64_t group = config.heads / config.kv_heads * config.head_dim;
+  for (size_t i = 0; i < kept.layers.size(); ++i) {
+    const KeptLayer& layer = kept.layers[i];
+    for (size_t linear = 0; linear < std::size(kLlamaLinears); ++linear) {
+      const auto& whole = norms.at(LinearName(layer.layer, linear));
+      auto& some = out[LinearName(static_cast<int64_t>(i), linear)];
+      if (linear == kOutput) {
+        for (const int64_t at : layer.groups) {
+          some.insert(some.end(), whole.begin() + at * group,
+                      whole.begin() + (at + 1) * group);
+        }
+      } else if (linear == kDown) {
+        for (const int64_t at : layer.channels) {
+          some.push_back(whole[static_cast<size_t>(at)]);
+        }
+      } else {
+        some = whole;
+      }
+    }
+  }
+  return out;
+}
 
 absl::Status CheckInputNorms(const ModelConfig& config,
                              const InputNorms& norms) {

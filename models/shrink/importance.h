@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "models/io/model_file.h"
+#include "models/shrink/kept_parts.h"
 #include "models/shrink/weight_reader.h"
 
 namespace edgetune {
@@ -21,6 +22,15 @@ namespace edgetune {
 // By linear ("layers.0.mlp.down_proj", as adapters name them) the L2 norm of
 // each of its inputs over some texts. Empty: not known, every norm is 1.
 using InputNorms = std::map<std::string, std::vector<float>>;
+
+// "layers.0.mlp.down_proj" of layer 0 and the last of kLlamaLinears.
+std::string LinearName(int64_t layer, size_t linear);
+
+// The norms of a whole model's linears as those of what is kept of it: layers
+// under their new numbers, inputs of o and down that stay. Empty stays empty.
+// Norms and parts are of a model of this configuration.
+InputNorms NormsOfKept(const ModelConfig& config, const KeptParts& kept,
+                       const InputNorms& norms);
 
 // InvalidArgument: norms for some linears only, or for none that there is; of
 // another number than a linear has inputs; negative or not finite.

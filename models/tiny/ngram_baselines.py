@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Held-out perplexity of a unigram and a trigram model over the same tokens and
-positions as `edgetune eval --data heldout.jsonl`, for the model card.
+"""Held-out perplexity of a unigram and a trigram model on the tokens that
+`edgetune eval --data heldout.jsonl` scores, those of the answers, for the model
+card. They see the answer alone, not what was asked.
 
     ngram_baselines.py WORK
 
 WORK is make_tiny.py's --work. The trigram is interpolated Kneser-Ney (Chen,
-Goodman, 1999, section 2.7) with one discount of 0.75; the unigram adds one.
-Needs PyPI's `tokenizers`.
+Goodman, 1999, section 2.7) with one discount of 0.75; the unigram adds one. Needs
+PyPI's `tokenizers`.
 """
 
 import collections
@@ -18,28 +19,36 @@ import sys
 import tokenizers
 
 DISCOUNT = 0.75
+START = -1
 
 
 def read(work, name, tokenizer):
+    """The answers, each with what ends it."""
+    end = tokenizer.token_to_id("<|im_end|>")
     for line in (work / f"{name}.jsonl").read_text().splitlines():
-        yield tokenizer.encode(json.loads(line)["text"]).ids
+        for message in json.loads(line)["messages"]:
+            if message["role"] == "assistant":
+                yield [*tokenizer.encode(message["content"]).ids, end]
+
+
+def grams(ids):
+    """(two before, one before, token) of each token."""
+    padded = [START, START, *ids]
+    return zip(padded, padded[1:], ids)
 
 
 class KneserNey:
+    """Probabilities of a token after two others."""
+
     def __init__(self, texts, vocabulary):
-        self.vocabulary = vocabulary
-        three, two = collections.Counter(), collections.Counter()
+        self.uniform = 1 / vocabulary
+        self.counts = [collections.Counter() for _ in range(3)]
         for ids in texts:
-            three.update(zip(ids, ids[1:], ids[2:]))
-            two.update(zip(ids, ids[1:]))
-        self.counts = [collections.Counter(), collections.Counter(), three]
-        for _, b, c in three:
-            self.counts[1][b, c] += 1  # left neighbours, not occurrences
-        # Pairs that only begin texts have no left neighbour.
-        for pair in two.keys() - self.counts[1].keys():
-            self.counts[1][pair] = 1
-        for _, c in self.counts[1]:
-            self.counts[0][(c,)] += 1
+            self.counts[2].update(grams(ids))
+        # Below the trigrams kinds of left neighbours count, not occurrences.
+        for order in (1, 0):
+            for gram in self.counts[order + 1]:
+                self.counts[order][gram[1:]] += 1
         self.sums = [collections.Counter() for _ in range(3)]
         self.kinds = [collections.Counter() for _ in range(3)]
         for order, counts in enumerate(self.counts):
@@ -48,11 +57,9 @@ class KneserNey:
                 self.kinds[order][gram[:-1]] += 1
 
     def probability(self, gram):
-        """Of the last of `gram` after the others."""
-        if not gram:
-            return 1 / self.vocabulary
+        """Of the last of `gram` after those before it."""
         order, context = len(gram) - 1, gram[:-1]
-        lower = self.probability(gram[1:]) if order else 1 / self.vocabulary
+        lower = self.probability(gram[1:]) if order else self.uniform
         total = self.sums[order][context]
         if total == 0:
             return lower
@@ -71,10 +78,10 @@ def main():
     total = sum(single.values())
     sums, count = {"unigram": 0.0, "trigram": 0.0}, 0
     for ids in heldout:
-        for i in range(1, len(ids)):
+        for gram in grams(ids):
             count += 1
-            sums["unigram"] -= math.log((single[ids[i]] + 1) / (total + vocabulary))
-            sums["trigram"] -= math.log(trigram.probability(tuple(ids[max(0, i - 2):i + 1])))
+            sums["unigram"] -= math.log((single[gram[-1]] + 1) / (total + vocabulary))
+            sums["trigram"] -= math.log(trigram.probability(gram))
     print(json.dumps({"train_tokens": total, "heldout_tokens": count, "vocabulary": vocabulary}
                      | {name: round(math.exp(nll / count), 2) for name, nll in sums.items()}))
 

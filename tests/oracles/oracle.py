@@ -48,12 +48,12 @@ class Oracle:
     def edgetune(self, *arguments):
         return self.call(self.options.edgetune, *arguments)
 
-    def ours(self, texts, adapter=None):
+    def ours(self, texts, adapter=None, model=None):
         """Ids of each text, and log p(token | before) from its second on, by
         `eval --per-token`: every token of a {"text"} line is labelled."""
         data, out = self.folder / "texts.jsonl", self.folder / "per-token.jsonl"
         data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        self.edgetune("eval", "--model", self.options.model, "--precision", "fp32",
+        self.edgetune("eval", "--model", model or self.options.model, "--precision", "fp32",
                       *(["--adapter", adapter] if adapter else []),
                       "--data", data, "--per-token", out, "--format", "json")
         examples = {}

@@ -13,6 +13,8 @@ transformers. For each:
   and by llama.cpp                           = its probabilities            (1e-3)
   weights that become zero                   = NumPy's, bit by bit (of the model,
         of each matrix, of each row, 2:4), and as many as the program says
+  with texts: what stays                     = Wanda's and Block Influence's choice,
+        from what transformers' linears and layers are given in float64
 
 Faults are seeded in the pruned model, and each must be seen in the logits. At
 last the real model, with fewer layers and channels: transformers' logits are
@@ -177,6 +179,7 @@ class Case:
         self.check_logits(options)
         self.check_faults()
         self.check_sparsity()
+        self.check_calibration()
 
     def check_tensors(self, said):
         kept = self.tokenizer.convert_tokens_to_ids(
@@ -283,6 +286,62 @@ class Case:
             linears = [ours[name] for name in ours if "_proj.weight" in name]
             zeros = sum(int((tensor == 0).sum()) for tensor in linears)
             self.expect(zeros == said["sparsity"]["zeros"], f"{zeros} zeros, as the program says")
+
+
+    def observe(self, texts):
+        """Norms of inputs by linear and Block Influence by layer over lists of
+        ids, by transformers in float64."""
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            self.hf, dtype=torch.float64).eval()
+        squares, distance = {}, np.zeros(self.whole.layers)
+
+        def linear(name):
+            def see(_, given):
+                squares[name] = squares.get(name, 0) + (given[0][0] ** 2).sum(0).numpy()
+            return see
+
+        def layer(index):
+            def see(_, given, out):
+                out = out[0] if isinstance(out, tuple) else out
+                cosine = torch.nn.functional.cosine_similarity(given[0][0], out[0], dim=-1)
+                distance[index] += float((1 - cosine).sum())
+            return see
+
+        for name, module in model.named_modules():
+            if name.endswith("_proj"):
+                module.register_forward_pre_hook(linear(name))
+        for index, module in enumerate(model.model.layers):
+            module.register_forward_hook(layer(index))
+        with torch.no_grad():
+            for ids in texts:
+                model(torch.tensor([ids]))
+        return {name: np.sqrt(sum_) for name, sum_ in squares.items()}, distance
+
+    def check_calibration(self):
+        """Wanda's choice, and the layers that change the stream most."""
+        data = self.folder / "calibration.jsonl"
+        data.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+        texts, _ = self.oracle.ours(TEXTS, model=self.hf)
+        norms, distance = self.observe(texts)
+        _, said = self.prune("calibrated-layers", "--layers", LAYERS, "--calibrate", data)
+        self.expect(said["kept"]["layers"] == largest(distance, LAYERS).tolist(),
+                    f"layers are kept by transformers' Block Influence {distance}")
+        out, _ = self.prune("calibrated-2of4", "--n-m", "2:4", "--calibrate", data)
+        ours, wrong, moved, count = WholeModel(out).tensors, 0, 0, 0
+        for name, norm in norms.items():
+            weight = self.whole.tensors[f"{name}.weight"]
+            scores = np.abs(weight.astype(np.float64)) * norm
+            order = np.argsort(scores.reshape(-1, 4), axis=1, kind="stable")
+            keeps = np.ones_like(order, dtype=bool)
+            np.put_along_axis(keeps, order[:, :2], False, axis=1)
+            got = ours[f"{name}.weight"].reshape(-1, 4) != 0
+            wrong += int((got != keeps).sum())
+            plain = np.argsort(np.abs(weight).reshape(-1, 4), axis=1, kind="stable")
+            moved += int((np.sort(plain[:, :2]) != np.sort(order[:, :2])).any(1).sum())
+            count += weight.size
+        self.expect(wrong <= 1e-4 * count,
+                    f"2:4 keeps what |w| ||x|| of transformers says ({wrong} of {count} differ)")
+        self.expect(moved > 0.02 * count / 4, f"which is not |w| alone ({moved} groups differ)")
 
 
 class PruneOracle(oracle.Oracle):

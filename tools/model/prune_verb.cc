@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "models/io/adapter/adapter_file.h"
+#include "models/shrink/importance.h"
 #include "models/shrink/shrink_plan.h"
 #include "models/shrink/shrunk_model.h"
 #include "models/shrink/small_vocabulary.h"
@@ -18,9 +20,9 @@
 #include "tools/model/base_files.h"
 #include "tools/model/model_path.h"
 #include "tools/model/model_writing.h"
+#include "tools/model/prune_evidence.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
-#include "training/text_data_set.h"
 
 namespace edgetune {
 namespace {
@@ -29,7 +31,8 @@ struct PruneOptions {
   std::string model, out, to = "hf", type;
   std::optional<int64_t> layers, ffn, heads, vocab_size;
   std::optional<double> ffn_ratio, sparsity;
-  std::string vocab, vocab_data, n_m;
+  std::string vocab, vocab_data, n_m, calibrate;
+  int64_t calibration_tokens = 32768;
   bool by_layer = false, by_row = false;
 
   bool cuts() const {
@@ -49,20 +52,6 @@ ReadProgress ReadingProgress(const Output& output, const std::string& title) {
     (*progress)->Update(done);
     return absl::OkStatus();
   };
-}
-
-// How often each token comes in examples.
-absl::StatusOr<std::vector<int64_t>> CountTokens(const std::string& path,
-                                                 const ModelFile& model) {
-  TextDataOptions text;
-  text.max_length = model.config().context;
-  EDGETUNE_ASSIGN_OR_RETURN(const auto examples,
-                            ReadTextDataSet(path, model, text));
-  std::vector<int64_t> counts(model.tokenizer().data().tokens.size());
-  for (int64_t i = 0; i < examples->size(); ++i) {
-    for (const int32_t id : examples->Get(i).tokens) ++counts[id];
-  }
-  return counts;
 }
 
 absl::StatusOr<std::vector<int32_t>> TokensToKeep(const PruneOptions& options,
@@ -195,6 +184,14 @@ struct PrunedModel {
   }
 };
 
+absl::StatusOr<ShrinkEvidence> Evidence(
+    const PruneOptions& options, const Output& output,
+    const std::shared_ptr<const ModelFile>& model) {
+  if (options.calibrate.empty()) return ShrinkEvidence();
+  return Calibrate(options.calibrate, options.calibration_tokens, model,
+                   output);
+}
+
 absl::Status PruneModel(const PruneOptions& options, const Output& output,
                         PrunedModel* out) {
   if (options.thins()) {
@@ -202,8 +199,10 @@ absl::Status PruneModel(const PruneOptions& options, const Output& output,
   }
   EDGETUNE_ASSIGN_OR_RETURN(const ShrinkTarget target,
                             TargetOf(options, *out->whole));
+  EDGETUNE_ASSIGN_OR_RETURN(const ShrinkEvidence evidence,
+                            Evidence(options, output, out->whole));
   EDGETUNE_ASSIGN_OR_RETURN(
-      out->kept, ChooseParts(*out->whole, target, {},
+      out->kept, ChooseParts(*out->whole, target, evidence,
                              ReadingProgress(output, "scoring weights")));
   if (options.cuts()) {
     EDGETUNE_ASSIGN_OR_RETURN(out->cut,
@@ -212,8 +211,10 @@ absl::Status PruneModel(const PruneOptions& options, const Output& output,
   if (!out->sparsity.has_value()) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(
       out->thinned,
-      MakeSparseModel(out->result(), *out->sparsity, {},
-                      ReadingProgress(output, "looking for thresholds")));
+      MakeSparseModel(
+          out->result(), *out->sparsity,
+          NormsOfKept(out->whole->config(), out->kept, evidence.norms),
+          ReadingProgress(output, "looking for thresholds")));
   return absl::OkStatus();
 }
 
@@ -339,6 +340,16 @@ void AddPruneVerb(CLI::App& app, Invocation& invocation) {
                                       "Examples (JSONL) whose tokens count");
   vocab_size->excludes(vocab)->needs(vocab_data);
   vocab_data->needs(vocab_size);
+  auto* calibrate = verb->add_option(
+      "--calibrate", options->calibrate,
+      "Examples (JSONL) that say what inputs the weights meet: of equal "
+      "weights those with small inputs go first, and layers that change "
+      "little");
+  verb->add_option("--calibration-tokens", options->calibration_tokens,
+                   "So many tokens of them, from the first on")
+      ->check(CLI::PositiveNumber)
+      ->needs(calibrate)
+      ->capture_default_str();
   auto* sparsity = verb->add_option("--sparsity", options->sparsity,
                                     "This share of the linears' weights "
                                     "becomes zero, the smallest of the model");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "models/fused/calibrator_fused.h"
 #include "models/fused/language_model_fused.h"
 #include "training/engine_loader.h"
 #include "training/fused/fused_teacher.h"
@@ -33,6 +34,13 @@ class FusedEngine final : public Engine {
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
     return MakeFusedLanguageModel(
+        std::move(model), FusedTrainer::ModelOptions(options), options.threads);
+  }
+
+  absl::StatusOr<std::unique_ptr<Calibrator>> MakeCalibrator(
+      std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override {
+    return MakeFusedCalibrator(
         std::move(model), FusedTrainer::ModelOptions(options), options.threads);
   }
 
