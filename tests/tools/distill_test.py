@@ -57,6 +57,20 @@ class DistillTest(unittest.TestCase):
             "--format", "json", "--batch", 4, *arguments, check=check)
         return json.loads(result.stdout)
 
+    @staticmethod
+    def linear_zeros(directory):
+        """Places of the zeros of each linear of a float32 model."""
+        data = (directory / "model.safetensors").read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        out = {}
+        for name, tensor in json.loads(data[8:8 + size]).items():
+            if not name.endswith("_proj.weight"):
+                continue
+            begin, end = (8 + size + at for at in tensor["data_offsets"])
+            values = memoryview(data[begin:end]).cast("f")
+            out[name] = [i for i, value in enumerate(values) if value == 0]
+        return out
+
     def assert_refused(self, answer, words):
         self.assertIn(words, answer["message"])
 
@@ -91,6 +105,18 @@ class DistillTest(unittest.TestCase):
                                   self.folder / "second.gguf")
         self.assertIn("llama", inspected.stdout)
         self.assertGreater(done["parameters"], 0)
+
+    def test_a_sparse_model_recovers_and_stays_sparse(self):
+        sparse = self.folder / "sparse"
+        self.edgetune("prune", self.teacher, "--n-m", "2:4", "--calibrate", self.data,
+                      "--out", sparse)
+        before = self.linear_zeros(sparse)
+        done = self.distill("--keep-zeros", "--steps", 20, "--lr", "5e-3",
+                            student=sparse)["data"]
+        self.assertLess(done["last_loss"], done["first_loss"])
+        after = self.linear_zeros(self.folder / "out")
+        self.assertEqual(after, before)
+        self.assertGreater(sum(map(len, before.values())), 10000)
 
     def test_the_same_run_gives_the_same_model(self):
         one = self.distill("--steps", 5, out="one")["data"]

@@ -349,6 +349,28 @@ TEST_F(DistillerTest, GoesOnAfterAStopToTheSameBits) {
   }
 }
 
+TEST_F(DistillerTest, ZerosStayWhereTheyAreToBeKept) {
+  for (size_t i = 0; i < weights_.size(); i += 3) weights_[i] = 0;
+  DistillationConfig config = Config();
+  TrainConfig train = Steps(4);
+  train.weight_decay = 0.1;
+  const auto moved = [&](bool keep) {
+    config.keep_zeros = keep;
+    const auto done = Train(train, config);
+    EXPECT_TRUE(done.ok()) << done.status();
+    size_t zeros = 0, others = 0;
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      const bool changed = done->weights[i] != weights_[i];
+      (i % 3 == 0 ? zeros : others) += changed ? 1 : 0;
+    }
+    return std::pair(zeros, others);
+  };
+  const auto [zeros, others] = moved(true);
+  EXPECT_EQ(zeros, 0u);
+  EXPECT_GT(others, weights_.size() / 2);
+  EXPECT_GT(moved(false).first, weights_.size() / 6);
+}
+
 TEST_F(DistillerTest, WhatDoesNotFitIsRefusedByName) {
   const auto refused = [&](const absl::Status& status, const char* words) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(words));

@@ -23,6 +23,9 @@ void AddLossOptions(CLI::App& verb, DistillOptions& options) {
   verb.add_option("--hidden", options.loss.hidden,
                   "Weight of the difference of the last hidden states")
       ->capture_default_str();
+  verb.add_flag("--keep-zeros", options.loss.keep_zeros,
+                "Weights of the student that are zero stay zero: a sparse "
+                "model (edgetune prune) recovers and stays sparse");
   verb.add_option("--top-k", options.top_k,
                   "Learn from the teacher's likeliest tokens alone, kept in "
                   "--cache; 0: from all, asked at every step")

@@ -33,6 +33,8 @@ struct DistillationConfig {
   double alpha = 0.5;
   double entropy = 0;
   double hidden = 0;
+  // Weights of the student that begin as zero stay so: its sparsity is kept.
+  bool keep_zeros = false;
 
   // Whether a cache of the teacher's likeliest tokens cannot do.
   bool NeedsTeacher() const { return hidden > 0; }

@@ -70,6 +70,8 @@ DistillationGradient::Make(const FrozenTeacher& teacher,
   out->values_ = at::empty({n}, at::kFloat);
   std::ranges::copy(start.values, out->values().begin());
   out->gradient_ = at::zeros({n}, at::kFloat);
+  // What has no gradient has no momentum either, and decays from 0 to 0.
+  if (config.keep_zeros) out->moving_ = out->values_.ne(0);
   EDGETUNE_ASSIGN_OR_RETURN(out->student_,
                             Llama::Over(student, out->values_.narrow(0, 0, own),
                                         out->gradient_.narrow(0, 0, own)));
@@ -88,6 +90,7 @@ double DistillationGradient::AddGradient(ExampleBatch examples, double weight) {
   const at::AutoGradMode with_grad(true);
   const at::Tensor loss = Loss(examples);
   (loss * weight).backward();
+  if (moving_.defined()) gradient_.mul_(moving_);
   return loss.item<double>();
 }
 

@@ -91,6 +91,7 @@ class DistillationGradient final : public GradientEngine {
   at::Tensor values_, gradient_;
   std::unique_ptr<Llama> student_;
   at::Tensor projection_;  // [E,D], or undefined
+  at::Tensor moving_;      // which values may; undefined: all
   // Of each example the first of its targets.
   std::unordered_map<const LabelledTokens*, int64_t> positions_;
 };

@@ -188,9 +188,10 @@ absl::StatusOr<DistilledStudent> TorchDistiller::Train(
     };
     const Segment segment = {
         fmt::format("distillation fp32, teacher {}, T {} alpha {} entropy {} "
-                    "hidden {}, targets {}",
+                    "hidden {}{}, targets {}",
                     body_->teacher.bf16() ? "bf16" : "fp32", config.temperature,
                     config.alpha, config.entropy, config.hidden,
+                    config.keep_zeros ? " zeros kept" : "",
                     targets == nullptr ? "none" : targets->digest()),
         body_->student,
         start,
