@@ -47,6 +47,9 @@ class Calibrator {
       const std::function<absl::Status(const ObservedInput&)>& take,
       const std::atomic<bool>& stop,
       const std::function<void(int64_t)>& progress) = 0;
+
+  // gram [width,width] += rows^T rows, while these are there.
+  virtual void AddGram(const ObservedInput& seen, std::span<float> gram) = 0;
 };
 
 }  // namespace edgetune

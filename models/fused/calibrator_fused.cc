@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/thread_count.h"
 #include "models/exception_guard.h"
+#include "models/fused/matmul.h"
 #include "models/fused/parallel.h"
 
 namespace edgetune {
@@ -44,6 +45,15 @@ class FusedCalibrator final : public Calibrator {
       }
       return absl::OkStatus();
     });
+  }
+
+  void AddGram(const ObservedInput& seen, std::span<float> gram) override {
+    const auto width = static_cast<size_t>(seen.width);
+    const fused::Rows<const float> rows = {
+        seen.rows.data(), seen.rows.size() / width, width, width};
+    fused::Multiply(fused::Form::kAtB, rows, rows,
+                    fused::Rows<float>{gram.data(), width, width, width},
+                    {.add = true});
   }
 
  private:

@@ -16,6 +16,12 @@ inline int64_t GgufRowOf(int64_t row, int64_t head_dim) {
   return head * head_dim + 2 * (within % half) + within / half;
 }
 
+// The other way: which row of a Hugging Face matrix is row `row` of a GGUF's.
+inline int64_t HfRowOf(int64_t row, int64_t head_dim) {
+  const int64_t head = row / head_dim, within = row % head_dim;
+  return head * head_dim + within / 2 + within % 2 * (head_dim / 2);
+}
+
 // A tensor as it lies in a file, for those who compute with its blocks: `rows`
 // rows of `width` elements, `row_bytes` each. Not owned; no alignment is
 // promised.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 #include <utility>
 
@@ -81,6 +82,11 @@ TensorStream::TensorStream(const TensorSource& source,
 absl::Status TensorStream::Append(const PlannedTensor& planned,
                                   int64_t head_dim, AtomicFile* file) {
   const ModelTensor& tensor = planned.tensor;
+  const auto stored = source_.Stored(tensor.name);
+  if (stored.has_value() && stored->type == planned.type &&
+      BlockShapeOf(planned.type).elements > 1) {
+    return Copy(tensor.name, *stored, head_dim, file);
+  }
   const int64_t columns = tensor.shape.back();
   const int64_t rows = tensor.shape.size() < 2 ? 1 : tensor.shape[0];
   const int64_t step =
@@ -100,6 +106,40 @@ absl::Status TensorStream::Append(const PlannedTensor& planned,
     }
     EDGETUNE_RETURN_IF_ERROR(file->Append(encoded));
     done_ += encoded.size();
+    if (!options_.progress) continue;
+    EDGETUNE_RETURN_IF_ERROR(options_.progress(done_, total_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorStream::Copy(const std::string& name,
+                                const StoredRows& stored, int64_t head_dim,
+                                AtomicFile* file) {
+  std::string some;
+  std::vector<float> values(stored.width);
+  const size_t step =
+      std::max<size_t>(1, static_cast<size_t>(kElements) / stored.width);
+  for (size_t begin = 0; begin < stored.rows; begin += step) {
+    const size_t end = std::min(stored.rows, begin + step);
+    some.clear();
+    for (size_t row = begin; row < end; ++row) {
+      const size_t from = head_dim > 0
+                              ? static_cast<size_t>(HfRowOf(
+                                    static_cast<int64_t>(row), head_dim))
+                              : row;
+      const uint8_t* const bytes = stored.row(from);
+      Dequantise(stored.type, {bytes, stored.row_bytes}, values);
+      if (!std::ranges::all_of(values,
+                               [](float x) { return std::isfinite(x); })) {
+        return Annotate(absl::InvalidArgumentError(fmt::format(
+                            "tensor {}: a value is not finite", name)),
+                        ErrorKind::kModel);
+      }
+      some.append(reinterpret_cast<const char*>(bytes), stored.row_bytes);
+    }
+    source_.Release(name);
+    EDGETUNE_RETURN_IF_ERROR(file->Append(some));
+    done_ += some.size();
     if (!options_.progress) continue;
     EDGETUNE_RETURN_IF_ERROR(options_.progress(done_, total_));
   }

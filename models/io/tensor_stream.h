@@ -41,6 +41,10 @@ class TensorStream {
                       AtomicFile* file);
 
  private:
+  // Blocks that are of the wanted type already, as they are.
+  absl::Status Copy(const std::string& name, const StoredRows& stored,
+                    int64_t head_dim, AtomicFile* file);
+
   const TensorSource& source_;
   const TensorEncoder& encoder_;
   const WriteOptions& options_;

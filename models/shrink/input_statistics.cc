@@ -7,23 +7,10 @@
 #include <utility>
 
 #include "base/status.h"
+#include "models/shrink/linear_inputs.h"
 
 namespace edgetune {
 namespace {
-
-// Who reads what stands at a place, as LinearName numbers linears.
-struct Readers {
-  LayerInput place;
-  std::vector<size_t> linears;
-};
-const std::array<Readers, 4>& ReadersOfPlaces() {
-  static const auto& all =
-      *new std::array<Readers, 4>{{{LayerInput::kQkv, {0, 1, 2}},
-                                   {LayerInput::kOut, {3}},
-                                   {LayerInput::kGateUp, {4, 5}},
-                                   {LayerInput::kDown, {6}}}};
-  return all;
-}
 
 bool AllFinite(std::span<const float> values) {
   return std::ranges::all_of(values,
@@ -47,28 +34,15 @@ double Distance(std::span<const float> a, std::span<const float> b) {
 InputStatistics::InputStatistics(const ModelConfig& config)
     : config_(config), layers_(static_cast<size_t>(config.layers)) {
   for (Layer& layer : layers_) {
-    for (const Readers& readers : ReadersOfPlaces()) {
+    for (const InputReaders& readers : AllInputReaders()) {
       layer.squares[static_cast<size_t>(readers.place)].resize(
-          static_cast<size_t>(WidthOf(readers.place)));
+          static_cast<size_t>(InputWidth(config_, readers.place)));
     }
   }
 }
 
-int64_t InputStatistics::WidthOf(LayerInput place) const {
-  if (place == LayerInput::kOut) return config_.heads * config_.head_dim;
-  return place == LayerInput::kDown ? config_.ffn : config_.hidden;
-}
-
 absl::Status InputStatistics::Add(const ObservedInput& seen) {
-  const int64_t last =
-      config_.layers - (seen.place == LayerInput::kLayer ? 0 : 1);
-  if (seen.layer < 0 || seen.layer > last ||
-      seen.width != WidthOf(seen.place) ||
-      seen.rows.size() % static_cast<size_t>(seen.width) != 0) {
-    return absl::InvalidArgumentError(fmt::format(
-        "{} values in rows of {} at layer {}: the model has no such input",
-        seen.rows.size(), seen.width, seen.layer));
-  }
+  EDGETUNE_RETURN_IF_ERROR(CheckObserved(config_, seen));
   if (!AllFinite(seen.rows)) {
     return absl::DataLossError(
         fmt::format("layer {} is given values that are no numbers: weights of "
@@ -113,7 +87,7 @@ absl::StatusOr<ShrinkEvidence> InputStatistics::Evidence() const {
   }
   ShrinkEvidence out;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    for (const Readers& readers : ReadersOfPlaces()) {
+    for (const InputReaders& readers : AllInputReaders()) {
       std::vector<float> norms;
       for (const double sum :
            layers_[i].squares[static_cast<size_t>(readers.place)]) {

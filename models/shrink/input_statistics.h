@@ -37,7 +37,6 @@ class InputStatistics {
     double distance = 0;                               // sum of 1 - cos
   };
 
-  int64_t WidthOf(LayerInput place) const;
   absl::Status Compare(const ObservedInput& output);
 
   const ModelConfig config_;

@@ -30,7 +30,7 @@ DOORS = [
     ("libpng", r"png\.h$", r"training/images/png_decoder\.cc$"),
     ("libjpeg", r"j(pegl|error|morecfg|config)", r"training/images/jpeg_decoder\.cc$"),
     ("Highway", r"hwy/", r"models/fused/"),
-    ("Eigen", r"Eigen/", r"aggregation/"),
+    ("Eigen", r"Eigen/", r"(aggregation|models/shrink)/"),
     ("oneDNN", r"oneapi/dnnl", r"models/fused/"),
     ("MPI", r"mpi\.h$", r"simulations/mpi/mpi_post\.cc$"),
 ]

@@ -134,5 +134,66 @@ TEST(QuantiseTest, ATypeThatDoesNotFitARowIsReplaced) {
   EXPECT_EQ(TypeForColumns(kF32, 100), kF32);
 }
 
+constexpr BlockType kLevelTypes[] = {BlockType::kQ4_0, BlockType::kQ4_1,
+                                     BlockType::kQ5_0, BlockType::kQ5_1,
+                                     BlockType::kQ8_0};
+
+TEST(QuantiseTest, ABlockOfLevelsSaysThem) {
+  for (const BlockType type : kLevelTypes) {
+    ASSERT_TRUE(HasLevels(type));
+    std::vector<float> weights;
+    for (int i = 0; i < 32; ++i) weights.push_back(std::sin(1.7f * i) - 0.2f);
+    const LevelGrid grid = GridFor(type, weights);
+    // Every level, in blocks of 32.
+    for (int first = grid.least; first <= grid.most; first += 32) {
+      std::vector<int> levels(32, grid.least);
+      for (int i = 0; i < 32; ++i) {
+        levels[i] = std::min(first + i, grid.most);
+        EXPECT_EQ(grid.Nearest(grid.ValueOf(levels[i])), levels[i]);
+      }
+      std::vector<uint8_t> block(BlockShapeOf(type).bytes);
+      StoreLevels(type, grid, levels, block);
+      std::vector<float> values(32);
+      Dequantise(type, block, values);
+      for (int i = 0; i < 32; ++i) {
+        EXPECT_FLOAT_EQ(values[i], grid.ValueOf(levels[i])) << levels[i];
+      }
+    }
+    EXPECT_EQ(grid.Nearest(1e9f * grid.scale), grid.most);
+    EXPECT_EQ(grid.Nearest(-1e9f * grid.scale), grid.least);
+  }
+  for (const BlockType type : {BlockType::kF32, BlockType::kQ4_K}) {
+    EXPECT_FALSE(HasLevels(type));
+  }
+}
+
+TEST(QuantiseTest, TheNearestLevelIsNoFartherThanQuantisesOwn) {
+  for (const BlockType type : kLevelTypes) {
+    for (int trial = 0; trial < 50; ++trial) {
+      std::vector<float> weights, values(32);
+      for (int i = 0; i < 32; ++i) {
+        weights.push_back(std::sin(static_cast<float>(i * (trial + 3))));
+      }
+      std::vector<uint8_t> block(BlockShapeOf(type).bytes);
+      Quantise(type, weights, block);
+      Dequantise(type, block, values);
+      const LevelGrid grid = GridFor(type, weights);
+      for (int i = 0; i < 32; ++i) {
+        const float nearest = grid.ValueOf(grid.Nearest(weights[i]));
+        EXPECT_LE(std::fabs(nearest - weights[i]),
+                  std::fabs(values[i] - weights[i]) + 1e-6f);
+      }
+    }
+  }
+}
+
+TEST(QuantiseTest, ABlockOfZerosHasOneLevel) {
+  for (const BlockType type : kLevelTypes) {
+    const LevelGrid grid = GridFor(type, std::vector<float>(32, 0.0f));
+    EXPECT_EQ(grid.scale, 0);
+    EXPECT_EQ(grid.ValueOf(grid.Nearest(0)), 0);
+  }
+}
+
 }  // namespace
 }  // namespace edgetune

@@ -219,6 +219,30 @@ class CommandLineTest(unittest.TestCase):
                                         self.folder / "none"), 4, "no quantisation is called q9")
         self.assertFalse((self.folder / "none").exists())
 
+    def test_WeightsAreRoundedByExamples(self):
+        data = self.write("texts.jsonl", "".join(
+            json.dumps({"text": f"the {i} other and the {i * 7} things"}) + "\n" for i in range(40)))
+        def quantize(name, *options):
+            return self.edgetune("model", "quantize", self.model, "--out", self.folder / name,
+                                 *options)
+        for mix in ("q4_0", "q5_1", "q8_0"):
+            self.assertEqual(quantize(f"{mix}.gguf", "--to", mix).returncode, 0)
+            result = quantize(f"{mix}-seen.gguf", "--to", mix, "--calibrate", data)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            plain, seen = ((self.folder / f"{mix}{kind}.gguf").read_bytes()
+                           for kind in ("", "-seen"))
+            self.assertEqual(len(plain), len(seen))
+            self.assertNotEqual(plain, seen)
+            again = self.edgetune("model", "quantize", self.folder / f"{mix}-seen.gguf", "--to",
+                                  mix, "--out", self.folder / f"{mix}-again.gguf")
+            self.assertEqual(again.returncode, 0, again.stderr)
+            # Blocks that are of the type already stay as they are.
+            self.assertEqual((self.folder / f"{mix}-again.gguf").read_bytes(), seen)
+        self.assert_fails(quantize("none", "--calibration-tokens", 5), 4, "--calibrate")
+        self.assert_fails(quantize("none", "--to", "q4_0", "--calibrate", self.folder / "no"), 4,
+                          "no")
+        self.assertFalse((self.folder / "none").exists())
+
     def pruned(self, *options):
         out = self.folder / f"pruned-{len(list(self.folder.iterdir()))}"
         result = self.edgetune("prune", self.model, "--out", out, "--format", "json", *options)

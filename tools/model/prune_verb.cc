@@ -18,9 +18,9 @@
 #include "models/shrink/sparse_model.h"
 #include "tools/child_process.h"
 #include "tools/model/base_files.h"
+#include "tools/model/calibration.h"
 #include "tools/model/model_path.h"
 #include "tools/model/model_writing.h"
-#include "tools/model/prune_evidence.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
 

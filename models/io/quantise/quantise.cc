@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
+#include <vector>
 
 #include "base/status.h"
 #include "models/io/quantise/super_blocks.h"
@@ -157,6 +159,87 @@ void Quantise(BlockType type, std::span<const float> in,
       return WriteBlocks(shape, in, out.data(), WriteQ5_K);
     case BlockType::kQ6_K:
       return WriteBlocks(shape, in, out.data(), WriteQ6_K);
+  }
+}
+
+namespace {
+
+constexpr size_t kLevelBlock = 32;
+
+float HalfAt(const uint8_t* at) {
+  float out = 0;
+  Dequantise(BlockType::kF16, {at, 2}, {&out, 1});
+  return out;
+}
+
+// The types with levels: how many there are below 0, or 0 where they begin at
+// an offset; how many in all.
+struct LevelKind {
+  BlockType type;
+  int below, count;
+  bool offset;
+};
+constexpr LevelKind kLevelKinds[] = {{BlockType::kQ4_0, 8, 16, false},
+                                     {BlockType::kQ4_1, 0, 16, true},
+                                     {BlockType::kQ5_0, 16, 32, false},
+                                     {BlockType::kQ5_1, 0, 32, true},
+                                     {BlockType::kQ8_0, 127, 255, false}};
+
+const LevelKind* FindLevelKind(BlockType type) {
+  const auto found = std::ranges::find(kLevelKinds, type, &LevelKind::type);
+  return found == std::end(kLevelKinds) ? nullptr : found;
+}
+
+}  // namespace
+
+int LevelGrid::Nearest(float value) const {
+  if (scale == 0) return std::clamp(0, least, most);
+  const float level = std::round((value - offset) / scale);
+  return static_cast<int>(
+      std::clamp(level, static_cast<float>(least), static_cast<float>(most)));
+}
+
+bool HasLevels(BlockType type) { return FindLevelKind(type) != nullptr; }
+
+LevelGrid GridFor(BlockType type, std::span<const float> weights) {
+  const LevelKind* const kind = FindLevelKind(type);
+  EDGETUNE_CHECK(kind != nullptr && weights.size() == kLevelBlock);
+  // What Quantise stores first: the scale, and the offset where there is one.
+  std::vector<uint8_t> block(BlockShapeOf(type).bytes);
+  Quantise(type, weights, block);
+  LevelGrid out;
+  out.scale = HalfAt(block.data());
+  if (kind->offset) out.offset = HalfAt(block.data() + 2);
+  out.least = -kind->below;
+  out.most = kind->count - 1 - kind->below;
+  return out;
+}
+
+void StoreLevels(BlockType type, const LevelGrid& grid,
+                 std::span<const int> levels, std::span<uint8_t> out) {
+  const LevelKind* const kind = FindLevelKind(type);
+  EDGETUNE_CHECK(kind != nullptr && levels.size() == kLevelBlock);
+  EDGETUNE_CHECK(out.size() == BlockShapeOf(type).bytes);
+  uint8_t* at = out.data();
+  StoreHalf(grid.scale, at);
+  at += 2;
+  if (kind->offset) {
+    StoreHalf(grid.offset, at);
+    at += 2;
+  }
+  uint8_t values[kLevelBlock];
+  // Those of 8 bits are stored with their sign, the others from 0 on.
+  const int shift = type == BlockType::kQ8_0 ? 0 : kind->below;
+  for (size_t i = 0; i < kLevelBlock; ++i) {
+    EDGETUNE_CHECK(levels[i] >= grid.least && levels[i] <= grid.most);
+    values[i] = static_cast<uint8_t>(levels[i] + shift);
+  }
+  if (type == BlockType::kQ8_0) {
+    std::memcpy(at, values, kLevelBlock);
+  } else if (kind->count == 16) {
+    StoreNibbles(values, at);
+  } else {
+    StoreFiveBits(values, at);
   }
 }
 

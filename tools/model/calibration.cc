@@ -1,4 +1,4 @@
-#include "tools/model/prune_evidence.h"
+#include "tools/model/calibration.h"
 
 #include <fmt/format.h>
 
@@ -13,9 +13,7 @@
 #include "training/text_data_set.h"
 
 namespace edgetune {
-namespace {
 
-// The first examples that make up so many tokens.
 absl::StatusOr<std::vector<std::vector<int32_t>>> FirstTexts(
     const std::string& path, int64_t most, const ModelFile& model) {
   TextDataOptions text;
@@ -31,7 +29,11 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> FirstTexts(
   return out;
 }
 
-}  // namespace
+absl::StatusOr<std::unique_ptr<Calibrator>> MakeExactCalibrator(
+    const std::shared_ptr<const ModelFile>& model) {
+  EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine, LoadEngine("fused"));
+  return engine->MakeCalibrator(model, {.precision = Precision::kFp32});
+}
 
 absl::StatusOr<std::vector<int64_t>> CountTokens(const std::string& path,
                                                  const ModelFile& model) {
@@ -50,10 +52,7 @@ absl::StatusOr<ShrinkEvidence> Calibrate(
     const std::string& path, int64_t tokens,
     const std::shared_ptr<const ModelFile>& model, const Output& output) {
   EDGETUNE_ASSIGN_OR_RETURN(const auto texts, FirstTexts(path, tokens, *model));
-  EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine, LoadEngine("fused"));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const auto calibrator,
-      engine->MakeCalibrator(model, {.precision = Precision::kFp32}));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto calibrator, MakeExactCalibrator(model));
   InputStatistics statistics(model->config());
   Progress progress(output, "calibrating", texts.size(),
                     Progress::Unit::kCount);
