@@ -29,6 +29,7 @@ void AddVerbs(CLI::App& app, Invocation& invocation) {
   AddBenchVerbs(app, invocation);
   AddAdapterVerbs(app, invocation);
   AddPruneVerb(app, invocation);
+  AddCompressVerb(app, invocation);
   AddProvisionVerb(app, invocation);
   AddDeviceVerbs(app, invocation);
   AddKitVerbs(app, invocation);

@@ -47,6 +47,7 @@ void AddGenerateVerb(CLI::App& app, Invocation& invocation);
 void AddBenchVerbs(CLI::App& app, Invocation& invocation);
 void AddAdapterVerbs(CLI::App& app, Invocation& invocation);
 void AddPruneVerb(CLI::App& app, Invocation& invocation);
+void AddCompressVerb(CLI::App& app, Invocation& invocation);
 void AddProvisionVerb(CLI::App& app, Invocation& invocation);
 void AddDeviceVerbs(CLI::App& app, Invocation& invocation);
 void AddKitVerbs(CLI::App& app, Invocation& invocation);

@@ -243,6 +243,52 @@ class CommandLineTest(unittest.TestCase):
                           "no")
         self.assertFalse((self.folder / "none").exists())
 
+    def test_CompressionTriesWaysAndKeepsTheBest(self):
+        data = self.write("texts.jsonl", "".join(
+            json.dumps({"text": f"the {i} other and the things"}) + "\n" for i in range(12)))
+        def compress(out, *options):
+            return self.edgetune("compress", self.model, "--data", data, "--calibrate", data,
+                                 "--prompt", 8, "--tokens", 2, "--out", self.folder / out, *options)
+        result = compress("all", "--types", "f16,q8_0,q4_0", "--layers", "2,1", "--format", "json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        models = json.loads(result.stdout)["data"]["models"]
+        self.assertEqual({model["name"] for model in models}, {
+            f"{layers} layers, {how}" for layers in (1, 2)
+            for how in ("f16", "q8_0 by examples", "q4_0 by examples")})
+        kept = {path.name for path in (self.folder / "all").iterdir()}
+        frontier = {model["file"] for model in models if model["on_frontier"]}
+        self.assertEqual(kept, frontier | {"frontier.json", "frontier.svg"})
+        for model in models:
+            if model["on_frontier"]:
+                path = self.folder / "all" / model["file"]
+                self.assertEqual(path.stat().st_size, model["bytes"])
+                scored = json.loads(self.edgetune("eval", "--model", path, "--data", data,
+                                                  "--format", "json").stdout)["data"]
+                self.assertAlmostEqual(scored["perplexity"], model["perplexity"], places=3)
+        size = min(model["bytes"] for model in models)
+        result = compress("one", "--types", "q8_0,q4_0", "--layers", 1, "--target-size",
+                          f"{(size + 999) // 1000}kB")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("best within the target", result.stdout)
+        self.assertEqual({path.name for path in (self.folder / "one").iterdir()},
+                         {"1-layers-q4_0-by-examples.gguf", "frontier.json", "frontier.svg"})
+        self.assertIn("no model meets the target",
+                      compress("none", "--types", "q4_0", "--target-size", "1kB").stdout)
+
+    def test_CompressionRefusesWhatCannotBe(self):
+        data = self.write("texts.jsonl", '{"text": "the other"}\n')
+        for options, words in ((("--types", "q9"), "no mix q9"),
+                               (("--layers", 3), "--layers 3: the model has 2"),
+                               (("--target-size", "small"), "wanted a size like 60MB"),
+                               (("--data", self.folder / "no.jsonl"), "no.jsonl")):
+            with self.subTest(options=options):
+                given = () if "--data" in options else ("--data", data)
+                result = self.edgetune("compress", self.model, "--out", self.folder / "out",
+                                       *given, *options)
+                self.assertNotEqual(result.returncode, 0)
+                self.assertIn(words, result.stderr)
+                self.assertFalse((self.folder / "out").exists())
+
     def pruned(self, *options):
         out = self.folder / f"pruned-{len(list(self.folder.iterdir()))}"
         result = self.edgetune("prune", self.model, "--out", out, "--format", "json", *options)

