@@ -3,21 +3,19 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
-#include "base/atomic_file.h"
 #include "base/process_memory.h"
 #include "base/status.h"
 #include "tools/child_process.h"
 #include "tools/local/latency.h"
 #include "tools/local/scoring.h"
+#include "tools/own_process.h"
 #include "tools/verbs.h"
 
 namespace edgetune {
 namespace {
-
-constexpr char kProgram[] = "/proc/self/exe";
 
 struct LatencyVerbOptions {
   ScoringOptions scoring;
@@ -54,14 +52,13 @@ absl::StatusOr<nlohmann::json> MeasureHere(const LatencyVerbOptions& options,
   return LatencyJson(latency, runs, PeakResidentBytes());
 }
 
-ChildProcess::Command CommandOf(const LatencyVerbOptions& options,
-                                int64_t prompt, const std::string& log) {
+// One prompt length, in a process of its own, whose highest memory is then that
+// of this length alone.
+absl::StatusOr<nlohmann::json> MeasureInChild(const LatencyVerbOptions& options,
+                                              int64_t prompt) {
   const ScoringOptions& scoring = options.scoring;
-  ChildProcess::Command command;
-  command.arguments = {
-      kProgram,      "bench",
-      "latency",     "--format",
-      "json",        "--quiet",
+  std::vector<std::string> arguments = {
+      "bench",       "latency",
       "--model",     scoring.model,
       "--engine",    scoring.engine,
       "--precision", scoring.precision,
@@ -70,53 +67,20 @@ ChildProcess::Command CommandOf(const LatencyVerbOptions& options,
       "--tokens",    fmt::format("{}", options.latency.tokens),
       "--repeat",    fmt::format("{}", options.latency.repeat)};
   if (!scoring.adapter.empty()) {
-    command.arguments.insert(command.arguments.end(),
-                             {"--adapter", scoring.adapter});
+    arguments.insert(arguments.end(), {"--adapter", scoring.adapter});
   }
-  command.log = log;
-  return command;
-}
-
-absl::StatusOr<nlohmann::json> ResultIn(const std::string& log, int exit_code) {
-  EDGETUNE_ASSIGN_OR_RETURN(const std::string text, ReadFile(log));
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (exit_code == 0 && json.is_object() && json.contains("data") &&
-      json["data"].contains("prompts") && json["data"]["prompts"].size() == 1) {
-    return json["data"]["prompts"][0];
-  }
-  return Annotate(absl::InternalError(
-                      fmt::format("the process that measures ended with {}: {}",
-                                  exit_code, LastLines(log, 3))),
-                  ErrorKind::kFailed, "measure one length: --prompts 128");
-}
-
-// One prompt length, in a process of its own, whose highest memory is then that
-// of this length alone.
-absl::StatusOr<nlohmann::json> MeasureInChild(const LatencyVerbOptions& options,
-                                              int64_t prompt,
-                                              const std::string& folder) {
-  const std::string log = fmt::format("{}/{}.json", folder, prompt);
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const auto child, ChildProcess::Start(CommandOf(options, prompt, log)));
-  while (!child->Poll()) {
-    if (Interrupted()) {
-      child->Stop(absl::Seconds(2));
-      return InterruptedError();
-    }
-    absl::SleepFor(absl::Milliseconds(20));
-  }
-  return ResultIn(log, child->ended().exit_code);
+  EDGETUNE_ASSIGN_OR_RETURN(const nlohmann::json data,
+                            AskThisProgram(std::move(arguments)));
+  return data["prompts"][0];
 }
 
 absl::StatusOr<nlohmann::json> MeasureAll(const LatencyVerbOptions& options,
                                           const Output& output) {
   nlohmann::json all = nlohmann::json::array();
-  EDGETUNE_ASSIGN_OR_RETURN(const auto folder,
-                            TemporaryDirectory::Make("", "edgetune-latency-"));
   for (const int64_t prompt : options.prompts) {
     output.Note(fmt::format("prompts of {} tokens ...", prompt));
     EDGETUNE_ASSIGN_OR_RETURN(nlohmann::json one,
-                              MeasureInChild(options, prompt, folder->path()));
+                              MeasureInChild(options, prompt));
     all.push_back(std::move(one));
   }
   return all;

@@ -9,15 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "base/atomic_directory.h"
-#include "base/atomic_file.h"
 #include "base/status.h"
 #include "base/units.h"
 #include "models/io/quantise/quantising_encoder.h"
 #include "tools/child_process.h"
 #include "tools/model/frontier.h"
 #include "tools/model/model_path.h"
+#include "tools/own_process.h"
 #include "tools/verbs.h"
 
 namespace edgetune {
@@ -25,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kProgram[] = "/proc/self/exe";
 // Who has levels, and so can be rounded by examples (--calibrate).
 constexpr std::string_view kLevelMixes[] = {"q8_0", "q5_1", "q5_0", "q4_1",
                                             "q4_0"};
@@ -138,17 +136,17 @@ class Compression {
     } else if (candidate.by_examples) {
       write.insert(write.end(), {"--calibrate", options_.calibrate});
     }
-    EDGETUNE_RETURN_IF_ERROR(Ask(write).status());
+    EDGETUNE_RETURN_IF_ERROR(AskThisProgram(write).status());
     EDGETUNE_ASSIGN_OR_RETURN(
         const nlohmann::json scored,
-        Ask({"eval", "--model", path, "--data", options_.data, "--threads",
-             fmt::format("{}", options_.threads)}));
+        AskThisProgram({"eval", "--model", path, "--data", options_.data,
+                        "--threads", fmt::format("{}", options_.threads)}));
     EDGETUNE_ASSIGN_OR_RETURN(
         const nlohmann::json timed,
-        Ask({"bench", "latency", "--model", path, "--prompts",
-             fmt::format("{}", options_.prompt), "--tokens",
-             fmt::format("{}", options_.tokens), "--repeat", "3", "--threads",
-             fmt::format("{}", options_.threads)}));
+        AskThisProgram({"bench", "latency", "--model", path, "--prompts",
+                        fmt::format("{}", options_.prompt), "--tokens",
+                        fmt::format("{}", options_.tokens), "--repeat", "3",
+                        "--threads", fmt::format("{}", options_.threads)}));
     const nlohmann::json& times = timed["prompts"][0];
     std::error_code error;
     model.bytes = fs::file_size(path, error);
@@ -174,39 +172,9 @@ class Compression {
     if (!options_.calibrate.empty()) {
       prune.insert(prune.end(), {"--calibrate", options_.calibrate});
     }
-    EDGETUNE_RETURN_IF_ERROR(Ask(prune).status());
+    EDGETUNE_RETURN_IF_ERROR(AskThisProgram(prune).status());
     cut_layers_ = layers;
     return path;
-  }
-
-  // The data that a command of this program answers with.
-  absl::StatusOr<nlohmann::json> Ask(std::vector<std::string> arguments) {
-    EDGETUNE_ASSIGN_OR_RETURN(const auto folder,
-                              TemporaryDirectory::Make("", "edgetune-step-"));
-    const std::string verb = arguments.front(), log = folder->path() + "/log";
-    arguments.insert(arguments.begin(), kProgram);
-    arguments.insert(arguments.end(), {"--format", "json", "--quiet"});
-    EDGETUNE_ASSIGN_OR_RETURN(const auto child,
-                              ChildProcess::Start({arguments, {}, log}));
-    while (!child->Poll()) {
-      if (Interrupted()) {
-        child->Stop(absl::Seconds(5));
-        return InterruptedError("nothing was written");
-      }
-      absl::SleepFor(absl::Milliseconds(20));
-    }
-    EDGETUNE_ASSIGN_OR_RETURN(const std::string text, ReadFile(log));
-    const auto json = nlohmann::json::parse(text, nullptr, false);
-    if (child->ended().exit_code == 0 && json.is_object() &&
-        json.contains("data")) {
-      return json["data"];
-    }
-    const bool told = json.is_object() && json.contains("message");
-    return Annotate(
-        absl::FailedPreconditionError(fmt::format(
-            "edgetune {}: {}", verb,
-            told ? json["message"].get<std::string>() : LastLines(log, 3))),
-        ErrorKind::kFailed);
   }
 
   absl::Status Write() {
