@@ -38,7 +38,7 @@ class BaseModels {
 
   virtual const ModelFile& model() const = 0;
   virtual Trainer& trainer() = 0;
-  virtual const Engine& engine() const = 0;
+  virtual Engine& engine() = 0;
   // Of the engine; 0: all cores.
   virtual int64_t threads() const = 0;
   // What the client's process has in memory before it trains, in bytes.

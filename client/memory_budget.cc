@@ -10,6 +10,7 @@
 #include "base/rank_slices.h"
 #include "base/status.h"
 #include "base/thread_count.h"
+#include "client/own_teacher.h"
 #include "client/train_plan.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -121,6 +122,7 @@ MemoryWork MemoryWorkOf(const LocalTraining& training) {
   work.moments = static_cast<int64_t>(MomentsOf(TrainConfigOf(plan, 0, {})));
   work.corrected = UsesControls(plan);
   const ExampleSet& examples = *training.data.train;
+  work.taught = AsksTeachers(plan);
   auto sizes = SizesOf(examples, examples.size());
   if (plan.rounds().fairness_q() > 0) {
     work.incoming = SizesOf(examples, plan.rounds().eval_examples());

@@ -39,7 +39,7 @@ class ModelCache final : public BaseModels {
 
   const ModelFile& model() const override { return *model_; }
   Trainer& trainer() override { return *trainer_; }
-  const Engine& engine() const override { return *engine_; }
+  Engine& engine() override { return *engine_; }
   int64_t threads() const override { return threads_; }
 
  private:

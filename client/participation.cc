@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "client/checkpoint_file.h"
 #include "client/memory_budget.h"
+#include "client/own_teacher.h"
 #include "client/train_plan.h"
 #include "client/update_pipeline.h"
 #include "privacy/crypto/hash.h"
@@ -69,6 +70,7 @@ absl::Status Participation::LoadTrainer() {
     EDGETUNE_RETURN_IF_ERROR(FitMemory());
   }
   EDGETUNE_RETURN_IF_ERROR(LoadData(WithLength(plan, cache.choice)));
+  EDGETUNE_RETURN_IF_ERROR(AskOwnTeacher(plan));
   return workshop_.models->Load(plan, cache.choice);
 }
 
@@ -133,9 +135,11 @@ absl::Status Participation::LoadAdapter() {
 }
 
 absl::Status Participation::LoadData(const v1::TaskPlan& plan) {
+  const v1::TrainSpec& train = plan.train();
   const std::string key =
-      fmt::format("{} {} {}", plan.model().digest(), plan.train().seed(),
-                  plan.data().SerializeAsString());
+      fmt::format("{} {} {} {} {} {}", plan.model().digest(), train.seed(),
+                  plan.data().SerializeAsString(), train.teacher_alpha() > 0,
+                  train.teacher_temperature(), train.teacher_top_k());
   DataCache& cache = *workshop_.data;
   if (cache.data.train != nullptr && cache.key == key) return absl::OkStatus();
   EDGETUNE_ASSIGN_OR_RETURN(cache.data,
@@ -147,6 +151,36 @@ absl::Status Participation::LoadData(const v1::TaskPlan& plan) {
       cache.data.train->size(), cache.data.report.schema,
       cache.data.heldout == nullptr ? 0 : cache.data.heldout->size(),
       RemarksOf(cache.data.report)));
+  return absl::OkStatus();
+}
+
+absl::Status Participation::AskOwnTeacher(const v1::TaskPlan& plan) {
+  LocalData& data = workshop_.data->data;
+  if (!AsksTeachers(plan) || data.train->targets() != nullptr ||
+      assignment_.manifest.kind() != v1::RoundManifest::TRAIN) {
+    return absl::OkStatus();
+  }
+  const ClientFile& file = *workshop_.file;
+  if (file.train.teacher.empty()) {
+    LogInfo(fmt::format("{}: no teacher (train.teacher), learning from labels",
+                        Name()));
+    return absl::OkStatus();
+  }
+  BaseModels& models = *workshop_.models;
+  models.DropTrainer();  // a device has no memory for both
+  const absl::Time start = workshop_.clock->Now();
+  EDGETUNE_ASSIGN_OR_RETURN(auto targets,
+                            AskTeacher({.plan = plan,
+                                        .student = models.model(),
+                                        .engine = models.engine(),
+                                        .threads = models.threads(),
+                                        .teacher = file.train.teacher,
+                                        .cache = TeacherCacheIn(file.state)},
+                                       *data.train, *workshop_.stop));
+  LogInfo(fmt::format(
+      "{}: the teacher spoke at {} positions, {}", Name(), targets->positions(),
+      FormatSeconds(absl::ToDoubleSeconds(workshop_.clock->Now() - start))));
+  data.train = data.train->WithTargets(std::move(targets));
   return absl::OkStatus();
 }
 

@@ -111,6 +111,9 @@ class Participation {
   // A next vector of its own, of either kind, becomes durable.
   absl::Status KeepOwnVector();
   absl::Status LoadData(const v1::TaskPlan& plan);
+  // Where the plan asks teachers and the device has one: what it says of the
+  // training examples goes with them.
+  absl::Status AskOwnTeacher(const v1::TaskPlan& plan);
   absl::Status LoadTrainer();
   absl::Status FitMemory();
   absl::Status EvaluateAdapter();

@@ -46,6 +46,7 @@ TrainConfig TrainConfigOf(const v1::TaskPlan& plan, uint32_t round,
   config.momentum = train.momentum();
   config.weight_decay = train.weight_decay();
   config.prox_mu = train.prox_mu();
+  config.teacher_alpha = train.teacher_alpha();
   config.seed = ClientSeed(train.seed(), round, data.name);
   config.round = round;
   config.rounds = plan.rounds().count();

@@ -123,6 +123,7 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
   settings.Bytes("train.memory_budget", &file.train.memory_budget,
                  kSmallestMemoryBudget, kLargestMemoryBudget);
   settings.Whole("train.rank", &file.train.rank, 0, 1024);
+  settings.Text("train.teacher", &file.train.teacher);
   settings.Text("policy.window", &window);
   settings.Whole("policy.min_cohort", &file.policy.min_cohort, 0, 300);
   settings.Word("log", &file.log, LogLevels());
@@ -144,7 +145,7 @@ absl::Status ReadClient(const std::string& path, ClientFile& file) {
     file.policy.window = *parsed;
   }
   Anchor(path, {&file.kit, &file.state, &file.cache, &file.data.train,
-                &file.data.heldout});
+                &file.data.heldout, &file.train.teacher});
   return absl::OkStatus();
 }
 

@@ -61,6 +61,9 @@ struct ClientFile {
     // says; 0: what the plan says.
     uint64_t memory_budget = 0;
     int64_t rank = 0;  // largest that this device trains; 0: any
+    // A model of its own, GGUF file or directory, that plans with
+    // train.teacher_alpha learn from besides; "": none.
+    std::string teacher;
   } train;
   struct Policy {
     std::optional<DailyWindow> window;  // none: always

@@ -56,6 +56,10 @@ void DeclareTraining(RunFile& run, Settings& settings) {
   settings.Word("train.objective", &train.objective,
                 {"plain", "prox", "scaffold"});
   settings.Real("train.prox_mu", &train.prox_mu, 0, 1e9);
+  settings.Real("train.teacher_alpha", &train.teacher_alpha, 0, 1);
+  settings.Real("train.teacher_temperature", &train.teacher_temperature, 0.01,
+                100);
+  settings.Whole("train.teacher_top_k", &train.teacher_top_k, 1, 4096);
   settings.Whole("train.seed", &train.seed, 0,
                  std::numeric_limits<int64_t>::max());
 }
@@ -101,6 +105,7 @@ void DeclareRounds(RunFile::Rounds& rounds, Settings& settings) {
 void DeclareSimulation(RunFile::Simulation& simulation, Settings& settings) {
   settings.Whole("simulation.clients", &simulation.clients, 0, 1'000'000);
   settings.AnyText("simulation.data", &simulation.data);
+  settings.AnyText("simulation.teacher", &simulation.teacher);
   settings.Word("simulation.partition", &simulation.partition,
                 {"iid", "dirichlet", "shards", "natural"});
   settings.AnyText("simulation.field", &simulation.field);

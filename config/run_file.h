@@ -53,6 +53,9 @@ struct RunFile {
     double weight_decay = 0;
     std::string objective = "plain";
     double prox_mu = 0;
+    double teacher_alpha = 0;
+    double teacher_temperature = 2;  // these two: in the plan only of a run
+    int64_t teacher_top_k = 16;      // whose teacher_alpha is above 0
     int64_t seed = 1;
   } train;
   struct Fleet {
@@ -100,6 +103,7 @@ struct RunFile {
   struct Simulation {
     int64_t clients = 0;  // 0: one an owner, or as many as a cohort
     std::string data;     // file or directory of examples
+    std::string teacher;  // model that every client holds besides; "": none
     std::string partition = "iid";
     std::string field;  // of a JSON line: its label or owner
     double alpha = 0.5;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint64_t kMostEpochs = 1000;
 constexpr double kLargestFairness = 20;
+constexpr uint64_t kMostTopK = 4096;
 constexpr uint64_t kMostDevices = 1'000'000;
 
 // The largest double below 1.
@@ -65,6 +66,22 @@ void CheckObjective(const v1::TrainSpec& train, FieldChecks& check) {
                   fmt::format("{}", train.prox_mu()),
                   "0 unless train.objective is \"prox\"");
   }
+}
+
+void CheckTeacher(const v1::TrainSpec& train, FieldChecks& check) {
+  check.Real("train.teacher_alpha", train.teacher_alpha(), 0, 1);
+  if (train.teacher_alpha() > 0) {
+    check.Real("train.teacher_temperature", train.teacher_temperature(), 0.01,
+               100);
+    check.Whole("train.teacher_top_k", train.teacher_top_k(), 1, kMostTopK);
+    return;
+  }
+  check.Require(train.teacher_temperature() == 0, "train.teacher_temperature",
+                fmt::format("{}", train.teacher_temperature()),
+                "0 unless train.teacher_alpha is above 0");
+  check.Require(train.teacher_top_k() == 0, "train.teacher_top_k",
+                std::to_string(train.teacher_top_k()),
+                "0 unless train.teacher_alpha is above 0");
 }
 
 // Both rest on every single update and on what local SGD did to it.
@@ -213,6 +230,7 @@ void CheckLocalWork(const v1::TaskPlan& plan, FieldChecks& check) {
   CheckLength(plan, check);
   CheckOptimizer(train, check);
   CheckObjective(train, check);
+  CheckTeacher(train, check);
   CheckNormalise(plan, check);
   CheckFairness(plan, check);
   CheckControls(plan, check);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "training/distillation/targets.h"
 #include "training/schedule.h"
 
 namespace edgetune {
@@ -101,6 +102,14 @@ void AddExample(const LabelledTokens& example, FactHash& hash) {
   hash.AddAll(example.image);
 }
 
+// What a teacher says of them counts as they do.
+void AddTargets(const Segment& segment, FactHash& hash) {
+  const TeacherTargets* targets = segment.examples.targets();
+  if (targets == nullptr) return;
+  hash.AddText(targets->digest());
+  hash.Add(segment.config.teacher_alpha);
+}
+
 void AddExamples(const Segment& segment, FactHash& hash) {
   ExampleOrder order(segment.config.seed, segment.examples.size());
   for (int64_t step = 0; step < segment.config.steps; ++step) {
@@ -143,6 +152,7 @@ Digest SegmentDigest(const Segment& segment, std::string_view task) {
   AddConfig(segment.config, hash);
   AddAdapter(segment.adapter, hash);
   AddExamples(segment, hash);
+  AddTargets(segment, hash);
   return hash.Finish();
 }
 

@@ -46,8 +46,8 @@ class Engine {
   // FailedPrecondition (kConfig): an engine that cannot show its inputs.
   virtual absl::StatusOr<std::unique_ptr<Calibrator>> MakeCalibrator(
       std::shared_ptr<const ModelFile> model, const EngineOptions& options);
-  // `teacher_tokens`: of MapTokens (distillation/token_map.h).
-  // FailedPrecondition (kConfig): an engine without models of texts.
+  // `teacher_tokens`: of MapTokens (distillation/token_map.h); of a teacher of
+  // images none. FailedPrecondition (kConfig): an engine without such models.
   virtual absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacher(
       std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
       std::vector<int32_t> teacher_tokens, const EngineOptions& options);

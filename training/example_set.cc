@@ -32,8 +32,11 @@ std::string RemarksOf(const DataReport& report) {
 
 std::unique_ptr<ExampleSet> ExampleSet::Select(
     std::span<const size_t> indices) const {
-  Parts part = {.lender = parts_.lender};
+  Parts part = {.lender = parts_.lender, .targets = parts_.targets};
   for (const size_t index : indices) {
+    if (parts_.targets != nullptr) {
+      part.first_targets.push_back(parts_.first_targets[index]);
+    }
     part.examples.push_back(parts_.examples[index]);
     part.positions.push_back(parts_.positions[index]);
     part.report.labelled_tokens += PredictedLabels(parts_.examples[index]);
@@ -41,6 +44,19 @@ std::unique_ptr<ExampleSet> ExampleSet::Select(
   part.report.schema = parts_.report.schema;
   part.report.examples = static_cast<int64_t>(part.examples.size());
   return std::make_unique<ExampleSet>(std::move(part));
+}
+
+std::unique_ptr<ExampleSet> ExampleSet::WithTargets(
+    std::shared_ptr<const TeacherTargets> targets) const {
+  Parts same = parts_;
+  same.targets = std::move(targets);
+  same.first_targets.clear();
+  int64_t positions = 0;
+  for (const LabelledTokens& example : same.examples) {
+    same.first_targets.push_back(positions);
+    positions += PredictedLabels(example);
+  }
+  return std::make_unique<ExampleSet>(std::move(same));
 }
 
 std::unique_ptr<ExampleSet> ExampleSet::WithExamples(

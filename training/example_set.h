@@ -34,6 +34,9 @@ class ExampleSet final : public ExampleSource {
     DataReport report = {};
     // What the examples borrow from: lives as long as any set of them.
     std::shared_ptr<const void> lender = nullptr;
+    // Null: none; and where each example's begin, as many as examples.
+    std::shared_ptr<const TeacherTargets> targets = nullptr;
+    std::vector<int64_t> first_targets = {};
   };
   explicit ExampleSet(Parts parts) : parts_(std::move(parts)) {}
 
@@ -42,6 +45,12 @@ class ExampleSet final : public ExampleSource {
   }
   const LabelledTokens& Get(int64_t index) const override {
     return parts_.examples[static_cast<size_t>(index)];
+  }
+  const TeacherTargets* targets() const override {
+    return parts_.targets.get();
+  }
+  int64_t FirstTarget(int64_t index) const override {
+    return parts_.first_targets[static_cast<size_t>(index)];
   }
   const DataReport& report() const { return parts_.report; }
   // Which of the examples (or blocks) that were read this one is, from 0:
@@ -52,7 +61,11 @@ class ExampleSet final : public ExampleSource {
 
   // The examples with these indices, in this order.
   std::unique_ptr<ExampleSet> Select(std::span<const size_t> indices) const;
-  // The same places with other examples in them, as many and in this order.
+  // The same examples with what a teacher says of them, in order.
+  std::unique_ptr<ExampleSet> WithTargets(
+      std::shared_ptr<const TeacherTargets> targets) const;
+  // The same places with other examples in them, as many and in this order,
+  // without targets.
   std::unique_ptr<ExampleSet> WithExamples(
       std::vector<LabelledTokens> examples) const;
   // {to train on, held out}: the last round(fraction * size) examples of a

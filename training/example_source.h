@@ -8,6 +8,8 @@
 
 namespace edgetune {
 
+class TeacherTargets;  // distillation/teacher.h
+
 // Labelled tokens that something predicts: all but the first, and that too
 // where an image stands before it.
 inline int64_t PredictedLabels(const LabelledTokens& example) {
@@ -23,6 +25,12 @@ class ExampleSource {
   virtual ~ExampleSource() = default;
   virtual int64_t size() const = 0;
   virtual const LabelledTokens& Get(int64_t index) const = 0;
+  // What a teacher says at every label that something predicts: whoever trains
+  // on these examples learns from it too (TrainConfig::teacher_alpha). Null:
+  // there are labels alone.
+  virtual const TeacherTargets* targets() const { return nullptr; }
+  // Where an example's targets begin in those, one a label after the other.
+  virtual int64_t FirstTarget(int64_t /*index*/) const { return 0; }
 };
 
 }  // namespace edgetune

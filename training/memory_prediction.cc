@@ -12,8 +12,9 @@ namespace edgetune {
 namespace {
 
 // As in models/fused and training/: how sizes are rounded and cut there.
-constexpr uint64_t kTokenStep = 64;     // fused_trainer.cc
-constexpr uint64_t kHeadLabels = 1024;  // head.cc
+constexpr uint64_t kTokenStep = 64;                    // fused_trainer.cc
+constexpr uint64_t kHeadLabels = 1024;                 // head.cc
+constexpr uint64_t kTaughtLogits = uint64_t{4} << 20;  // kGradientLogits
 constexpr uint64_t kHeadColumns = 2048;
 constexpr uint64_t kHeadStep = 32;
 constexpr uint64_t kAttentionBlock = 128;  // attention.cc
@@ -373,7 +374,18 @@ class Predictor {
     const uint64_t most = std::max(n, rows(score_.labels));
     const uint64_t d = widths_.d;
     return most * ((4 + t_) * d + 4 * HeadColumns() + 16) +
-           n * (8 * d + t_ * HeadColumns()) + 4 * d * train_.labels;
+           n * (8 * d + t_ * HeadColumns()) + 4 * d * train_.labels +
+           TaughtBytes(n);
+  }
+
+  // Of a loss of whole rows of logits: those, and what a thread has beside.
+  uint64_t TaughtBytes(uint64_t labels) const {
+    if (!work_.taught) return 0;
+    const uint64_t vocabulary = U(work_.model.vocab);
+    const uint64_t rows =
+        std::clamp(kTaughtLogits / vocabulary / kHeadStep * kHeadStep,
+                   kHeadStep, kHeadLabels);
+    return 4 * vocabulary * (std::min(rows, labels) + 2 * U(work_.threads));
   }
 
   // --- the adapter

@@ -33,6 +33,7 @@ struct MemoryWork {
   int64_t trained = 0;
   int64_t moments = 2;     // of the optimiser, for each of them
   bool corrected = false;  // each has a correction too (TrainConfig)
+  bool taught = false;     // examples have targets (ExampleSource)
   // The examples of every step, in the order of training; all rounds.
   std::vector<std::vector<ExampleSize>> steps;
   // Scored by the same trainer, each set by itself.

@@ -49,6 +49,11 @@ absl::Status CheckTrainConfig(const TrainConfig& c) {
   amount("weight_decay", c.weight_decay);
   amount("momentum", c.momentum);
   amount("prox_mu", c.prox_mu);
+  // Not so of NaN.
+  if (!(c.teacher_alpha >= 0 && c.teacher_alpha <= 1)) {
+    wrong = fmt::format("teacher_alpha must lie between 0 and 1, got {}",
+                        c.teacher_alpha);
+  }
   if (wrong.empty() && c.momentum >= 1) {
     wrong = fmt::format("momentum must be below 1, got {}", c.momentum);
   }

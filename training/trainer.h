@@ -57,6 +57,10 @@ struct TrainConfig {
   double prox_mu = 0;
   // As many as are trained, borrowed for the call; empty: none.
   std::span<const float> correction = {};
+  // Share of the teacher in the loss where examples have targets
+  // (ExampleSource::targets), in [0, 1]; the rest is the labels'. The part that
+  // DistillationConfig calls alpha.
+  double teacher_alpha = 0.5;
   uint64_t seed = 1;  // with `round` decides the order of examples
   int64_t round = 0;  // from 0
   int64_t rounds = 1;

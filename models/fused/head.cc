@@ -20,9 +20,17 @@ constexpr size_t kColumns = 2048;
 // projection, which may have to be de-quantised, for too few rows.
 constexpr size_t kLogits = size_t{8} << 20;
 
+// The same on the way to a gradient, which a device has to hold.
+constexpr size_t kGradientLogits = size_t{4} << 20;
+
 // Labels are rounded up to multiples of this: oneDNN generates code for every
 // number of rows.
 constexpr size_t kStep = 32;
+
+// Rows whose logits over `width` tokens are at most `logits`.
+size_t RowsWithin(size_t logits, size_t width) {
+  return std::clamp(logits / width / kStep * kStep, kStep, kLabels);
+}
 
 }  // namespace
 
@@ -77,24 +85,51 @@ void Head<T>::Logits(
   const ProfileScope scope(StepPart::kHead);
   const size_t width =
       vocabulary.empty() ? projection_.rows() : vocabulary.size();
-  const size_t most =
-      std::clamp(kLogits / width / kStep * kStep, kStep, kLabels);
+  const size_t most = RowsWithin(kLogits, width);
   for (size_t begin = 0; begin < rows.size(); begin += most) {
     const auto collected = CollectRows(x, rows, begin, most);
     const size_t n = collected.rows;
     Normalise(collected);
-    const auto logits = logits_.Make(n, width);
-    const auto normed = Const(normed_.As(n, x.width));
-    if (!vocabulary.empty()) {
-      Multiply(Form::kABt, normed, ProjectionOf(vocabulary), logits);
-    }
-    for (size_t column = 0; vocabulary.empty() && column < width;
-         column += kColumns) {
-      const size_t end = std::min(column + kColumns, width);
-      Multiply(Form::kABt, normed, projection_.Read(column, end, columns_),
-               ColumnRange(logits, column, end - column));
+    Rows<float> logits;
+    if (vocabulary.empty()) {
+      logits = WholeLogits(n);
+    } else {
+      logits = logits_.Make(n, width);
+      Multiply(Form::kABt, Const(normed_.As(n, x.width)),
+               ProjectionOf(vocabulary), logits);
     }
     take(begin, RowRange(logits, 0, std::min(most, rows.size() - begin)));
+  }
+}
+
+template <typename T>
+Rows<float> Head<T>::WholeLogits(size_t n) {
+  const size_t width = projection_.rows();
+  const auto logits = logits_.Make(n, width);
+  const auto normed = Const(normed_.As(n, projection_.width()));
+  for (size_t column = 0; column < width; column += kColumns) {
+    const size_t end = std::min(column + kColumns, width);
+    Multiply(Form::kABt, normed, projection_.Read(column, end, columns_),
+             ColumnRange(logits, column, end - column));
+  }
+  return logits;
+}
+
+template <typename T>
+void Head<T>::ProjectBack(const Rows<const float>& dlogits) {
+  const size_t n = dlogits.rows;
+  const auto sums = sums_.Make(n, projection_.width());
+  std::fill_n(sums.data, n * sums.width, 0.0f);
+  for (size_t column = 0; column < dlogits.width; column += kColumns) {
+    const size_t end = std::min(column + kColumns, dlogits.width);
+    const auto part = exps_.Make(n, end - column);
+    ForRows(n, [&](size_t first, size_t last) {
+      for (size_t i = first; i < last; ++i) {
+        Convert(dlogits.row(i) + column, part.width, part.row(i));
+      }
+    });
+    Multiply(Form::kAB, Const(part), projection_.Read(column, end, columns_),
+             sums, {.add = true});
   }
 }
 
@@ -202,11 +237,47 @@ double Head<T>::Gradient(const Rows<const float>& x,
     AddGradient(chunk, static_cast<float>(weight),
                 RowRange(gradients, begin, end));
   }
+  PutBack(rows, dx);
+  return sum;
+}
+
+template <typename T>
+double Head<T>::Gradient(const Rows<const float>& x,
+                         std::span<const size_t> rows, const LossOfLogits& loss,
+                         double weight, const Rows<float>& dx) {
+  const ProfileScope scope(StepPart::kHead);
+  const auto gradients = dcollected_.Make(rows.size(), x.width);
+  std::fill_n(gradients.data, rows.size() * x.width, 0.0f);
+  const size_t most = RowsWithin(kGradientLogits, projection_.rows());
+  double sum = 0;
+  for (size_t begin = 0; begin < rows.size(); begin += most) {
+    const auto collected = CollectRows(x, rows, begin, most);
+    Normalise(collected);
+    const auto logits = WholeLogits(collected.rows);
+    const size_t labels = std::min(most, rows.size() - begin);
+    sum += loss(begin, RowRange(logits, 0, labels));
+    ProjectBack(Const(logits));
+    ForRows(labels, [&](size_t first, size_t last) {
+      const auto dnormed = RowRange(sums_.As(labels, x.width), first, last);
+      for (size_t i = 0; i < dnormed.rows * x.width; ++i) {
+        dnormed.data[i] *= static_cast<float>(weight);
+      }
+      AddRmsNormGradient(RowRange(collected, first, last), gain_, epsilon_,
+                         Const(dnormed),
+                         RowRange(gradients, begin + first, begin + last));
+    });
+  }
+  PutBack(rows, dx);
+  return sum;
+}
+
+template <typename T>
+void Head<T>::PutBack(std::span<const size_t> rows, const Rows<float>& dx) {
   std::fill_n(dx.data, dx.rows * dx.width, 0.0f);
+  const auto gradients = dcollected_.As(rows.size(), dx.width);
   for (size_t i = 0; i < rows.size(); ++i) {
     std::copy_n(gradients.row(i), dx.width, dx.row(rows[i]));
   }
-  return sum;
 }
 
 template class Head<float>;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/fused/frozen_products.h"
+#include "models/fused/loss_of_logits.h"
 
 namespace edgetune::fused {
 
@@ -43,6 +44,11 @@ class Head {
                   std::span<const int32_t> tokens, double weight,
                   const Rows<float>& dx);
 
+  // The same of another loss, of all logits after some rows at a time.
+  double Gradient(const Rows<const float>& x, std::span<const size_t> rows,
+                  const LossOfLogits& loss, double weight,
+                  const Rows<float>& dx);
+
  private:
   // Some of the labels, and the rows of x before them [n,D]; n is rounded up,
   // with rows of zeros, whose results nobody takes.
@@ -61,6 +67,12 @@ class Head {
   // The projection's rows of a vocabulary, kept until another is asked for.
   Rows<const T> ProjectionOf(std::span<const int32_t> vocabulary);
   void Normalise(const Rows<const float>& x);
+  // Of rows that were normalised: [n,V].
+  Rows<float> WholeLogits(size_t n);
+  // sums_ [n,D] becomes their gradient, given that of the logits.
+  void ProjectBack(const Rows<const float>& dlogits);
+  // dx becomes dcollected_ at these rows, 0 elsewhere.
+  void PutBack(std::span<const size_t> rows, const Rows<float>& dx);
   // Goes over the vocabulary: nll_ [n], and with `gradient` sums_ [n,D].
   void Sweep(const Chunk& chunk, bool gradient);
   // From those, adds to dx [n,D] the gradient of weight * the sum of nll_.

@@ -12,6 +12,7 @@
 #include "models/calibrator.h"
 #include "models/fused/kernels.h"
 #include "models/fused/lora.h"
+#include "models/fused/loss_of_logits.h"
 #include "models/io/model_file.h"
 
 namespace edgetune::fused {
@@ -62,6 +63,11 @@ class Llama {
   // the factors that are trained.
   virtual double AddGradient(const PackedBatch& batch, double weight,
                              Factors trained, LoraFactors& lora) = 0;
+  // As that, of another loss of the logits after each labelled row
+  // (loss_of_logits.h); what the labels are does not matter.
+  virtual double AddGradient(const PackedBatch& batch, const LossOfLogits& loss,
+                             double weight, Factors trained,
+                             LoraFactors& lora) = 0;
 
   // The logits after each labelled row, of `vocabulary` alone in its order, or
   // where that is empty of every token: take(i, logits [n,V]) for the labels

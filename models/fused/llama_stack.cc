@@ -371,11 +371,29 @@ void LlamaStack<T>::AttentionBackward(const Step& step, size_t layer,
 template <typename T>
 double LlamaStack<T>::AddGradient(const PackedBatch& batch, double weight,
                                   Factors trained, LoraFactors& lora) {
+  return Gradient(batch, trained, lora, [&](const Rows<float>& x) {
+    return head_.Gradient(Const(x), batch.label_rows, batch.label_tokens,
+                          weight, x);
+  });
+}
+
+template <typename T>
+double LlamaStack<T>::AddGradient(const PackedBatch& batch,
+                                  const LossOfLogits& loss, double weight,
+                                  Factors trained, LoraFactors& lora) {
+  return Gradient(batch, trained, lora, [&](const Rows<float>& x) {
+    return head_.Gradient(Const(x), batch.label_rows, loss, weight, x);
+  });
+}
+
+template <typename T>
+template <typename HeadGradient>
+double LlamaStack<T>::Gradient(const PackedBatch& batch, Factors trained,
+                               LoraFactors& lora, const HeadGradient& head) {
   const Step step = Begin(batch.tokens, batch.lengths, &lora,
                           recompute_ ? Mode::kInputs : Mode::kTrain);
   Run(step);
-  const double sum = head_.Gradient(Const(step.x), batch.label_rows,
-                                    batch.label_tokens, weight, step.x);
+  const double sum = head(step.x);
   for (size_t layer = weights_.layers.size(); layer-- > 0;) {
     if (recompute_) RunAgain(step, layer);
     Trace& trace = traces_[recompute_ ? 0 : layer];

@@ -28,6 +28,9 @@ class LlamaStack final : public Llama {
                          const LoraFactors* lora) override;
   double AddGradient(const PackedBatch& batch, double weight, Factors trained,
                      LoraFactors& lora) override;
+  double AddGradient(const PackedBatch& batch, const LossOfLogits& loss,
+                     double weight, Factors trained,
+                     LoraFactors& lora) override;
   void Logits(const PackedBatch& batch, std::span<const int32_t> vocabulary,
               const TakeLogits& take) override;
   void Watch(const PackedBatch& batch, const InputWatch::Take& take) override;
@@ -77,6 +80,11 @@ class LlamaStack final : public Llama {
   void Run(const Step& step);
   // Fills traces_[0] for a layer of which only the input was kept.
   void RunAgain(const Step& step, size_t layer);
+  // Forward and back; `head` is given the last layer's output [M,D], makes its
+  // gradient of that, and returns the loss.
+  template <typename HeadGradient>
+  double Gradient(const PackedBatch& batch, Factors trained, LoraFactors& lora,
+                  const HeadGradient& head);
   void AttentionForward(const Step& step, size_t layer, Trace& trace);
   void Attend(const Step& step, size_t layer, const Rows<T>& qkv, Trace& trace);
   void MlpForward(const Step& step, size_t layer, Trace& trace);

@@ -55,7 +55,7 @@ class SharedBase::Handle final : public BaseModels {
 
   const ModelFile& model() const override { return *base_->options_.model; }
   Trainer& trainer() override { return own_ ? *own_ : Shared(); }
-  const Engine& engine() const override { return *base_->engine_; }
+  Engine& engine() override { return *base_->engine_; }
   int64_t threads() const override { return base_->options_.threads; }
   uint64_t resident() const override { return kClientBytes; }
 

@@ -168,6 +168,7 @@ void EachSetting(Fields& fields, Config& config) {
   fields.Number(config.momentum);
   fields.Number(config.weight_decay);
   fields.Number(config.prox_mu);
+  fields.Number(config.teacher_alpha);
   fields.Number(config.seed);
   fields.Number(config.round);
   fields.Number(config.rounds);

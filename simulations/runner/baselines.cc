@@ -20,8 +20,11 @@ class JoinedExamples final : public ExampleSource {
  public:
   explicit JoinedExamples(const std::vector<LocalData>& clients) {
     for (const LocalData& client : clients) {
+      targets_ = client.train->targets();
       for (int64_t i = 0; i < client.train->size(); ++i) {
         examples_.push_back(&client.train->Get(i));
+        if (targets_ == nullptr) continue;
+        first_targets_.push_back(client.train->FirstTarget(i));
       }
     }
   }
@@ -31,9 +34,15 @@ class JoinedExamples final : public ExampleSource {
   const LabelledTokens& Get(int64_t index) const override {
     return *examples_[static_cast<size_t>(index)];
   }
+  const TeacherTargets* targets() const override { return targets_; }
+  int64_t FirstTarget(int64_t index) const override {
+    return first_targets_[static_cast<size_t>(index)];
+  }
 
  private:
   std::vector<const LabelledTokens*> examples_;
+  const TeacherTargets* targets_ = nullptr;  // those of the whole fleet
+  std::vector<int64_t> first_targets_;
 };
 
 class BaselineRun {

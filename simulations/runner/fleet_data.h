@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -17,7 +18,7 @@
 namespace edgetune {
 
 // The examples of a whole fleet, tokenised once, and who holds which. Immutable
-// once made, thread-safe; what Read gives away is the client's own.
+// once made and taught, thread-safe; what Read gives away is the client's own.
 class FleetData {
  public:
   // `path`: a file of examples or a directory of them; of a model of images as
@@ -30,6 +31,12 @@ class FleetData {
   static absl::StatusOr<std::unique_ptr<FleetData>> Make(
       const std::string& path, const PartitionSpec& partition, size_t clients,
       const v1::TaskPlan& plan, std::shared_ptr<const ModelFile> model);
+
+  // All examples, to ask a teacher about; what it says is then the clients'.
+  const ExampleSet& examples() const { return *all_; }
+  void Teach(std::shared_ptr<const TeacherTargets> targets) {
+    all_ = all_->WithTargets(std::move(targets));
+  }
 
   const Partition& partition() const { return partition_; }
   const DataReport& report() const { return all_->report(); }

@@ -9,6 +9,7 @@
 #include "base/process_memory.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/own_teacher.h"
 #include "client/train_plan.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
@@ -220,6 +221,33 @@ absl::StatusOr<uint64_t> Simulation::FitMemory() {
   return BlobsWithin(*memory_, options_.memory);
 }
 
+// All clients hold the same teacher: it speaks once of all their examples.
+absl::Status Simulation::AskFleetsTeacher() {
+  const v1::TaskPlan& plan = options_.plan;
+  if (!AsksTeachers(plan) || options_.teacher.empty() ||
+      null_engine_ != nullptr) {
+    return absl::OkStatus();
+  }
+  EDGETUNE_ASSIGN_OR_RETURN(const std::string name,
+                            EngineOf(plan, ClientFile::Train().engine));
+  EDGETUNE_ASSIGN_OR_RETURN(Engine* const engine, options_.engine(name));
+  const int64_t positions = PositionsOf(data_->examples());
+  EDGETUNE_ASSIGN_OR_RETURN(
+      auto targets, AskTeacher({.plan = plan,
+                                .student = *options_.model,
+                                .engine = *engine,
+                                .teacher = options_.teacher,
+                                .progress =
+                                    [&](int64_t done) {
+                                      if (options_.on_teacher) {
+                                        options_.on_teacher(done, positions);
+                                      }
+                                    }},
+                               data_->examples(), *stop_));
+  data_->Teach(std::move(targets));
+  return absl::OkStatus();
+}
+
 absl::Status Simulation::MakeTest() {
   const RunFile::Simulation& simulation = options_.run.simulation;
   if (!options_.model->config().image.has_value()) return absl::OkStatus();
@@ -290,6 +318,7 @@ absl::Status Simulation::MakeFleet() {
 
 absl::StatusOr<v1::RunStatus> Simulation::Run(const StopToken& stop) {
   stop_ = &stop;
+  EDGETUNE_RETURN_IF_ERROR(AskFleetsTeacher());
   EDGETUNE_ASSIGN_OR_RETURN(const v1::RunStatus status, fleet_->Run(stop));
   if (test_ != nullptr) EDGETUNE_RETURN_IF_ERROR(test_->status());
   if (status.state() == v1::RunStatus::FINISHED) {

@@ -62,6 +62,10 @@ class Simulation {
     StepJournal* journal = nullptr;
     // What else the log says of the run: name and value.
     std::map<std::string, std::string> settings;
+    // The model that run.simulation.teacher names, resolved; empty: none.
+    std::string teacher;
+    // Of the teacher, before the run: positions done, and of how many.
+    std::function<void(int64_t, int64_t)> on_teacher;
     std::function<void(const FleetProgress&)> on_progress;
     // After the run: baselines (baselines.h), of so many clients (0: all).
     bool baselines = false;
@@ -104,6 +108,7 @@ class Simulation {
   // Bytes of blobs that may stay in memory.
   absl::StatusOr<uint64_t> FitMemory();
   absl::Status MakeFleet();
+  absl::Status AskFleetsTeacher();
   // Where the data has a test set.
   absl::Status MakeTest();
   absl::StatusOr<Adapter> MakeAdapter(ParameterVector values) const;

@@ -1,5 +1,6 @@
 #include "tests/client/fixture.h"
 
+#include <cmath>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "protos/masking.h"
 #include "protos/plan_check.h"
 #include "tests/testing/tiny_model.h"
+#include "training/distillation/targets.h"
 
 namespace edgetune::testing {
 namespace {
@@ -205,11 +207,43 @@ class FakeTrainer final : public Trainer {
     for (int64_t i = 0; i < examples.size(); ++i) {
       for (int32_t token : examples.Get(i).tokens) sum += token;
     }
+    if (const TeacherTargets* targets = examples.targets()) {
+      sum += 100 + targets->k();
+    }
     return 0.1f + 1e-5f * static_cast<float>(sum % 997);
   }
 
   FakeEngine* const engine_;
   const std::shared_ptr<const ModelFile> model_;
+};
+
+class FakeTeacher final : public Teacher {
+ public:
+  explicit FakeTeacher(FakeEngine* engine) : engine_(engine) {}
+
+  absl::StatusOr<Evaluation> Evaluate(const ExampleSource&, int64_t,
+                                      const StopToken&) override {
+    return absl::UnimplementedError("nobody asks");
+  }
+  absl::Status ComputeTargets(
+      const ExampleSource& examples, double, int64_t k,
+      const std::function<absl::Status(const TopTokens&)>& take,
+      const StopToken& stop, const std::function<void(int64_t)>&) override {
+    ++engine_->asked;
+    TopTokens row;
+    for (int32_t id = 0; id < k; ++id) row.ids.push_back(id);
+    row.log_probabilities.assign(row.ids.size(),
+                                 -std::log(static_cast<float>(k + 1)));
+    row.log_rest = row.log_probabilities[0];
+    for (int64_t n = PositionsOf(examples); n > 0; --n) {
+      if (stop) return absl::CancelledError("the teacher was stopped");
+      EDGETUNE_RETURN_IF_ERROR(take(row));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  FakeEngine* const engine_;
 };
 
 void UseAdapter(TestRun& run, const std::string& rule,
@@ -339,6 +373,13 @@ absl::StatusOr<std::unique_ptr<Trainer>> FakeEngine::MakeTrainer(
     std::shared_ptr<const ModelFile> model, const EngineOptions& options) {
   ++trainers;
   return std::make_unique<FakeTrainer>(this, std::move(model));
+}
+
+absl::StatusOr<std::unique_ptr<Teacher>> FakeEngine::MakeTeacher(
+    std::shared_ptr<const ModelFile> /*teacher*/,
+    const ModelConfig& /*student*/, std::vector<int32_t> /*teacher_tokens*/,
+    const EngineOptions& /*options*/) {
+  return std::make_unique<FakeTeacher>(this);
 }
 
 absl::StatusOr<std::unique_ptr<LanguageModel>> FakeEngine::MakeLanguageModel(

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/parameters.h"
 #include "client/client_session.h"
@@ -79,6 +80,7 @@ class FakeEngine final : public Engine {
   std::atomic<int> trainings{0};
   std::atomic<int> steps{0};  // of all trainings
   std::atomic<int> trainers{0};
+  std::atomic<int> asked{0};            // teachers, about some examples
   std::atomic<int64_t> micro_batch{0};  // of the last training
 
   bool UsesBf16(Precision precision) const override {
@@ -99,6 +101,12 @@ class FakeEngine final : public Engine {
       const EngineOptions& options) override;
   absl::StatusOr<std::unique_ptr<LanguageModel>> MakeLanguageModel(
       std::shared_ptr<const ModelFile> model,
+      const EngineOptions& options) override;
+  // One that takes the first tokens of the vocabulary for as likely as each
+  // other. Who trains on what it says goes a little elsewhere.
+  absl::StatusOr<std::unique_ptr<Teacher>> MakeTeacher(
+      std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
+      std::vector<int32_t> teacher_tokens,
       const EngineOptions& options) override;
 
  private:

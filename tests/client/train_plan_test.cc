@@ -52,6 +52,8 @@ TEST_F(TrainPlanTest, SegmentHasWhatThePlanMinimises) {
   EXPECT_EQ(config.optimizer, OptimizerKind::kSgd);
   EXPECT_EQ(config.momentum, 0.9);
   EXPECT_EQ(config.prox_mu, 0.1);
+  plan_.mutable_train()->set_teacher_alpha(0.75);
+  EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).teacher_alpha, 0.75);
   plan_.mutable_train()->set_optimizer("adamw");
   EXPECT_EQ(TrainConfigOf(plan_, 0, {"animal", 9}).optimizer,
             OptimizerKind::kAdamW);

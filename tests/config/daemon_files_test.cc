@@ -104,7 +104,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
             "enroll = 'e:7444'\npopulation = 'phones'\n"
             "[data]\ntrain = 't.jsonl'\nheldout = 'h.jsonl'\nname = 'n'\n"
             "[train]\nengine = 'fused'\nthreads = 2\n"
-            "checkpoint_every = '90s'\nrank = 4\n"
+            "checkpoint_every = '90s'\nrank = 4\nteacher = 'big.gguf'\n"
             "memory_budget = '512MiB'\n"
             "[policy]\nwindow = '22:00-06:30'\nmin_cohort = 10\n"));
   ASSERT_TRUE(file.ok()) << file.status();
@@ -118,6 +118,7 @@ TEST_F(DaemonFilesTest, ReadsAClientFile) {
   EXPECT_EQ(file->train.threads, 2);
   EXPECT_EQ(file->train.checkpoint_every, absl::Seconds(90));
   EXPECT_EQ(file->train.rank, 4);
+  EXPECT_EQ(file->train.teacher, directory_ + "big.gguf");
   EXPECT_EQ(file->train.memory_budget, uint64_t{512} << 20);
   ASSERT_TRUE(file->policy.window.has_value());
   EXPECT_EQ(file->policy.window->start_minute, 22 * 60);
@@ -136,6 +137,7 @@ TEST_F(DaemonFilesTest, LeavesWhatAClientFileDoesNotSay) {
   EXPECT_EQ(file->policy.min_cohort, 0);
   EXPECT_EQ(file->train.checkpoint_every, absl::Minutes(1));
   EXPECT_EQ(file->train.rank, 0);
+  EXPECT_EQ(file->train.teacher, "");
 }
 
 TEST_F(DaemonFilesTest, RefusesClientFilesByKey) {

@@ -99,7 +99,7 @@ TEST_F(RunFileTest, ReadsEveryKindOfValue) {
 TEST_F(RunFileTest, ReadsWhatADeviceMinimisesAndHowItIsWeighed) {
   const auto run = Read(
       "[train]\noptimizer = 'sgd'\nmomentum = 0.9\nepochs = 2\nwarmup = 6\n"
-      "objective = 'prox'\nprox_mu = 0.1\n"
+      "objective = 'prox'\nprox_mu = 0.1\nteacher_alpha = 0.3\n"
       "[rounds]\nnormalise = 'steps'\nfairness_q = 0.5\n");
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_EQ(run->train.optimizer, "sgd");
@@ -108,6 +108,8 @@ TEST_F(RunFileTest, ReadsWhatADeviceMinimisesAndHowItIsWeighed) {
   EXPECT_EQ(run->train.steps, 0);
   EXPECT_EQ(run->train.objective, "prox");
   EXPECT_EQ(run->train.prox_mu, 0.1);
+  EXPECT_EQ(run->train.teacher_alpha, 0.3);
+  EXPECT_EQ(run->train.teacher_temperature, 2);
   EXPECT_EQ(run->rounds.normalise, "steps");
   EXPECT_EQ(run->rounds.fairness_q, 0.5);
   const auto defaults = Read("");
@@ -146,6 +148,8 @@ TEST_F(RunFileTest, RefusesWhatADeviceCannotMinimise) {
   EXPECT_THAT(ErrorOf("[train]\nmomentum = 1.0\n"),
               HasSubstr("train.momentum"));
   EXPECT_THAT(ErrorOf("[train]\nprox_mu = -1\n"), HasSubstr("train.prox_mu"));
+  EXPECT_THAT(ErrorOf("[train]\nteacher_alpha = 2\n"),
+              HasSubstr("train.teacher_alpha"));
   EXPECT_THAT(ErrorOf("[rounds]\nnormalise = 'loss'\n"),
               HasSubstr("rounds.normalise"));
   EXPECT_THAT(ErrorOf("[rounds]\nfairness_q = nan\n"),

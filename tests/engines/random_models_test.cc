@@ -8,7 +8,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <span>
 #include <utility>
@@ -17,6 +19,7 @@
 #include "tests/engines/vector_case.h"
 #include "tests/testing/scratch_directory.h"
 #include "tests/testing/tiny_model.h"
+#include "training/distillation/targets.h"
 #include "training/fused/fused_teacher.h"
 #include "training/fused/fused_trainer.h"
 #include "training/torch/lora_trainer.h"
@@ -127,6 +130,51 @@ float LargestDifference(Coordinates a, Coordinates b) {
   return most;
 }
 
+// Examples, and what a teacher might say of them. Borrows both.
+class TaughtSource final : public ExampleSource {
+ public:
+  TaughtSource(const ExampleSource& examples, const TeacherTargets& targets)
+      : examples_(examples), targets_(targets) {}
+  int64_t size() const override { return examples_.size(); }
+  const LabelledTokens& Get(int64_t index) const override {
+    return examples_.Get(index);
+  }
+  const TeacherTargets* targets() const override { return &targets_; }
+  int64_t FirstTarget(int64_t index) const override {
+    return PositionsBefore(examples_, index);
+  }
+
+ private:
+  const ExampleSource& examples_;
+  const TeacherTargets& targets_;
+};
+
+// Some tokens with some probabilities; nothing, little or much for the others.
+HeldTargets DrawTargets(Draw& draw, const ExampleSource& examples,
+                        int64_t vocabulary) {
+  const int64_t k =
+      draw.From(1, 4) == 1 ? vocabulary : draw.From(1, vocabulary);
+  const double temperatures[] = {0.5, 1, 3};
+  HeldTargets out(temperatures[draw.From(0, 2)], k);
+  std::vector<int32_t> all(static_cast<size_t>(vocabulary));
+  std::iota(all.begin(), all.end(), 0);
+  for (int64_t n = PositionsOf(examples); n > 0; --n) {
+    TopTokens row;
+    for (int64_t i = 0; i < k; ++i) {
+      std::swap(all[static_cast<size_t>(i)],
+                all[static_cast<size_t>(draw.From(i, vocabulary - 1))]);
+      row.log_probabilities.push_back(100 * draw.Value() - 10);
+    }
+    row.ids.assign(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(k));
+    std::ranges::sort(row.ids);
+    row.log_rest = k == vocabulary || draw.From(1, 8) == 1
+                       ? -std::numeric_limits<float>::infinity()
+                       : 50 * draw.Value() - 5;
+    out.Append(row);
+  }
+  return out;
+}
+
 // Every coordinate within 1e-4 of its tensor's largest (decisions 14). Where a
 // gradient is 0 by cancellation, as that of a query which sees one key, what
 // rounding leaves of it (6e-8 a sum) is below 1e-6 of the largest of all. Some
@@ -155,7 +203,7 @@ void ExpectSameGradient(const ParameterLayout& layout,
   }
 }
 
-void CompareOne(uint64_t seed) {
+void CompareOne(uint64_t seed, bool taught) {
   SCOPED_TRACE(seed);
   Draw draw(seed);
   const testing::ScratchDirectory scratch;
@@ -163,17 +211,25 @@ void CompareOne(uint64_t seed) {
   ASSERT_TRUE(WriteTinyModel(path, DrawModel(draw)).ok());
   const std::shared_ptr<const ModelFile> model = *ModelFile::Open(path);
   const Adapter adapter = DrawAdapter(draw, model->config());
-  const ListSource examples = DrawExamples(draw, model->config());
+  const ListSource labelled = DrawExamples(draw, model->config());
+  Draw teacher(~seed);  // for itself: the models are the same without one
+  const HeldTargets targets =
+      DrawTargets(teacher, labelled, model->config().vocab);
+  const TaughtSource both(labelled, targets);
+  const ExampleSource& examples =
+      taught ? static_cast<const ExampleSource&>(both) : labelled;
+  const double alpha = 0.25 * static_cast<double>(teacher.From(0, 4));
   const EngineOptions options = {
       .precision = Precision::kFp32,
       .threads = static_cast<int>(draw.From(1, 2)),
       .weights = draw.Flip() ? WeightMemory::kMapped : WeightMemory::kCopied,
       .recompute = draw.Flip()};
   const int64_t micro_batch = draw.From(1, 5);
-  const auto wanted = (*LoraTrainer::Make(model, options))
-                          ->ComputeGradient(adapter, examples, micro_batch);
+  const auto wanted =
+      (*LoraTrainer::Make(model, options))
+          ->ComputeGradient(adapter, examples, micro_batch, alpha);
   const auto got = (*FusedTrainer::Make(model, options))
-                       ->ComputeGradient(adapter, examples, micro_batch);
+                       ->ComputeGradient(adapter, examples, micro_batch, alpha);
   ASSERT_TRUE(wanted.ok() && got.ok()) << wanted.status() << got.status();
   EXPECT_EQ(got->labelled, wanted->labelled);
   EXPECT_NEAR(got->nll_sum, wanted->nll_sum, 1e-5 * wanted->nll_sum);
@@ -183,7 +239,7 @@ void CompareOne(uint64_t seed) {
       value = std::nextafter(value, draw.Flip() ? 10.0f : -10.0f);
     }
     return (*FusedTrainer::Make(model, options))
-        ->ComputeGradient(near, examples, micro_batch)
+        ->ComputeGradient(near, examples, micro_batch, alpha)
         ->gradient;
   });
 }
@@ -279,7 +335,15 @@ TEST(RandomModelsTest, FusedTeachersSayWhatTheReferencesSay) {
 TEST(RandomModelsTest, FusedGradientsEqualTheReferences) {
   const bool whole = std::getenv("EDGETUNE_LONG") != nullptr;
   for (uint64_t seed = 1; seed <= (whole ? 1000 : 200); ++seed) {
-    CompareOne(seed);
+    CompareOne(seed, /*taught=*/false);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(RandomModelsTest, FusedGradientsOfATaughtStudentEqualTheReferences) {
+  const bool whole = std::getenv("EDGETUNE_LONG") != nullptr;
+  for (uint64_t seed = 1; seed <= (whole ? 1000 : 150); ++seed) {
+    CompareOne(seed, /*taught=*/true);
     if (HasFailure()) return;
   }
 }

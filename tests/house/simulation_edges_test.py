@@ -30,6 +30,7 @@ ALLOWED = {
     "client/base_models.h": "the edge behind which all devices share one model",
     "client/local_data.h": "the edge through which a client gets its examples",
     "client/assignment.h": "reads which session an assignment begins, to log it",
+    "client/own_teacher.h": "what a teacher says, asked once of all clients' examples",
     "client/memory_budget.h": "what training takes, to predict a fleet's memory",
     "client/train_plan.h": "reads a plan's data options and how long training is",
     "privacy/crypto/hash.h": "digests of blobs and runs",

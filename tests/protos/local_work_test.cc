@@ -120,6 +120,38 @@ TEST(LocalWorkTest, ObjectivesTakeTheirOwnSettingsOnly) {
         }}});
 }
 
+TEST(LocalWorkTest, TeachersAreAskedWithAllOfTheirSettings) {
+  const auto teach = [](v1::TaskPlan& p) {
+    TrainOf(p).set_teacher_alpha(0.5);
+    TrainOf(p).set_teacher_temperature(2);
+    TrainOf(p).set_teacher_top_k(16);
+  };
+  v1::TaskPlan plan = ValidPlan();
+  teach(plan);
+  EXPECT_TRUE(CheckPlan(plan).ok()) << CheckPlan(plan);
+  ExpectRefused(plan,
+                {{"train.teacher_alpha",
+                  [](auto& p) { TrainOf(p).set_teacher_alpha(1.1); }},
+                 {"train.teacher_alpha",
+                  [](auto& p) { TrainOf(p).set_teacher_alpha(kNaN<double>); }},
+                 {"train.teacher_alpha",
+                  [](auto& p) { TrainOf(p).set_teacher_alpha(-0.1); }},
+                 {"train.teacher_temperature",
+                  [](auto& p) { TrainOf(p).set_teacher_temperature(0); }},
+                 {"train.teacher_temperature",
+                  [](auto& p) { TrainOf(p).set_teacher_temperature(1000); }},
+                 {"train.teacher_top_k",
+                  [](auto& p) { TrainOf(p).set_teacher_top_k(0); }},
+                 {"train.teacher_top_k",
+                  [](auto& p) { TrainOf(p).set_teacher_top_k(1u << 30); }},
+                 {"train.teacher_temperature is 2, wanted 0 unless",
+                  [](auto& p) { TrainOf(p).set_teacher_alpha(0); }},
+                 {"train.teacher_top_k is 16, wanted 0 unless", [](auto& p) {
+                    TrainOf(p).set_teacher_alpha(0);
+                    TrainOf(p).set_teacher_temperature(0);
+                  }}});
+}
+
 v1::TaskPlan ScaffoldPlan() {
   v1::TaskPlan plan = ValidPlan();
   UseScaffold(plan, 10);

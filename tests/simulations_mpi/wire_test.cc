@@ -40,6 +40,7 @@ Call SampleCall() {
   config.momentum = 0.9;
   config.weight_decay = 0.01;
   config.prox_mu = 0.125;
+  config.teacher_alpha = 0.75;
   config.seed = 1ull << 63;
   config.round = 6;
   config.rounds = 9;
@@ -107,6 +108,7 @@ TEST(WireTest, ACallComesBackWithEveryField) {
   EXPECT_EQ(config.momentum, 0.9);
   EXPECT_EQ(config.weight_decay, 0.01);
   EXPECT_EQ(config.prox_mu, 0.125);
+  EXPECT_EQ(config.teacher_alpha, 0.75);
   EXPECT_EQ(config.seed, 1ull << 63);
   EXPECT_EQ(config.round, 6);
   EXPECT_EQ(config.rounds, 9);

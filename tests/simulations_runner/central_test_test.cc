@@ -61,7 +61,7 @@ class OneTrainer final : public BaseModels {
   }
   const ModelFile& model() const override { std::abort(); }
   Trainer& trainer() override { return counting; }
-  const Engine& engine() const override { std::abort(); }
+  Engine& engine() override { std::abort(); }
   int64_t threads() const override { return 1; }
 
   CountingTrainer counting;

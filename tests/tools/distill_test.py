@@ -5,6 +5,7 @@ model, caches that fit and that do not, and what the student becomes."""
 import argparse
 import json
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -165,6 +166,161 @@ class DistillTest(unittest.TestCase):
         answer = self.distill("--tokens", self.folder / "few", check=False,
                               student=self.folder / "few")
         self.assert_refused(answer, "a student without weights")
+
+    def write_run(self, **train):
+        run = self.folder / "run.toml"
+        train = {"engine": "fused", "steps": 4, "batch": 4,
+                 "teacher_alpha": 0.9, **train}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in train.items()]
+        run.write_text(f"""schema = 1
+[model]
+base = "{self.student}"
+precision = "fp32"
+[lora]
+rank = 2
+alpha = 4
+[data]
+holdout = 0.2
+[rounds]
+count = 2
+cohort = 1
+[secagg]
+enabled = false
+[train]
+""" + "\n".join(lines) + "\n")
+        return run
+
+    def adapter_of(self, directory):
+        return (directory / "adapter_model.safetensors").read_bytes()
+
+    def test_clients_of_a_fleet_learn_from_a_teacher_that_they_hold(self):
+        self.student = self.folder / "student"
+        self.distill("--steps", 1, out="student")
+        def trained(engine, *arguments, out, **settings):
+            run = self.write_run(engine=engine, **settings)
+            done = self.edgetune(
+                "train", run, "--data", self.data, "--out", self.folder / out,
+                "--threads", 1, *arguments)
+            return self.adapter_of(self.folder / out), done.stderr
+        teacher = ("--teacher", self.teacher)
+        taught, _ = trained("fused", *teacher, out="taught")
+        self.assertEqual(trained("fused", *teacher, out="again")[0], taught)
+        labels, said = trained("fused", out="labels")
+        self.assertIn("no --teacher", said)
+        self.assertNotEqual(labels, taught)
+        self.assertEqual(
+            trained("fused", out="never", teacher_alpha=0)[0], labels)
+        other, _ = trained("reference", *teacher, out="other")
+        self.assertNotEqual(other, labels)
+        answer = self.edgetune(
+            "train", self.write_run(teacher_alpha=0), "--data", self.data,
+            "--out", self.folder / "x", *teacher, check=False)
+        self.assertIn("asks no teachers", answer.stderr)
+        # A fleet of one, as this machine alone.
+        single = self.folder / "data.0.jsonl"
+        single.write_text(self.data.read_text())
+        self.edgetune(
+            "simulate", self.write_run(), "--data", single, "--clients", 1,
+            "--set", f"simulation.teacher={self.teacher}", "--out",
+            self.folder / "fleet")
+        self.edgetune(
+            "simulate", self.write_run(), "--data", single, "--clients", 1,
+            "--out", self.folder / "untaught")
+        of = lambda name: self.adapter_of(self.folder / name / "adapter")
+        self.assertNotEqual(of("fleet"), of("untaught"))
+
+
+class ImageDistillTest(unittest.TestCase):
+    """Students of images; two classes of IDX files that a ruler tells apart."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.write_images("train", 240)
+        self.write_images("t10k", 60)
+        for name, seed in [("teacher", 1), ("student", 2)]:
+            self.edgetune("model", "init",
+                          "mcmahan_cnn" if name == "teacher" else "mcmahan_2nn",
+                          "--seed", seed, "--out", self.folder / name)
+
+    def write_images(self, name, count):
+        pixels, labels = bytearray(), bytearray()
+        for i in range(count):
+            label = i % 10
+            for row in range(28):
+                for column in range(28):
+                    lit = row // 3 == label
+                    pixels.append((200 if lit else 30)
+                                  + (31 * i + 7 * row + 3 * column) % 50)
+            labels.append(label)
+        (self.folder / f"{name}-images-idx3-ubyte").write_bytes(
+            struct.pack(">IIII", 0x803, count, 28, 28) + pixels)
+        (self.folder / f"{name}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">II", 0x801, count) + labels)
+
+    def edgetune(self, *arguments, check=True):
+        result = subprocess.run([OPTIONS.edgetune, *map(str, arguments)],
+                                capture_output=True, text=True, timeout=250)
+        if check:
+            self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def distill(self, *arguments, teacher="taught", out="out", check=True):
+        result = self.edgetune(
+            "distill", "--teacher", self.folder / teacher, "--student",
+            self.folder / "student", "--data", self.folder, "--out",
+            self.folder / out, "--threads", 1, "--format", "json",
+            "--batch", 20, "--micro-batch", 20, "--warmup", 1, *arguments,
+            check=check)
+        return json.loads(result.stdout)
+
+    def teach(self):
+        """The teacher learns from labels, taught by itself."""
+        self.edgetune(
+            "distill", "--teacher", self.folder / "teacher", "--student",
+            self.folder / "teacher", "--data", self.folder, "--out",
+            self.folder / "taught", "--alpha", 0, "--steps", 40, "--batch", 20,
+            "--micro-batch", 20, "--warmup", 1, "--threads", 1)
+
+    def test_a_student_of_images_learns_what_its_teacher_sees(self):
+        self.teach()
+        done = self.distill("--steps", 60, "--alpha", 1)["data"]
+        self.assertGreater(done["teacher_accuracy"], 0.9)
+        self.assertGreater(done["accuracy"], 0.9)
+        self.assertLess(done["accuracy_before"], 0.5)
+        self.assertEqual((done["examples"], done["held_out"]), (240, 60))
+        # An ordinary model, for everything else.
+        shown = json.loads(self.edgetune(
+            "model", "inspect", self.folder / "out", "--format",
+            "json").stdout)["data"]
+        self.assertEqual(shown["parameters"], 199210)
+
+    def test_a_cache_and_a_checkpoint_change_nothing(self):
+        self.teach()
+        cache = self.folder / "answers"
+        def weights(out, *arguments):
+            self.distill("--steps", 6, *arguments, out=out)
+            return (self.folder / out / "model.safetensors").read_bytes()
+        cached = ("--cache", cache, "--top-k", 4)
+        one = weights("one", *cached)
+        made = cache.read_bytes()
+        self.assertEqual(weights("two", *cached), one)
+        self.assertEqual(cache.read_bytes(), made)
+        self.assertNotEqual(weights("all"), one)
+        answer = self.distill("--cache", cache, "--top-k", 5, out="x", check=False)
+        self.assertIn("likeliest", answer["message"])
+
+    def test_options_of_texts_are_refused(self):
+        for arguments in [("--hidden", 1), ("--entropy", 0.1), ("--keep-zeros",),
+                          ("--to", "gguf"), ("--type", "f16"),
+                          ("--evaluate-every", 2), ("--tokens", "x")]:
+            answer = self.distill(*arguments, teacher="teacher", check=False)
+            self.assertIn("is for models of texts", answer["message"])
+            self.assertFalse((self.folder / "out").exists())
+        subprocess.run([OPTIONS.model_maker, self.folder / "texts.gguf"], check=True)
+        answer = self.distill(teacher="texts.gguf", check=False)
+        self.assertIn("model of images", answer["message"])
 
 
 if __name__ == "__main__":

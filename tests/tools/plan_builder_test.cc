@@ -73,6 +73,7 @@ TEST_F(PlanBuilderTest, LocalWorkReachesThePlan) {
   request.run.train.optimizer = "sgd";
   request.run.train.objective = "prox";
   request.run.train.prox_mu = 0.1;
+  request.run.train.teacher_alpha = 0.5;
   request.run.rounds.normalise = "steps";
   const auto built = BuildPlan(request);
   ASSERT_TRUE(built.ok()) << built.status();
@@ -81,6 +82,9 @@ TEST_F(PlanBuilderTest, LocalWorkReachesThePlan) {
   EXPECT_EQ(train.optimizer(), "sgd");
   EXPECT_EQ(train.objective(), "prox");
   EXPECT_EQ(train.prox_mu(), 0.1);
+  EXPECT_EQ(train.teacher_alpha(), 0.5);
+  EXPECT_EQ(train.teacher_temperature(), 2);
+  EXPECT_EQ(train.teacher_top_k(), 16u);
   EXPECT_EQ(built->plan.rounds().normalise(), "steps");
   request.run.rounds.normalise = "none";
   request.run.rounds.fairness_q = 2;

@@ -11,6 +11,8 @@
 
 #include "models/io/text_weights.h"
 #include "tests/training/memory_checkpoints.h"
+#include "training/distillation/targets.h"
+#include "training/torch/lora_trainer.h"
 #include "training/torch/torch_distiller.h"
 #include "training/torch/torch_teacher.h"
 
@@ -115,28 +117,15 @@ class Texts final : public ExampleSource {
   const LabelledTokens& Get(int64_t index) const override {
     return examples_[static_cast<size_t>(index)];
   }
+  const TeacherTargets* targets() const override { return taught; }
+  int64_t FirstTarget(int64_t index) const override {
+    return PositionsBefore(*this, index);
+  }
+
+  const TeacherTargets* taught = nullptr;  // what targets() says
 
  private:
   std::vector<LabelledTokens> examples_;
-};
-
-// What a cache holds, in memory.
-class Targets final : public TeacherTargets {
- public:
-  double its_temperature = 2;
-  std::vector<TopTokens> rows;
-
-  int64_t k() const override {
-    return static_cast<int64_t>(rows.front().ids.size());
-  }
-  int64_t positions() const override {
-    return static_cast<int64_t>(rows.size());
-  }
-  double temperature() const override { return its_temperature; }
-  std::string digest() const override { return "targets"; }
-  void Read(int64_t position, TopTokens& out) const override {
-    out = rows[static_cast<size_t>(position)];
-  }
 };
 
 class DistillerTest : public ::testing::Test {
@@ -184,16 +173,22 @@ class DistillerTest : public ::testing::Test {
                                          const DistillationConfig& config,
                                          const TeacherTargets* targets = {},
                                          CheckpointStore* checkpoints = {}) {
-    return distiller_->Train(weights_, texts_, train, config, targets, {},
-                             checkpoints, stop_, {});
+    texts_.taught = targets;
+    return distiller_->Train(weights_, texts_, train, config, {}, checkpoints,
+                             stop_, {});
   }
-  Targets TargetsOf(int64_t k, double temperature = 2) {
-    Targets targets;
-    targets.its_temperature = temperature;
+  absl::StatusOr<BatchGradient> Gradient(
+      const DistillationConfig& config,
+      const TeacherTargets* targets = nullptr) {
+    texts_.taught = targets;
+    return distiller_->ComputeGradient(weights_, texts_, 2, config);
+  }
+  HeldTargets TargetsOf(int64_t k, double temperature = 2) {
+    HeldTargets targets(temperature, k);
     const auto status =
         MakeTeacher()->ComputeTargets(texts_, temperature, k,
                                       [&](const TopTokens& row) {
-                                        targets.rows.push_back(row);
+                                        targets.Append(row);
                                         return absl::OkStatus();
                                       },
                                       stop_, {});
@@ -238,8 +233,7 @@ TEST_F(DistillerTest, LossAndGradientOfEveryWeightAreThoseOfTransformers) {
   ASSERT_EQ(StudentVectors()["cases"].size(), 3);
   for (const json& given : StudentVectors()["cases"]) {
     Use(given);
-    const auto got =
-        distiller_->ComputeGradient(weights_, texts_, 2, Config(), nullptr);
+    const auto got = Gradient(Config());
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_EQ(got->labelled, given["labelled"].get<int64_t>());
     const auto loss = given["loss"].get<double>();
@@ -257,11 +251,9 @@ TEST_F(DistillerTest, LossAndGradientOfEveryWeightAreThoseOfTransformers) {
 }
 
 TEST_F(DistillerTest, CachedTargetsOfAllTokensAreTheTeacher) {
-  const Targets targets = TargetsOf(student_.vocab);
-  const auto live =
-      distiller_->ComputeGradient(weights_, texts_, 2, Config(), nullptr);
-  const auto cached =
-      distiller_->ComputeGradient(weights_, texts_, 2, Config(), &targets);
+  const HeldTargets targets = TargetsOf(student_.vocab);
+  const auto live = Gradient(Config());
+  const auto cached = Gradient(Config(), &targets);
   ASSERT_TRUE(live.ok() && cached.ok()) << cached.status();
   EXPECT_NEAR(cached->nll_sum, live->nll_sum, 1e-5);
   ASSERT_EQ(cached->gradient.size(), live->gradient.size());
@@ -272,7 +264,7 @@ TEST_F(DistillerTest, CachedTargetsOfAllTokensAreTheTeacher) {
 
 // Examples come in another order than that of the targets.
 TEST_F(DistillerTest, TrainingOnTargetsOfAllTokensIsTrainingOnTheTeacher) {
-  const Targets targets = TargetsOf(student_.vocab);
+  const HeldTargets targets = TargetsOf(student_.vocab);
   const auto live = Train(Steps(5), Config());
   const auto cached = Train(Steps(5), Config(), &targets);
   ASSERT_TRUE(live.ok() && cached.ok()) << cached.status();
@@ -283,7 +275,7 @@ TEST_F(DistillerTest, AStudentLearnsFromItsTeacherAlone) {
   DistillationConfig config = Config();
   config.alpha = 1;
   for (const int64_t k : {0, 8}) {
-    const Targets targets = TargetsOf(8);
+    const HeldTargets targets = TargetsOf(8);
     const auto trained = Train(Steps(60), config, k == 0 ? nullptr : &targets);
     ASSERT_TRUE(trained.ok()) << trained.status();
     EXPECT_LT(trained->result.last_loss, 0.2 * trained->result.first_loss) << k;
@@ -300,9 +292,8 @@ TEST_F(DistillerTest, HeldOutExamplesAreScoredOnTheWay) {
                             .measured = [&](int64_t step, const Evaluation& e) {
                               seen.emplace_back(step, PerplexityOf(e));
                             }};
-  const auto trained =
-      distiller_->Train(weights_, texts_, Steps(30), {.alpha = 0}, nullptr,
-                        held_out, nullptr, stop_, {});
+  const auto trained = distiller_->Train(
+      weights_, texts_, Steps(30), {.alpha = 0}, held_out, nullptr, stop_, {});
   ASSERT_TRUE(trained.ok()) << trained.status();
   ASSERT_EQ(seen.size(), 3);
   EXPECT_EQ(seen[0].first, 10);
@@ -333,7 +324,7 @@ TEST_F(DistillerTest, GoesOnAfterAStopToTheSameBits) {
     MemoryCheckpoints store;
     StopToken stop{false};
     const auto begun = distiller_->Train(
-        weights_, texts_, Steps(7), config, nullptr, {}, &store, stop,
+        weights_, texts_, Steps(7), config, {}, &store, stop,
         [&](const TrainProgress& at) { stop = at.step == 3; });
     ASSERT_TRUE(begun.ok() && begun->result.stopped) << begun.status();
     EXPECT_NE(begun->weights, whole->weights);
@@ -387,15 +378,16 @@ TEST_F(DistillerTest, WhatDoesNotFitIsRefusedByName) {
     EXPECT_EQ(refused(Train(Steps(1), config).status(), words),
               absl::StatusCode::kInvalidArgument);
   }
-  Targets targets = TargetsOf(4);
+  const HeldTargets targets = TargetsOf(4);
   EXPECT_EQ(refused(Train(Steps(1), {.temperature = 3}, &targets).status(),
                     "at temperature 2"),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(refused(Train(Steps(1), {.hidden = 1}, &targets).status(),
                     "not with a cache"),
             absl::StatusCode::kFailedPrecondition);
-  targets.rows.pop_back();
-  EXPECT_EQ(refused(Train(Steps(1), Config(), &targets).status(), "positions"),
+  const HeldTargets none(2, 4);
+  EXPECT_EQ(refused(Train(Steps(1), Config(), &none).status(),
+                    "the teacher spoke at 0 positions"),
             absl::StatusCode::kFailedPrecondition);
   weights_.pop_back();
   EXPECT_EQ(refused(Train(Steps(1), Config()).status(), "weights"),
@@ -408,6 +400,53 @@ TEST_F(DistillerTest, WhatDoesNotFitIsRefusedByName) {
                 "does not fit"),
         absl::StatusCode::kInvalidArgument);
   }
+}
+
+// The gradient of a factor B [out,r] that is 0 is scale times that of the
+// weights [out,in] times A [r,in] transposed.
+TEST_F(DistillerTest, AnAdapterLearnsFromTargetsAsTheWholeStudentDoes) {
+  const HeldTargets targets = TargetsOf(6);
+  const auto whole = Gradient(Config(), &targets);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  const auto trainer =
+      LoraTrainer::Make(std::make_shared<FlatModel>(student_, 1),
+                        {.precision = Precision::kFp32, .threads = 1});
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  Adapter adapter;
+  adapter.spec = {.rank = 2, .alpha = 6, .targets = {"q_proj", "down_proj"}};
+  adapter.layout = *AdapterLayoutOf(student_, adapter.spec);
+  adapter.values = InitialAdapter(adapter.layout, 5);  // B is 0
+  const auto got =
+      (*trainer)->ComputeGradient(adapter, texts_, 2, Config().alpha);
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_NEAR(got->nll_sum, whole->nll_sum, 1e-5 * whole->nll_sum);
+  size_t compared = 0;
+  const auto& tensors = adapter.layout.tensors();
+  for (size_t t = 0; t < tensors.size(); t += 2) {
+    const ParameterLayout::Tensor &a = tensors[t], &b = tensors[t + 1];
+    const std::string name =
+        "model." + b.name.substr(0, b.name.size() - 7) + ".weight";
+    const auto weight = std::ranges::find(layout_.tensors(), name,
+                                          &ParameterLayout::Tensor::name);
+    ASSERT_NE(weight, layout_.tensors().end()) << name;
+    const auto rank = static_cast<size_t>(b.shape[1]);
+    const auto in = static_cast<size_t>(a.shape[1]);
+    for (size_t i = 0; i < b.count; ++i) {
+      double sum = 0;
+      for (size_t c = 0; c < in; ++c) {
+        sum += whole->gradient[weight->offset + i / rank * in + c] *
+               adapter.values[a.offset + i % rank * in + c];
+      }
+      EXPECT_NEAR(got->gradient[b.offset + i], 3 * sum, 1e-6) << b.name;
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 50u);
+  // The teacher is heard: labels alone say something else.
+  texts_.taught = nullptr;
+  const auto alone = (*trainer)->ComputeGradient(adapter, texts_, 2);
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_GT(std::abs(alone->nll_sum - got->nll_sum), 0.1);
 }
 
 TEST_F(DistillerTest, ATextLongerThanTheTeachersContextIsRefused) {

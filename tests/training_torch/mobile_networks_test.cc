@@ -129,7 +129,8 @@ TEST(MobileNetworksTest, LogitsAndGradientsAreThoseOfTorchvision) {
     Bench bench = BenchOf(config, given["variance"]);
     ASSERT_EQ(bench.adapter.values.size(), given["parameters"].get<size_t>());
     const Images images = MobileImagesOf(3, *config.image, config.vocab);
-    const auto logits = bench.trainer->ComputeLogits(bench.adapter, images);
+    const auto logits =
+        bench.trainer->ComputeLogits(bench.adapter, images.All());
     ASSERT_TRUE(logits.ok()) << logits.status();
     ExpectLogits(given, *logits);
     if (!given.contains("norms")) continue;
@@ -240,8 +241,8 @@ TEST(MobileNetworksTest, PixelsAreNormalisedBeforeTheFirstLayer) {
   config.pixels = {};
   Bench other(config, folded);
   const Images images = MobileImagesOf(3, *config.image, 10);
-  const auto a = given.trainer->ComputeLogits(given.adapter, images);
-  const auto b = other.trainer->ComputeLogits(other.adapter, images);
+  const auto a = given.trainer->ComputeLogits(given.adapter, images.All());
+  const auto b = other.trainer->ComputeLogits(other.adapter, images.All());
   ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
   ASSERT_EQ(a->size(), 30);
   for (size_t i = 0; i < a->size(); ++i) EXPECT_NEAR((*a)[i], (*b)[i], 1e-4);

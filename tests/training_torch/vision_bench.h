@@ -14,6 +14,7 @@
 #include "models/io/vision/vision_model.h"
 #include "models/io/vision/vision_network.h"
 #include "tests/testing/scratch_directory.h"
+#include "training/distillation/targets.h"
 #include "training/torch/vision_trainer.h"
 
 namespace edgetune {
@@ -41,6 +42,18 @@ class Images final : public ExampleSource {
   const LabelledTokens& Get(int64_t index) const override {
     return examples_[static_cast<size_t>(index)];
   }
+  const TeacherTargets* targets() const override { return taught; }
+  int64_t FirstTarget(int64_t index) const override {
+    return PositionsBefore(*this, index);
+  }
+  // All of them, in order.
+  std::vector<const LabelledTokens*> All() const {
+    std::vector<const LabelledTokens*> all;
+    for (const LabelledTokens& example : examples_) all.push_back(&example);
+    return all;
+  }
+
+  const TeacherTargets* taught = nullptr;  // what targets() says
 
  private:
   std::vector<uint8_t> pixels_;

@@ -99,7 +99,8 @@ TEST(VisionTrainerTest, LogitsAndGradientsAreThoseOfPyTorch) {
     Bench bench(config, FormulaWeights(*NetworkOf(config)));
     ExpectSameState(given, bench.adapter.layout);
     const Images images = ImagesOf(3, *config.image, config.vocab);
-    const auto logits = bench.trainer->ComputeLogits(bench.adapter, images);
+    const auto logits =
+        bench.trainer->ComputeLogits(bench.adapter, images.All());
     ASSERT_TRUE(logits.ok()) << logits.status();
     const auto wanted = given["logits"].get<std::vector<double>>();
     ASSERT_EQ(logits->size(), wanted.size());

@@ -165,6 +165,11 @@ void FillTrain(const RunFile::Train& run, v1::TrainSpec* spec) {
   spec->set_momentum(run.momentum);
   if (run.objective != "plain") spec->set_objective(run.objective);
   spec->set_prox_mu(run.prox_mu);
+  if (run.teacher_alpha > 0) {
+    spec->set_teacher_alpha(run.teacher_alpha);
+    spec->set_teacher_temperature(run.teacher_temperature);
+    spec->set_teacher_top_k(run.teacher_top_k);
+  }
 }
 
 // A field that another rule would use stays 0, whatever the run file says.

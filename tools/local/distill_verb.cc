@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <memory>
+#include <string>
 
 #include "tools/local/distillation_run.h"
 #include "tools/model/model_writing.h"
@@ -47,7 +49,13 @@ void AddStepOptions(CLI::App& verb, DistillOptions& options) {
   verb.add_option("--warmup", train.warmup,
                   "Steps until then; after them it falls as a cosine")
       ->capture_default_str();
-  verb.add_option("--weight-decay", train.weight_decay, "Of AdamW")
+  verb.add_option("--optimizer", train.optimizer, "adamw or sgd")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, OptimizerKind>{
+          {"adamw", OptimizerKind::kAdamW}, {"sgd", OptimizerKind::kSgd}}))
+      ->default_str("adamw");
+  verb.add_option("--momentum", train.momentum, "Of SGD")
+      ->check(CLI::Range(0.0, 0.999));
+  verb.add_option("--weight-decay", train.weight_decay, "Of the optimiser")
       ->capture_default_str();
   verb.add_option("--grad-clip", train.grad_clip, "Longest gradient; 0: any")
       ->capture_default_str();
@@ -71,20 +79,25 @@ void AddDistillVerb(CLI::App& app, Invocation& invocation) {
   options->train.schedule = Schedule::kCosine;
   CLI::App* verb =
       AddVerb(app, invocation, "distill",
-              "Make a small model learn from a larger one of the same tokens",
+              "Make a small model learn from a larger one of the same tokens, "
+              "or of the same images",
               [options, &output] { return Distill(*options, output); });
   verb->add_option("--teacher", options->teacher, "Model: name or path")
       ->required();
   verb->add_option("--student", options->student,
-                   "Model to begin with, or a config.json: random weights")
+                   "Model to begin with, or of texts a config.json: random "
+                   "weights")
       ->required();
   verb->add_option("--tokens", options->tokens,
                    "Model whose tokens such a config.json has, some of the "
                    "teacher's (default: the teacher)");
-  verb->add_option("--data", options->data, "Training examples (JSONL)")
+  verb->add_option("--data", options->data,
+                   "Training examples: JSONL, or a directory of images")
       ->required();
-  verb->add_option("--heldout", options->heldout,
-                   "Held-out examples (default: a twentieth of the others)");
+  verb->add_option(
+      "--heldout", options->heldout,
+      "Held-out examples (default: test images beside the others, or "
+      "a twentieth of them)");
   verb->add_option("--out", options->out, "Model to write")->required();
   verb->add_option("--to", options->to, "hf (directory) or gguf (file)")
       ->check(CLI::IsMember({"hf", "gguf"}))

@@ -15,6 +15,8 @@
 #include "client/checkpoint_file.h"
 #include "models/io/text_weights.h"
 #include "tools/child_process.h"
+#include "tools/local/image_distillation.h"
+#include "tools/local/teacher_answers.h"
 #include "tools/model/base_files.h"
 #include "tools/model/model_path.h"
 #include "tools/model/model_writing.h"
@@ -28,18 +30,19 @@
 namespace edgetune {
 namespace {
 
-// Of the examples, where nobody names others to hold out.
-constexpr double kHeldOutShare = 0.05;
-constexpr absl::Duration kCheckpointEvery = absl::Minutes(1);
-
-// An evaluation or its end by Ctrl-C.
-absl::StatusOr<double> PerplexityFrom(
-    const absl::StatusOr<Evaluation>& measured) {
-  if (absl::IsCancelled(measured.status())) {
-    return InterruptedError("nothing was written");
+absl::Status CheckOptions(const DistillOptions& options) {
+  EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
+  EDGETUNE_RETURN_IF_ERROR(CheckDistillationConfig(options.loss));
+  EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(options.train));
+  if (options.cache.empty() != (options.top_k == 0)) {
+    return UsageError("--cache and --top-k go together",
+                      "the cache holds the teacher's likeliest tokens");
   }
-  EDGETUNE_RETURN_IF_ERROR(measured.status());
-  return PerplexityOf(*measured);
+  if (options.top_k > 0 && options.loss.NeedsTeacher()) {
+    return UsageError("--hidden needs the teacher, a cache has no states",
+                      "leave out --cache and --top-k, or --hidden");
+  }
+  return absl::OkStatus();
 }
 
 class DistillationRun {
@@ -48,7 +51,6 @@ class DistillationRun {
       : options_(options), output_(output) {}
 
   absl::Status Execute() {
-    EDGETUNE_RETURN_IF_ERROR(CheckOptions());
     EDGETUNE_RETURN_IF_ERROR(OpenTeacher());
     EDGETUNE_RETURN_IF_ERROR(OpenStudent());
     EDGETUNE_RETURN_IF_ERROR(ReadData());
@@ -60,21 +62,6 @@ class DistillationRun {
   }
 
  private:
-  absl::Status CheckOptions() const {
-    EDGETUNE_RETURN_IF_ERROR(CheckNew(options_.out));
-    EDGETUNE_RETURN_IF_ERROR(CheckDistillationConfig(options_.loss));
-    EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(options_.train));
-    if (options_.cache.empty() != (options_.top_k == 0)) {
-      return UsageError("--cache and --top-k go together",
-                        "the cache holds the teacher's likeliest tokens");
-    }
-    if (options_.top_k > 0 && options_.loss.NeedsTeacher()) {
-      return UsageError("--hidden needs the teacher, a cache has no states",
-                        "leave out --cache and --top-k, or --hidden");
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status OpenTeacher() {
     EDGETUNE_ASSIGN_OR_RETURN(teacher_, OpenModel(options_.teacher));
     EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
@@ -142,7 +129,8 @@ class DistillationRun {
       EDGETUNE_ASSIGN_OR_RETURN(
           heldout_, ReadTextDataSet(options_.heldout, *encoder_, text));
     } else {
-      auto parts = train_->Split(kHeldOutShare, options_.train.seed);
+      auto parts =
+          train_->Split(kDistillationHeldOutShare, options_.train.seed);
       train_ = std::move(parts.first);
       heldout_ = std::move(parts.second);
     }
@@ -190,39 +178,24 @@ class DistillationRun {
                                 engine->MakeTeacher(teacher_, student_.config,
                                                     tokens_, engine_options_));
       EDGETUNE_RETURN_IF_ERROR(MeasureTeacher(*teacher));
-      if (fill) EDGETUNE_RETURN_IF_ERROR(FillCache(*teacher));
+      if (fill) {
+        EDGETUNE_RETURN_IF_ERROR(FillTeacherCache(*teacher, *train_, Facts(),
+                                                  options_.cache, output_));
+      }
     }
     if (options_.top_k == 0) return absl::OkStatus();
-    EDGETUNE_ASSIGN_OR_RETURN(cache_,
+    EDGETUNE_ASSIGN_OR_RETURN(auto cache,
                               TeacherCache::Open(options_.cache, Facts()));
+    train_ = train_->WithTargets(std::move(cache));
     return absl::OkStatus();
-  }
-
-  absl::Status FillCache(Teacher& teacher) {
-    const TeacherCacheFacts facts = Facts();
-    EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(options_.cache));
-    EDGETUNE_ASSIGN_OR_RETURN(
-        const auto writer, TeacherCacheWriter::Create(options_.cache, facts));
-    Progress progress(output_, "ask the teacher",
-                      static_cast<uint64_t>(facts.positions),
-                      Progress::Unit::kCount);
-    const absl::Status computed = teacher.ComputeTargets(
-        *train_, facts.temperature, facts.k,
-        [&](const TopTokens& row) { return writer->Append(row); },
-        InterruptFlag(),
-        [&](int64_t done) { progress.Update(static_cast<uint64_t>(done)); });
-    if (absl::IsCancelled(computed)) {
-      return InterruptedError("nothing was written");
-    }
-    EDGETUNE_RETURN_IF_ERROR(computed);
-    return writer->Commit();
   }
 
   absl::Status MeasureTeacher(Teacher& teacher) {
     if (heldout_ == nullptr) return absl::OkStatus();
     EDGETUNE_ASSIGN_OR_RETURN(
-        teacher_perplexity_,
-        PerplexityFrom(teacher.Evaluate(*heldout_, 0, InterruptFlag())));
+        const Evaluation measured,
+        Uninterrupted(teacher.Evaluate(*heldout_, 0, InterruptFlag())));
+    teacher_perplexity_ = PerplexityOf(measured);
     output_.Note(fmt::format("held-out perplexity of the teacher: {:.2f}",
                              *teacher_perplexity_));
     return absl::OkStatus();
@@ -230,9 +203,10 @@ class DistillationRun {
 
   absl::Status MeasureStudent(const char* when, std::optional<double>& into) {
     if (heldout_ == nullptr) return absl::OkStatus();
-    EDGETUNE_ASSIGN_OR_RETURN(
-        into, PerplexityFrom(distiller_->Evaluate(weights_, *heldout_, 0,
-                                                  InterruptFlag())));
+    EDGETUNE_ASSIGN_OR_RETURN(const Evaluation measured,
+                              Uninterrupted(distiller_->Evaluate(
+                                  weights_, *heldout_, 0, InterruptFlag())));
+    into = PerplexityOf(measured);
     output_.Note(fmt::format("held-out perplexity of the student {}: {:.2f}",
                              when, *into));
     return absl::OkStatus();
@@ -245,7 +219,7 @@ class DistillationRun {
       store.emplace(options_.checkpoint, "distill",
                     "distillation of " + ToHex(teacher_digest_) + " to " +
                         ToHex(TokenizerDigest(student_.tokenizer)),
-                    kCheckpointEvery);
+                    kDistillationCheckpointEvery);
     }
     Progress progress(output_, "distill",
                       static_cast<uint64_t>(options_.train.steps),
@@ -259,14 +233,14 @@ class DistillationRun {
     };
     EDGETUNE_ASSIGN_OR_RETURN(
         DistilledStudent done,
-        distiller_->Train(
-            std::move(weights_), *train_, options_.train, options_.loss,
-            cache_.get(), held_out, store ? &*store : nullptr, InterruptFlag(),
-            [&](const TrainProgress& at) {
-              progress.Update(static_cast<uint64_t>(at.step),
-                              fmt::format("loss {:.3f}, {:.0f} tokens/s",
-                                          at.loss, at.tokens_a_second));
-            }));
+        distiller_->Train(std::move(weights_), *train_, options_.train,
+                          options_.loss, held_out, store ? &*store : nullptr,
+                          InterruptFlag(), [&](const TrainProgress& at) {
+                            progress.Update(
+                                static_cast<uint64_t>(at.step),
+                                fmt::format("loss {:.3f}, {:.0f} tokens/s",
+                                            at.loss, at.tokens_a_second));
+                          }));
     if (done.result.stopped) {
       return InterruptedError(store ? "the checkpoint was written"
                                     : "nothing was written");
@@ -322,7 +296,6 @@ class DistillationRun {
   std::unique_ptr<ExampleSet> train_, heldout_;
   EngineOptions engine_options_;
   std::unique_ptr<Distiller> distiller_;
-  std::unique_ptr<TeacherCache> cache_;
   TrainResult result_;
   std::optional<double> teacher_perplexity_, before_, after_;
 };
@@ -330,6 +303,11 @@ class DistillationRun {
 }  // namespace
 
 absl::Status Distill(const DistillOptions& options, const Output& output) {
+  EDGETUNE_RETURN_IF_ERROR(CheckOptions(options));
+  EDGETUNE_ASSIGN_OR_RETURN(const auto teacher, OpenBase(options.teacher));
+  if (teacher->config().image.has_value()) {
+    return DistillImages(options, output);
+  }
   return DistillationRun(options, output).Execute();
 }
 

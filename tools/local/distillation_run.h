@@ -5,12 +5,17 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "tools/output.h"
 #include "training/distillation/distiller.h"
 #include "training/text_data_set.h"
 #include "training/trainer.h"
 
 namespace edgetune {
+
+// Of the examples, where nobody names others to hold out.
+inline constexpr double kDistillationHeldOutShare = 0.05;
+inline constexpr absl::Duration kDistillationCheckpointEvery = absl::Minutes(1);
 
 struct DistillOptions {
   std::string teacher;  // name or path
@@ -31,7 +36,8 @@ struct DistillOptions {
 
 // What `distill` does: opens and compares both models, reads the examples,
 // fills or opens the cache, trains the student, writes it as an ordinary model.
-// Ctrl-C leaves nothing but the cache, once whole, and the checkpoint.
+// Ctrl-C leaves nothing but the cache, once whole, and the checkpoint. Of a
+// teacher of images DistillImages (image_distillation.h).
 absl::Status Distill(const DistillOptions& options, const Output& output);
 
 }  // namespace edgetune

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -13,16 +14,21 @@
 #include "base/control_variates.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "client/checkpoint_file.h"
+#include "client/own_teacher.h"
 #include "client/train_plan.h"
 #include "models/io/adapter/core_adapter.h"
 #include "privacy/crypto/hash.h"
 #include "protos/local_work.h"
 #include "protos/plan_check.h"
+#include "simulations/fleet/recorded_trainer.h"
+#include "simulations/fleet/step_journal.h"
 #include "tools/child_process.h"
 #include "tools/federation/plan_builder.h"
 #include "tools/local/fitted_training.h"
 #include "tools/local/profile_report.h"
 #include "tools/model/base_files.h"
+#include "tools/model/model_path.h"
 #include "tools/model/trained_files.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
@@ -36,8 +42,10 @@ std::string When(size_t version) {
                       : fmt::format("after round {}", version);
 }
 
+constexpr uint64_t kMostJournal = uint64_t{20} << 30;
+
 struct TrainOptions {
-  std::string run_file, data, heldout, out, memory_budget;
+  std::string run_file, data, heldout, teacher, out, memory_budget, checkpoint;
   std::vector<std::string> sets;
   int64_t threads = 0;
   bool profile = false;
@@ -68,6 +76,11 @@ class LocalRun {
     return StepsOf(plan().train(), static_cast<uint64_t>(data().train->size()));
   }
   uint64_t TotalSteps() const { return plan().rounds().count() * Steps(); }
+  absl::Status Interrupted() const {
+    return InterruptedError(store_ ? "the same command goes on from " +
+                                         options_.checkpoint
+                                   : "nothing was written");
+  }
 
   absl::Status Open() {
     // Found out before, not after, hours of work.
@@ -82,8 +95,11 @@ class LocalRun {
         optimizer_, MakeServerOptimizer(step, adapter_.values.size(), ""));
     EDGETUNE_ASSIGN_OR_RETURN(fitted_,
                               FitTraining(run_, files_, options_.threads));
+    CatchInterrupts();
+    EDGETUNE_RETURN_IF_ERROR(AskOwnTeacher());
     EDGETUNE_ASSIGN_OR_RETURN(
         trainer_, MakeFittedTrainer(run_, fitted_, options_.threads));
+    EDGETUNE_RETURN_IF_ERROR(OpenCheckpoint());
     if (const uint64_t budget = plan().train().memory_budget(); budget != 0) {
       output_.Note(fmt::format("memory: {} of the budget of {}",
                                MemoryPlanText(fitted_.memory),
@@ -97,8 +113,62 @@ class LocalRun {
         data().train->size(), data().report.schema,
         data().heldout ? data().heldout->size() : 0, trainer_->precision(),
         rounds.count(), Steps(), RemarksOf(data().report)));
-    CatchInterrupts();
     start_ = absl::Now();
+    return absl::OkStatus();
+  }
+
+  // Rounds and evaluations that are done are in a journal beside the segment
+  // under way; all of it is found by what decides it, so that it goes on to the
+  // same bits or not at all.
+  absl::Status OpenCheckpoint() {
+    const std::string& path = options_.checkpoint;
+    if (path.empty()) return absl::OkStatus();
+    EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(path));
+    EDGETUNE_ASSIGN_OR_RETURN(journal_,
+                              StepJournal::Open(JournalPath(), kMostJournal));
+    const MemoryChoice& choice = fitted_.memory.choice;
+    const std::string task = fmt::format(
+        "train, {} threads {} {}", options_.threads,
+        static_cast<int>(choice.weights), choice.recompute ? "again" : "kept");
+    store_.emplace(path, "train", task, absl::Minutes(1));
+    if (journal_->steps() > 0) {
+      output_.Note(fmt::format("{} finished steps are kept in {}",
+                               journal_->steps(), JournalPath()));
+    }
+    trainer_ = MakeRecordedTrainer(std::move(trainer_), task, journal_.get());
+    return absl::OkStatus();
+  }
+  std::string JournalPath() const { return options_.checkpoint + ".rounds"; }
+
+  absl::Status AskOwnTeacher() {
+    if (!AsksTeachers(plan())) {
+      if (options_.teacher.empty()) return absl::OkStatus();
+      return UsageError("--teacher, but the run asks no teachers",
+                        "set train.teacher_alpha above 0");
+    }
+    if (options_.teacher.empty()) {
+      output_.Note("no --teacher: learning from labels alone");
+      return absl::OkStatus();
+    }
+    EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
+                              ResolveModel(options_.teacher));
+    Progress progress(output_, "ask the teacher",
+                      static_cast<uint64_t>(PositionsOf(*data().train)),
+                      Progress::Unit::kCount);
+    auto targets =
+        AskTeacher({.plan = plan(),
+                    .student = *run_.model,
+                    .engine = *fitted_.engine,
+                    .threads = options_.threads,
+                    .teacher = path,
+                    .progress =
+                        [&](int64_t done) {
+                          progress.Update(static_cast<uint64_t>(done));
+                        }},
+                   *data().train, InterruptFlag());
+    if (absl::IsCancelled(targets.status())) return Interrupted();
+    EDGETUNE_RETURN_IF_ERROR(targets.status());
+    fitted_.data.train = data().train->WithTargets(*std::move(targets));
     return absl::OkStatus();
   }
 
@@ -109,8 +179,7 @@ class LocalRun {
     const auto measured =
         trainer_->Evaluate(adapter_, *data().heldout,
                            plan().rounds().eval_examples(), InterruptFlag());
-    if (absl::IsCancelled(measured.status()))
-      return InterruptedError("nothing was written");
+    if (absl::IsCancelled(measured.status())) return Interrupted();
     EDGETUNE_RETURN_IF_ERROR(measured.status());
     perplexity_.push_back(std::exp(measured->nll_sum / measured->tokens));
     output_.Note(fmt::format("held-out perplexity {}: {:.2f}", When(version),
@@ -131,11 +200,11 @@ class LocalRun {
           fmt::format("round {} of {}, loss {:.3f}, {:.0f} tokens/s", round + 1,
                       config.rounds, at.loss, at.tokens_a_second));
     };
-    EDGETUNE_ASSIGN_OR_RETURN(
-        TrainResult result,
-        trainer_->Train(adapter_, *data().train, config, nullptr,
-                        InterruptFlag(), on_progress));
-    if (result.stopped) return InterruptedError("nothing was written");
+    EDGETUNE_ASSIGN_OR_RETURN(TrainResult result,
+                              trainer_->Train(adapter_, *data().train, config,
+                                              store_ ? &*store_ : nullptr,
+                                              InterruptFlag(), on_progress));
+    if (result.stopped) return Interrupted();
     loss_ = result.last_loss;
     if (UsesControls(plan())) {
       own_control_ =
@@ -167,8 +236,7 @@ class LocalRun {
     if (rounds.fairness_q() == 0) return 0.0;
     const auto measured = trainer_->Evaluate(
         adapter_, *data().train, rounds.eval_examples(), InterruptFlag());
-    if (absl::IsCancelled(measured.status()))
-      return InterruptedError("nothing was written");
+    if (absl::IsCancelled(measured.status())) return Interrupted();
     EDGETUNE_RETURN_IF_ERROR(measured.status());
     return IncomingLossOf(*measured);
   }
@@ -213,6 +281,11 @@ class LocalRun {
         {"examples", fmt::format("{}", data().train->size())}};
     EDGETUNE_RETURN_IF_ERROR(WriteTrained(options_.out, adapter_, *run_.model,
                                           plan().model().name(), provenance));
+    if (store_) {
+      CheckpointFile::Remove(options_.checkpoint);
+      std::error_code ignored;
+      std::filesystem::remove(JournalPath(), ignored);
+    }
     const MemoryChoice& choice = fitted_.memory.choice;
     std::string text = fmt::format("adapter {}\n", options_.out);
     for (size_t i = 0; i < perplexity_.size(); ++i) {
@@ -254,6 +327,8 @@ class LocalRun {
   ClientFile::Data files_;
   FittedTraining fitted_;
   std::unique_ptr<ServerOptimizer> optimizer_;
+  std::unique_ptr<StepJournal> journal_;  // these two: with --checkpoint
+  std::optional<CheckpointFile> store_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Progress> progress_;
   Adapter adapter_;
@@ -289,11 +364,16 @@ void AddTrainVerb(CLI::App& app, Invocation& invocation) {
       ->required();
   verb->add_option("--heldout", options->heldout,
                    "Held-out examples (default: a share of the others)");
+  verb->add_option("--teacher", options->teacher,
+                   "Model to learn from besides, where the run asks for it "
+                   "(train.teacher_alpha): name or path");
   verb->add_option("--out", options->out, "Directory for the PEFT adapter")
       ->required();
   verb->add_option("--set", options->sets, "Override a key: train.lr=1e-4");
   verb->add_option("--memory-budget", options->memory_budget,
                    "train.memory_budget: 450MB");
+  verb->add_option("--checkpoint", options->checkpoint,
+                   "File to go on from after a stop; saved once a minute");
   verb->add_option("--threads", options->threads,
                    "0: OMP_NUM_THREADS, or all cores")
       ->check(CLI::NonNegativeNumber);

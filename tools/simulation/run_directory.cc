@@ -16,6 +16,7 @@
 #include "simulations/report/event_log.h"
 #include "storage/blob_store.h"
 #include "tools/model/base_files.h"
+#include "tools/model/model_path.h"
 #include "tools/output.h"
 #include "training/example_files.h"
 #include "training/image_data_set.h"
@@ -29,7 +30,8 @@ constexpr int kSchema = 1;
 constexpr char kElsewhere[] = "name something new with --out";
 // Where these files lie is no fact, what is in them is.
 constexpr std::string_view kPlaces[] = {"model.base", "simulation.data",
-                                        "simulation.devices"};
+                                        "simulation.devices",
+                                        "simulation.teacher"};
 
 bool Exists(const std::string& path) {
   std::error_code ignored;
@@ -127,6 +129,12 @@ absl::StatusOr<RunFacts> RunFactsOf(const PreparedRun& run) {
   facts["simulation.devices"] = NameOf(devices);
   if (Exists(devices)) {
     EDGETUNE_RETURN_IF_ERROR(AddFile("simulation.devices", devices, facts));
+  }
+  if (const std::string& teacher = run.run.simulation.teacher;
+      !teacher.empty()) {
+    EDGETUNE_ASSIGN_OR_RETURN(const std::string path, ResolveModel(teacher));
+    EDGETUNE_ASSIGN_OR_RETURN(const auto parts, BasePartsOf(path));
+    facts["teacher"] = "SHA-256 " + ToHex(BaseDigest(parts));
   }
   const std::string& data = run.run.simulation.data;
   EDGETUNE_ASSIGN_OR_RETURN(const auto files,

@@ -19,6 +19,7 @@
 #include "tools/child_process.h"
 #include "tools/federation/run_report.h"
 #include "tools/model/base_files.h"
+#include "tools/model/model_path.h"
 #include "tools/model/trained_files.h"
 #include "tools/progress.h"
 #include "tools/simulation/run_directory.h"
@@ -185,6 +186,19 @@ class Runner {
     options.repeats = directory_->resumed();
     options.journal = directory_->journal();
     options.settings = options_.settings;
+    if (!run_.run.simulation.teacher.empty()) {
+      EDGETUNE_ASSIGN_OR_RETURN(options.teacher,
+                                ResolveModel(run_.run.simulation.teacher));
+    }
+    options.on_teacher = [this](int64_t done, int64_t of) {
+      if (!teacher_progress_) {
+        teacher_progress_.emplace(output_, options_.title + "ask the teacher",
+                                  static_cast<uint64_t>(of),
+                                  Progress::Unit::kCount);
+      }
+      teacher_progress_->Update(static_cast<uint64_t>(done));
+      if (done == of) teacher_progress_.reset();
+    };
     options.on_progress = [this](const FleetProgress& at) { view_->Show(at); };
     options.baselines = options_.baselines;
     options.baseline_clients = options_.baseline_clients;
@@ -273,6 +287,7 @@ class Runner {
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<SimulationView> view_;
   std::unique_ptr<MeasuringView> measuring_view_;
+  std::optional<Progress> teacher_progress_;
   std::optional<absl::Time> measuring_since_;
   std::unique_ptr<Simulation> simulation_;
 };

@@ -43,20 +43,6 @@ struct DistillationConfig {
 // [0.01, 100], an alpha not in [0, 1], a weight below 0.
 absl::Status CheckDistillationConfig(const DistillationConfig& config);
 
-// A teacher's likeliest tokens at all labelled positions of the examples one
-// after the other, computed before. Immutable, thread-safe.
-class TeacherTargets {
- public:
-  virtual ~TeacherTargets() = default;
-  virtual int64_t k() const = 0;
-  virtual int64_t positions() const = 0;
-  virtual double temperature() const = 0;
-  // Of the whole, for checkpoints.
-  virtual std::string digest() const = 0;
-  // Every field of `out`. 0 <= position < positions().
-  virtual void Read(int64_t position, TopTokens& out) const = 0;
-};
-
 // Examples that the student is scored on while it learns. Not owned.
 struct HeldOut {
   const ExampleSource* examples = nullptr;  // null: none
@@ -87,15 +73,15 @@ class Distiller {
                                               int64_t max_examples,
                                               const StopToken& stop) = 0;
 
-  // From `weights` (consumed) on. With `targets` (null: none) the teacher is
-  // not asked; they are of these examples. `checkpoints`, `stop`, `progress` as
-  // of Trainer::Train. Besides: FailedPrecondition, targets of another
-  // temperature or another number of positions.
+  // From `weights` (consumed) on. Where the examples have targets
+  // (ExampleSource::targets) the teacher is not asked. `checkpoints`, `stop`,
+  // `progress` as of Trainer::Train. Besides: FailedPrecondition, targets of
+  // another temperature or another number of positions.
   virtual absl::StatusOr<DistilledStudent> Train(
       ParameterVector weights, const ExampleSource& examples,
       const TrainConfig& train, const DistillationConfig& config,
-      const TeacherTargets* targets, const HeldOut& held_out,
-      CheckpointStore* checkpoints, const StopToken& stop,
+      const HeldOut& held_out, CheckpointStore* checkpoints,
+      const StopToken& stop,
       const std::function<void(const TrainProgress&)>& progress) = 0;
 };
 

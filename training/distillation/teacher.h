@@ -6,23 +6,14 @@
 
 #include <cstdint>
 #include <functional>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "training/distillation/targets.h"
 #include "training/example_source.h"
 #include "training/trainer.h"
 
 namespace edgetune {
-
-// A teacher's k likeliest tokens at one position (of the student's vocabulary,
-// ascending), with natural logarithms of their probabilities at the
-// temperature, and that of all others together (-inf: there are none).
-struct TopTokens {
-  std::vector<int32_t> ids;
-  std::vector<float> log_probabilities;
-  float log_rest = 0;
-};
 
 // One frozen model over the tokens of a student: where these are some of its
 // own, its probabilities are renormalised over them. Examples are the

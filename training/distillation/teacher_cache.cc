@@ -288,16 +288,9 @@ Digest ExamplesDigest(const ExampleSource& examples) {
     hash.Update({reinterpret_cast<const uint8_t*>(example.tokens.data()),
                  size * sizeof(int32_t)});
     hash.Update(example.labelled);
+    hash.Update(example.image);
   }
   return hash.Finish();
-}
-
-int64_t PositionsOf(const ExampleSource& examples) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < examples.size(); ++i) {
-    count += PredictedLabels(examples.Get(i));
-  }
-  return count;
 }
 
 }  // namespace edgetune

@@ -31,7 +31,8 @@
 #include "base/atomic_file.h"
 #include "base/mapped_file.h"
 #include "privacy/crypto/hash.h"
-#include "training/distillation/distiller.h"
+#include "training/distillation/targets.h"
+#include "training/example_source.h"
 
 namespace edgetune {
 
@@ -94,8 +95,6 @@ class TeacherCache final : public TeacherTargets {
 
 // Of all examples and their labels, in order.
 Digest ExamplesDigest(const ExampleSource& examples);
-// Labelled positions of all examples.
-int64_t PositionsOf(const ExampleSource& examples);
 
 }  // namespace edgetune
 

@@ -13,6 +13,13 @@
 namespace edgetune {
 namespace {
 
+absl::Status CheckTexts(const ModelFile& model) {
+  if (!model.config().image.has_value()) return absl::OkStatus();
+  return Annotate(absl::FailedPreconditionError(
+                      "the engine fused knows no models of images"),
+                  ErrorKind::kConfig, "take train.engine = \"reference\"");
+}
+
 class FusedEngine final : public Engine {
  public:
   bool UsesBf16(Precision precision) const override {
@@ -22,11 +29,7 @@ class FusedEngine final : public Engine {
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(
       std::shared_ptr<const ModelFile> model,
       const EngineOptions& options) override {
-    if (model->config().image.has_value()) {
-      return Annotate(absl::FailedPreconditionError(
-                          "the engine fused trains no models of images"),
-                      ErrorKind::kConfig, "take train.engine = \"reference\"");
-    }
+    EDGETUNE_RETURN_IF_ERROR(CheckTexts(*model));
     return FusedTrainer::Make(std::move(model), options);
   }
 
@@ -48,6 +51,7 @@ class FusedEngine final : public Engine {
       std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
       std::vector<int32_t> teacher_tokens,
       const EngineOptions& options) override {
+    EDGETUNE_RETURN_IF_ERROR(CheckTexts(*teacher));
     return MakeFusedTeacher(std::move(teacher), student,
                             std::move(teacher_tokens), options);
   }

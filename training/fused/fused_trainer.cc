@@ -1,6 +1,7 @@
 #include "training/fused/fused_trainer.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <optional>
 #include <utility>
@@ -12,7 +13,9 @@
 #include "models/fused/cpu.h"
 #include "models/io/adapter/core_adapter.h"
 #include "models/step_profile.h"
+#include "training/distillation/targets.h"
 #include "training/fused/packed_examples.h"
+#include "training/fused/taught_loss.h"
 
 namespace edgetune {
 namespace {
@@ -20,14 +23,21 @@ namespace {
 // The trained coordinates of an adapter, kept beside the whole of it.
 class FusedGradient final : public GradientEngine {
  public:
+  // `teacher` may be null; `teacher_alpha` as of TrainConfig.
   FusedGradient(fused::Llama& llama, fused::LoraFactors lora,
-                const ParameterLayout& layout, Factors trained)
+                const ParameterLayout& layout, Factors trained,
+                std::unique_ptr<const TargetRows> teacher, double teacher_alpha)
       : llama_(llama),
         lora_(std::move(lora)),
         trained_(trained),
         ranges_(RangesOf(layout, trained)),
         values_(Gather(lora_.values(), ranges_)),
-        gradient_(values_.size()) {}
+        gradient_(values_.size()),
+        teacher_(std::move(teacher)) {
+    if (teacher_ != nullptr) {
+      taught_.emplace(teacher_->targets().temperature(), teacher_alpha);
+    }
+  }
 
   std::span<float> values() override { return values_; }
   std::span<float> gradient() override { return gradient_; }
@@ -36,7 +46,9 @@ class FusedGradient final : public GradientEngine {
     Scatter(values_, ranges_, lora_.values());
     std::ranges::fill(lora_.gradient(), 0.0f);
     Pack(examples, batch_);
-    const double sum = llama_.AddGradient(batch_, weight, trained_, lora_);
+    const double sum =
+        taught_ ? AddTaughtGradient(examples, weight)
+                : llama_.AddGradient(batch_, weight, trained_, lora_);
     for (const CoordinateRange& range : ranges_) {
       const float* part = lora_.gradient().data() + range.adapter_offset;
       float* gradient = gradient_.data() + range.update_offset;
@@ -46,12 +58,25 @@ class FusedGradient final : public GradientEngine {
   }
 
  private:
+  double AddTaughtGradient(ExampleBatch examples, double weight) {
+    std::vector<TopTokens>& targets = taught_->targets();
+    targets.resize(batch_.label_tokens.size());
+    size_t at = 0;
+    teacher_->ForRows(examples,
+                      [&](const TopTokens& row) { targets[at++] = row; });
+    taught_->SetLabels(batch_.label_tokens);
+    return llama_.AddGradient(batch_, std::ref(*taught_), weight, trained_,
+                              lora_);
+  }
+
   fused::Llama& llama_;
   fused::LoraFactors lora_;
   const Factors trained_;
   const std::vector<CoordinateRange> ranges_;
   ParameterVector values_, gradient_;
   fused::PackedBatch batch_;
+  const std::unique_ptr<const TargetRows> teacher_;
+  std::optional<TaughtLoss> taught_;  // with a teacher
 };
 
 }  // namespace
@@ -113,8 +138,10 @@ absl::StatusOr<TrainResult> FusedTrainer::Train(
     const Adapter& plain = PlainForm(adapter, made);
     EDGETUNE_ASSIGN_OR_RETURN(auto lora,
                               fused::LoraFactors::Make(model(), plain));
+    EDGETUNE_ASSIGN_OR_RETURN(auto teacher, TargetRows::Of(examples));
     FusedGradient gradient(*llama_, std::move(lora), plain.layout,
-                           EngineFactors(config.factors));
+                           EngineFactors(config.factors), std::move(teacher),
+                           config.teacher_alpha);
     const Segment segment = {"fused " + precision(),
                              model(),
                              adapter,
@@ -131,13 +158,14 @@ absl::StatusOr<TrainResult> FusedTrainer::Train(
 }
 
 absl::StatusOr<BatchGradient> FusedTrainer::ComputeGradient(
-    const Adapter& adapter, const ExampleSource& examples,
-    int64_t micro_batch) {
+    const Adapter& adapter, const ExampleSource& examples, int64_t micro_batch,
+    double teacher_alpha) {
   return Guarded(threads_, [&]() -> absl::StatusOr<BatchGradient> {
     EDGETUNE_ASSIGN_OR_RETURN(auto lora,
                               fused::LoraFactors::Make(model(), adapter));
+    EDGETUNE_ASSIGN_OR_RETURN(auto teacher, TargetRows::Of(examples));
     FusedGradient gradient(*llama_, std::move(lora), adapter.layout,
-                           Factors::kBoth);
+                           Factors::kBoth, std::move(teacher), teacher_alpha);
     return ComputeBatchGradient(model(), examples, micro_batch, gradient);
   });
 }

@@ -40,9 +40,9 @@ class FusedTrainer final : public Trainer {
       const std::function<void(const TrainProgress&)>& progress) override;
 
   // What one optimiser step of Train starts from (see ComputeBatchGradient).
-  absl::StatusOr<BatchGradient> ComputeGradient(const Adapter& adapter,
-                                                const ExampleSource& examples,
-                                                int64_t micro_batch);
+  absl::StatusOr<BatchGradient> ComputeGradient(
+      const Adapter& adapter, const ExampleSource& examples,
+      int64_t micro_batch, double teacher_alpha = TrainConfig().teacher_alpha);
 
  private:
   static Precision PrecisionOf(const fused::Llama::Options& options);

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "models/io/text_weights.h"
 #include "models/torch/language_model_torch.h"
+#include "training/torch/top_targets.h"
 
 namespace edgetune {
 
@@ -59,12 +60,12 @@ absl::StatusOr<std::unique_ptr<DistillationGradient>>
 DistillationGradient::Make(const FrozenTeacher& teacher,
                            const ModelConfig& student, const Adapter& start,
                            const ExampleSource& examples,
-                           const DistillationConfig& config,
-                           const TeacherTargets* targets) {
+                           const DistillationConfig& config) {
   EDGETUNE_ASSIGN_OR_RETURN(const ParameterLayout layout,
                             TextLayoutOf(student));
+  EDGETUNE_ASSIGN_OR_RETURN(auto targets, TargetRows::Of(examples));
   std::unique_ptr<DistillationGradient> out(
-      new DistillationGradient(teacher, config, targets));
+      new DistillationGradient(teacher, config, std::move(targets)));
   const auto n = static_cast<int64_t>(start.values.size());
   const auto own = static_cast<int64_t>(layout.size());
   out->values_ = at::empty({n}, at::kFloat);
@@ -82,7 +83,6 @@ DistillationGradient::Make(const FrozenTeacher& teacher,
     out->projection_ = cut(out->values_).set_requires_grad(true);
     out->projection_.mutable_grad() = cut(out->gradient_);
   }
-  if (targets != nullptr) out->FindPositions(examples);
   return out;
 }
 
@@ -94,15 +94,6 @@ double DistillationGradient::AddGradient(ExampleBatch examples, double weight) {
   return loss.item<double>();
 }
 
-void DistillationGradient::FindPositions(const ExampleSource& examples) {
-  int64_t position = 0;
-  for (int64_t i = 0; i < examples.size(); ++i) {
-    const LabelledTokens& example = examples.Get(i);
-    positions_[&example] = position;
-    position += PredictedLabels(example);
-  }
-}
-
 at::Tensor DistillationGradient::Loss(ExampleBatch examples) const {
   const PackedTargets packed(examples);
   const at::Tensor hidden = HiddenAt(*student_, packed);  // [N,D]
@@ -110,8 +101,9 @@ at::Tensor DistillationGradient::Loss(ExampleBatch examples) const {
   const DistillationWeights weights = {config_.temperature, config_.alpha,
                                        config_.entropy};
   if (targets_ != nullptr) {
-    return SumDistillation(last, student_->head(), packed.next,
-                           TopOf(examples, packed.next.size(0)), weights);
+    return SumDistillation(
+        last, student_->head(), packed.next,
+        TopTargetsOf(*targets_, examples, packed.next.size(0)), weights);
   }
   at::Tensor seen;  // by the teacher [N,E]
   if (config_.alpha > 0 || config_.hidden > 0) {
@@ -122,27 +114,6 @@ at::Tensor DistillationGradient::Loss(ExampleBatch examples) const {
       config_.alpha > 0 ? teacher_.OutputOf(seen) : TeacherOutput(), weights);
   if (config_.hidden == 0) return loss;
   return loss + SumHiddenMatch(hidden, seen, projection_) * config_.hidden;
-}
-
-TopTargets DistillationGradient::TopOf(ExampleBatch examples, int64_t n) const {
-  const int64_t k = targets_->k();
-  TopTargets out = {at::empty({n, k}, at::kLong), at::empty({n, k}, at::kFloat),
-                    at::empty({n}, at::kFloat)};
-  int64_t* ids = out.ids.data_ptr<int64_t>();
-  float* values = out.values.data_ptr<float>();
-  float* rest = out.rest.data_ptr<float>();
-  TopTokens row;
-  for (const LabelledTokens* example : examples) {
-    const int64_t begin = positions_.at(example);
-    for (int64_t i = 0; i < PredictedLabels(*example); ++i) {
-      targets_->Read(begin + i, row);
-      ids = std::copy(row.ids.begin(), row.ids.end(), ids);
-      values = std::copy(row.log_probabilities.begin(),
-                         row.log_probabilities.end(), values);
-      *rest++ = row.log_rest;
-    }
-  }
-  return out;
 }
 
 }  // namespace edgetune

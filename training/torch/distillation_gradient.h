@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -57,14 +56,14 @@ at::Tensor HiddenAt(const Llama& llama, const PackedTargets& packed);
 
 // A student in training. What is trained is its weights and, where `start` has
 // more values than those, the projection of hidden states [E,D] behind them.
-// The teacher is open, unless `targets` stand in for it; it, they and
+// The teacher is open, unless the examples' targets stand in for it; it and
 // `examples` outlive this. One thread.
 class DistillationGradient final : public GradientEngine {
  public:
   static absl::StatusOr<std::unique_ptr<DistillationGradient>> Make(
       const FrozenTeacher& teacher, const ModelConfig& student,
       const Adapter& start, const ExampleSource& examples,
-      const DistillationConfig& config, const TeacherTargets* targets);
+      const DistillationConfig& config);
 
   std::span<float> values() override {
     return {values_.data_ptr<float>(), static_cast<size_t>(values_.numel())};
@@ -79,21 +78,17 @@ class DistillationGradient final : public GradientEngine {
  private:
   DistillationGradient(const FrozenTeacher& teacher,
                        const DistillationConfig& config,
-                       const TeacherTargets* targets)
-      : teacher_(teacher), config_(config), targets_(targets) {}
-  void FindPositions(const ExampleSource& examples);
+                       std::unique_ptr<const TargetRows> targets)
+      : teacher_(teacher), config_(config), targets_(std::move(targets)) {}
   at::Tensor Loss(ExampleBatch examples) const;
-  TopTargets TopOf(ExampleBatch examples, int64_t n) const;
 
   const FrozenTeacher& teacher_;
   const DistillationConfig config_;
-  const TeacherTargets* const targets_;  // null: none
+  const std::unique_ptr<const TargetRows> targets_;  // null: none
   at::Tensor values_, gradient_;
   std::unique_ptr<Llama> student_;
   at::Tensor projection_;  // [E,D], or undefined
   at::Tensor moving_;      // which values may; undefined: all
-  // Of each example the first of its targets.
-  std::unordered_map<const LabelledTokens*, int64_t> positions_;
 };
 
 }  // namespace edgetune

@@ -9,6 +9,7 @@
 #include "training/torch/lora_trainer.h"
 #include "training/torch/torch_distiller.h"
 #include "training/torch/torch_teacher.h"
+#include "training/torch/vision_teacher.h"
 #include "training/torch/vision_trainer.h"
 
 namespace edgetune {
@@ -52,6 +53,9 @@ class TorchEngine final : public Engine {
       std::shared_ptr<const ModelFile> teacher, const ModelConfig& student,
       std::vector<int32_t> teacher_tokens,
       const EngineOptions& options) override {
+    if (teacher->config().image.has_value()) {
+      return MakeVisionTeacher(std::move(teacher), student, options);
+    }
     EDGETUNE_RETURN_IF_ERROR(CheckPrecision(options.precision));
     return MakeTorchTeacher(std::move(teacher), student,
                             std::move(teacher_tokens), options);

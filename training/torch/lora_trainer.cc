@@ -14,7 +14,9 @@
 #include "models/io/adapter/core_adapter.h"
 #include "models/torch/language_model_torch.h"
 #include "models/torch/llama.h"
+#include "training/distillation/targets.h"
 #include "training/torch/packed_targets.h"
+#include "training/torch/top_targets.h"
 
 namespace edgetune {
 namespace {
@@ -34,8 +36,13 @@ at::Tensor SumLoss(const Llama& llama, const LoraFactors& lora,
 
 class TorchGradient final : public GradientEngine {
  public:
-  TorchGradient(const Llama& llama, LoraFactors lora)
-      : llama_(llama), lora_(std::move(lora)) {}
+  // `teacher` may be null; `teacher_alpha` as of TrainConfig.
+  TorchGradient(const Llama& llama, LoraFactors lora,
+                std::unique_ptr<const TargetRows> teacher, double teacher_alpha)
+      : llama_(llama),
+        lora_(std::move(lora)),
+        teacher_(std::move(teacher)),
+        teacher_alpha_(teacher_alpha) {}
 
   std::span<float> values() override { return {lora_.values(), lora_.size()}; }
   std::span<float> gradient() override {
@@ -43,14 +50,28 @@ class TorchGradient final : public GradientEngine {
   }
   double AddGradient(ExampleBatch examples, double weight) override {
     const at::AutoGradMode with_grad(true);
-    const at::Tensor loss = SumLoss(llama_, lora_, examples);
+    const at::Tensor loss = teacher_ == nullptr
+                                ? SumLoss(llama_, lora_, examples)
+                                : SumTaughtLoss(examples);
     (loss * weight).backward();
     return loss.item<double>();
   }
 
  private:
+  at::Tensor SumTaughtLoss(ExampleBatch examples) const {
+    const PackedTargets packed(examples);
+    const at::Tensor hidden = llama_.Hidden(packed.sequences, &lora_)
+                                  .index_select(0, packed.rows);  // [N,D]
+    return SumDistillation(
+        llama_.Normalised(hidden), llama_.head(), packed.next,
+        TopTargetsOf(*teacher_, examples, packed.next.size(0)),
+        WeightsOf(*teacher_, teacher_alpha_));
+  }
+
   const Llama& llama_;
   LoraFactors lora_;
+  std::unique_ptr<const TargetRows> teacher_;
+  double teacher_alpha_;
 };
 
 }  // namespace
@@ -62,10 +83,14 @@ struct LoraTrainer::Body {
   int threads = 1;
 
   absl::StatusOr<TorchGradient> GradientAt(const Adapter& adapter,
-                                           Factors trained) const {
+                                           Factors trained,
+                                           const ExampleSource& examples,
+                                           double teacher_alpha) const {
     EDGETUNE_ASSIGN_OR_RETURN(
         LoraFactors lora, LoraFactors::Make(file->config(), adapter, trained));
-    return TorchGradient(*llama, std::move(lora));
+    EDGETUNE_ASSIGN_OR_RETURN(auto teacher, TargetRows::Of(examples));
+    return TorchGradient(*llama, std::move(lora), std::move(teacher),
+                         teacher_alpha);
   }
 };
 
@@ -125,9 +150,11 @@ absl::StatusOr<TrainResult> LoraTrainer::Train(
   return CatchExceptions([&]() -> absl::StatusOr<TrainResult> {
     at::set_num_threads(body_->threads);
     std::optional<Adapter> plain;
-    EDGETUNE_ASSIGN_OR_RETURN(TorchGradient gradient,
-                              body_->GradientAt(PlainForm(adapter, plain),
-                                                EngineFactors(config.factors)));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        TorchGradient gradient,
+        body_->GradientAt(PlainForm(adapter, plain),
+                          EngineFactors(config.factors), examples,
+                          config.teacher_alpha));
     const Segment segment = {"reference " + precision(),
                              model(),
                              adapter,
@@ -139,12 +166,13 @@ absl::StatusOr<TrainResult> LoraTrainer::Train(
 }
 
 absl::StatusOr<BatchGradient> LoraTrainer::ComputeGradient(
-    const Adapter& adapter, const ExampleSource& examples,
-    int64_t micro_batch) {
+    const Adapter& adapter, const ExampleSource& examples, int64_t micro_batch,
+    double teacher_alpha) {
   return CatchExceptions([&]() -> absl::StatusOr<BatchGradient> {
     at::set_num_threads(body_->threads);
-    EDGETUNE_ASSIGN_OR_RETURN(TorchGradient gradient,
-                              body_->GradientAt(adapter, Factors::kBoth));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        TorchGradient gradient,
+        body_->GradientAt(adapter, Factors::kBoth, examples, teacher_alpha));
     return ComputeBatchGradient(model(), examples, micro_batch, gradient);
   });
 }

@@ -36,9 +36,9 @@ class LoraTrainer final : public Trainer {
 
   // What one optimiser step of Train starts from, for comparisons with other
   // implementations: all of `examples` as one batch.
-  absl::StatusOr<BatchGradient> ComputeGradient(const Adapter& adapter,
-                                                const ExampleSource& examples,
-                                                int64_t micro_batch);
+  absl::StatusOr<BatchGradient> ComputeGradient(
+      const Adapter& adapter, const ExampleSource& examples,
+      int64_t micro_batch, double teacher_alpha = TrainConfig().teacher_alpha);
 
  private:
   struct Body;

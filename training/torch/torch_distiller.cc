@@ -16,7 +16,7 @@
 #include "models/io/text_weights.h"
 #include "models/torch/language_model_torch.h"
 #include "models/torch/llama.h"
-#include "training/distillation/teacher_cache.h"
+#include "training/distillation/targets.h"
 #include "training/distillation/teacher_walk.h"
 #include "training/torch/distillation_gradient.h"
 
@@ -31,21 +31,18 @@ at::Tensor ViewOf(std::span<const float> values) {
                        {static_cast<int64_t>(values.size())}, at::kFloat);
 }
 
+// That they are of these examples TargetRows sees.
 absl::Status CheckTargets(const TeacherTargets* targets,
-                          const DistillationConfig& config, int64_t positions) {
+                          const DistillationConfig& config) {
   if (targets == nullptr) return absl::OkStatus();
   if (config.NeedsTeacher()) {
     return absl::FailedPreconditionError(
         "hidden states are compared with a teacher's, not with a cache's");
   }
-  if (targets->temperature() == config.temperature &&
-      targets->positions() == positions) {
-    return absl::OkStatus();
-  }
+  if (targets->temperature() == config.temperature) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      fmt::format("targets of {} positions at temperature {}, wanted {} at {}",
-                  targets->positions(), targets->temperature(), positions,
-                  config.temperature));
+      fmt::format("targets at temperature {}, wanted at {}",
+                  targets->temperature(), config.temperature));
 }
 
 // The student's weights and, where its width is not the teacher's, the
@@ -53,18 +50,17 @@ absl::Status CheckTargets(const TeacherTargets* targets,
 absl::StatusOr<Adapter> StartOf(const ParameterLayout& layout,
                                 ParameterVector weights, int64_t teacher_width,
                                 int64_t width, double hidden, uint64_t seed) {
-  if (hidden == 0 || teacher_width == width) {
-    return Adapter{{}, layout, std::move(weights)};
-  }
+  Adapter out;
+  out.layout = layout;
+  out.values = std::move(weights);
+  if (hidden == 0 || teacher_width == width) return out;
   std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
   for (const ParameterLayout::Tensor& tensor : layout.tensors()) {
     tensors.emplace_back(tensor.name, tensor.shape);
   }
   tensors.push_back({kProjection, {teacher_width, width}});
-  Adapter out;
   EDGETUNE_ASSIGN_OR_RETURN(out.layout,
                             ParameterLayout::Make(std::move(tensors)));
-  out.values = std::move(weights);
   Random random = Random(seed).Split(kProjection);
   const double deviation = 1 / std::sqrt(static_cast<double>(width));
   while (out.values.size() < out.layout.size()) {
@@ -92,7 +88,7 @@ struct TorchDistiller::Body {
   absl::StatusOr<Adapter> Start(ParameterVector weights,
                                 const ExampleSource& examples,
                                 const DistillationConfig& config,
-                                const TeacherTargets* targets, uint64_t seed);
+                                uint64_t seed);
 
   absl::StatusOr<Evaluation> Score(const Llama& llama,
                                    const ExampleSource& examples, int64_t most,
@@ -110,13 +106,12 @@ struct TorchDistiller::Body {
 
 absl::StatusOr<Adapter> TorchDistiller::Body::Start(
     ParameterVector weights, const ExampleSource& examples,
-    const DistillationConfig& config, const TeacherTargets* targets,
-    uint64_t seed) {
+    const DistillationConfig& config, uint64_t seed) {
   EDGETUNE_RETURN_IF_ERROR(CheckDistillationConfig(config));
   EDGETUNE_RETURN_IF_ERROR(CheckWeights(weights.size()));
-  EDGETUNE_RETURN_IF_ERROR(
-      CheckTargets(targets, config, PositionsOf(examples)));
-  if (targets == nullptr && (config.alpha > 0 || config.hidden > 0)) {
+  EDGETUNE_RETURN_IF_ERROR(CheckTargets(examples.targets(), config));
+  if (examples.targets() == nullptr &&
+      (config.alpha > 0 || config.hidden > 0)) {
     EDGETUNE_RETURN_IF_ERROR(CheckTeacherContext(teacher.config(), examples));
     EDGETUNE_RETURN_IF_ERROR(teacher.Open());
   }
@@ -161,18 +156,18 @@ absl::StatusOr<Evaluation> TorchDistiller::Evaluate(
 absl::StatusOr<DistilledStudent> TorchDistiller::Train(
     ParameterVector weights, const ExampleSource& examples,
     const TrainConfig& train, const DistillationConfig& config,
-    const TeacherTargets* targets, const HeldOut& held_out,
-    CheckpointStore* checkpoints, const StopToken& stop,
+    const HeldOut& held_out, CheckpointStore* checkpoints,
+    const StopToken& stop,
     const std::function<void(const TrainProgress&)>& progress) {
   return CatchExceptions([&]() -> absl::StatusOr<DistilledStudent> {
     at::set_num_threads(body_->threads);
-    EDGETUNE_ASSIGN_OR_RETURN(const Adapter start,
-                              body_->Start(std::move(weights), examples, config,
-                                           targets, train.seed));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        const Adapter start,
+        body_->Start(std::move(weights), examples, config, train.seed));
     EDGETUNE_ASSIGN_OR_RETURN(
         const auto gradient,
         DistillationGradient::Make(body_->teacher, body_->student, start,
-                                   examples, config, targets));
+                                   examples, config));
     absl::Status scored;
     const auto on_step = [&](const TrainProgress& at) {
       if (progress) progress(at);
@@ -188,11 +183,11 @@ absl::StatusOr<DistilledStudent> TorchDistiller::Train(
     };
     const Segment segment = {
         fmt::format("distillation fp32, teacher {}, T {} alpha {} entropy {} "
-                    "hidden {}{}, targets {}",
+                    "hidden {}{}{}",
                     body_->teacher.bf16() ? "bf16" : "fp32", config.temperature,
                     config.alpha, config.entropy, config.hidden,
                     config.keep_zeros ? " zeros kept" : "",
-                    targets == nullptr ? "none" : targets->digest()),
+                    examples.targets() == nullptr ? "" : ", its targets"),
         body_->student,
         start,
         examples,
@@ -211,17 +206,16 @@ absl::StatusOr<DistilledStudent> TorchDistiller::Train(
 
 absl::StatusOr<BatchGradient> TorchDistiller::ComputeGradient(
     const ParameterVector& weights, const ExampleSource& examples,
-    int64_t micro_batch, const DistillationConfig& config,
-    const TeacherTargets* targets) {
+    int64_t micro_batch, const DistillationConfig& config) {
   return CatchExceptions([&]() -> absl::StatusOr<BatchGradient> {
     at::set_num_threads(body_->threads);
     EDGETUNE_ASSIGN_OR_RETURN(
         const Adapter start,
-        body_->Start(weights, examples, config, targets, /*seed=*/1));
+        body_->Start(weights, examples, config, /*seed=*/1));
     EDGETUNE_ASSIGN_OR_RETURN(
         const auto gradient,
         DistillationGradient::Make(body_->teacher, body_->student, start,
-                                   examples, config, targets));
+                                   examples, config));
     return ComputeBatchGradient(body_->student, examples, micro_batch,
                                 *gradient);
   });

@@ -38,8 +38,8 @@ class TorchDistiller final : public Distiller {
   absl::StatusOr<DistilledStudent> Train(
       ParameterVector weights, const ExampleSource& examples,
       const TrainConfig& train, const DistillationConfig& config,
-      const TeacherTargets* targets, const HeldOut& held_out,
-      CheckpointStore* checkpoints, const StopToken& stop,
+      const HeldOut& held_out, CheckpointStore* checkpoints,
+      const StopToken& stop,
       const std::function<void(const TrainProgress&)>& progress) override;
 
   // What one optimiser step of Train starts from, for comparisons with other
@@ -47,8 +47,7 @@ class TorchDistiller final : public Distiller {
   // what is minimised.
   absl::StatusOr<BatchGradient> ComputeGradient(
       const ParameterVector& weights, const ExampleSource& examples,
-      int64_t micro_batch, const DistillationConfig& config,
-      const TeacherTargets* targets);
+      int64_t micro_batch, const DistillationConfig& config);
 
  private:
   struct Body;

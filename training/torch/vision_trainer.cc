@@ -17,6 +17,8 @@
 #include "models/io/vision/vision_model.h"
 #include "models/torch/language_model_torch.h"
 #include "models/torch/vision_net.h"
+#include "training/distillation/targets.h"
+#include "training/torch/top_targets.h"
 
 namespace edgetune {
 namespace {
@@ -63,10 +65,17 @@ at::Tensor SumLoss(const at::Tensor& logits, const at::Tensor& classes) {
 class VisionGradient final : public GradientEngine {
  public:
   // With a seed as in training: `seed` decides what dropout and stochastic
-  // depth draw. `model` outlives this.
+  // depth draw. `teacher` may be null; `teacher_alpha` as of TrainConfig.
+  // `model` outlives this.
   VisionGradient(VisionNet net, const ModelConfig& model,
-                 std::optional<uint64_t> seed)
-      : net_(std::move(net)), model_(model), seed_(seed) {
+                 std::optional<uint64_t> seed,
+                 std::unique_ptr<const TargetRows> teacher,
+                 double teacher_alpha)
+      : net_(std::move(net)),
+        model_(model),
+        seed_(seed),
+        teacher_(std::move(teacher)),
+        teacher_alpha_(teacher_alpha) {
     if (seed_.has_value()) {
       random_ = at::make_generator<at::CPUGeneratorImpl>(*seed_);
     }
@@ -82,15 +91,28 @@ class VisionGradient final : public GradientEngine {
   double AddGradient(ExampleBatch examples, double weight) override {
     const at::AutoGradMode with_grad(true);
     const at::Tensor logits = net_.Logits(ImagesOf(examples, model_), random_);
-    const at::Tensor loss = SumLoss(logits, ClassesOf(examples));
+    const at::Tensor classes = ClassesOf(examples);
+    const at::Tensor loss = teacher_ == nullptr
+                                ? SumLoss(logits, classes)
+                                : SumTaughtLoss(logits, classes, examples);
     (loss * weight).backward();
     return loss.item<double>();
   }
 
  private:
+  // Logits are the states of a head that leaves them as they are.
+  at::Tensor SumTaughtLoss(const at::Tensor& logits, const at::Tensor& classes,
+                           ExampleBatch examples) const {
+    return SumDistillation(logits, at::eye(logits.size(1)), classes,
+                           TopTargetsOf(*teacher_, examples, logits.size(0)),
+                           WeightsOf(*teacher_, teacher_alpha_));
+  }
+
   VisionNet net_;
   const ModelConfig& model_;
   const std::optional<uint64_t> seed_;
+  std::unique_ptr<const TargetRows> teacher_;
+  double teacher_alpha_;
   c10::optional<at::Generator> random_;
 };
 
@@ -105,10 +127,14 @@ struct VisionTrainer::Body {
     return VisionNet::Make(file->config(), base, statistics, adapter);
   }
 
-  absl::StatusOr<VisionGradient> GradientAt(
-      const Adapter& adapter, std::optional<uint64_t> seed) const {
+  absl::StatusOr<VisionGradient> GradientAt(const Adapter& adapter,
+                                            std::optional<uint64_t> seed,
+                                            const ExampleSource& examples,
+                                            double teacher_alpha) const {
     EDGETUNE_ASSIGN_OR_RETURN(VisionNet net, NetAt(adapter));
-    return VisionGradient(std::move(net), file->config(), seed);
+    EDGETUNE_ASSIGN_OR_RETURN(auto teacher, TargetRows::Of(examples));
+    return VisionGradient(std::move(net), file->config(), seed,
+                          std::move(teacher), teacher_alpha);
   }
 
   // fn(part, logits of it) for all examples of a batch, without gradients.
@@ -183,7 +209,8 @@ absl::StatusOr<TrainResult> VisionTrainer::Train(
   return CatchExceptions([&]() -> absl::StatusOr<TrainResult> {
     at::set_num_threads(body_->threads);
     EDGETUNE_ASSIGN_OR_RETURN(VisionGradient gradient,
-                              body_->GradientAt(adapter, config.seed));
+                              body_->GradientAt(adapter, config.seed, examples,
+                                                config.teacher_alpha));
     const Segment segment = {"vision fp32", model(), adapter,
                              examples,      config,  checkpoints};
     return TrainSegment(segment, stop, progress, gradient);
@@ -191,31 +218,30 @@ absl::StatusOr<TrainResult> VisionTrainer::Train(
 }
 
 absl::StatusOr<BatchGradient> VisionTrainer::ComputeGradient(
-    const Adapter& adapter, const ExampleSource& examples,
-    int64_t micro_batch) {
+    const Adapter& adapter, const ExampleSource& examples, int64_t micro_batch,
+    double teacher_alpha) {
   return CatchExceptions([&]() -> absl::StatusOr<BatchGradient> {
     at::set_num_threads(body_->threads);
-    EDGETUNE_ASSIGN_OR_RETURN(VisionGradient gradient,
-                              body_->GradientAt(adapter, std::nullopt));
+    EDGETUNE_ASSIGN_OR_RETURN(
+        VisionGradient gradient,
+        body_->GradientAt(adapter, std::nullopt, examples, teacher_alpha));
     return ComputeBatchGradient(model(), examples, micro_batch, gradient);
   });
 }
 
 absl::StatusOr<std::vector<float>> VisionTrainer::ComputeLogits(
-    const Adapter& adapter, const ExampleSource& examples) {
+    const Adapter& adapter, ExampleBatch examples) {
   return CatchExceptions([&]() -> absl::StatusOr<std::vector<float>> {
+    at::set_num_threads(body_->threads);
     const at::NoGradGuard no_grad;
     EDGETUNE_ASSIGN_OR_RETURN(const VisionNet net, body_->NetAt(adapter));
-    std::vector<const LabelledTokens*> all;
-    for (int64_t i = 0; i < examples.size(); ++i) {
-      all.push_back(&examples.Get(i));
-    }
     std::vector<float> out;
-    body_->ForLogits(net, all, [&](ExampleBatch, const at::Tensor& logits) {
-      const at::Tensor flat = logits.contiguous();
-      out.insert(out.end(), flat.data_ptr<float>(),
-                 flat.data_ptr<float>() + flat.numel());
-    });
+    body_->ForLogits(net, examples,
+                     [&](ExampleBatch, const at::Tensor& logits) {
+                       const at::Tensor flat = logits.contiguous();
+                       out.insert(out.end(), flat.data_ptr<float>(),
+                                  flat.data_ptr<float>() + flat.numel());
+                     });
     return out;
   });
 }

@@ -39,12 +39,12 @@ class VisionTrainer final : public Trainer {
       const std::function<void(const TrainProgress&)>& progress) override;
 
   // As LoraTrainer's: all of `examples` as one batch, without dropout.
-  absl::StatusOr<BatchGradient> ComputeGradient(const Adapter& adapter,
-                                                const ExampleSource& examples,
-                                                int64_t micro_batch);
-  // Logits of one example after the other.
-  absl::StatusOr<std::vector<float>> ComputeLogits(
-      const Adapter& adapter, const ExampleSource& examples);
+  absl::StatusOr<BatchGradient> ComputeGradient(
+      const Adapter& adapter, const ExampleSource& examples,
+      int64_t micro_batch, double teacher_alpha = TrainConfig().teacher_alpha);
+  // Logits of one image after the other [N,K].
+  absl::StatusOr<std::vector<float>> ComputeLogits(const Adapter& adapter,
+                                                   ExampleBatch examples);
 
  private:
   struct Body;
