@@ -12,7 +12,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "simulations/scenarios"
 sys.path.insert(0, str(ROOT / "tests/tools"))
-import command_line_test  # pylint: disable=wrong-import-position
+import program  # pylint: disable=wrong-import-position
 
 OPTIONS = None
 TOPICS = [f"topic{letter}" for letter in "abcdefghijkl"]
@@ -39,7 +39,7 @@ class Log:
 class SimulationCase(unittest.TestCase):
     trained = "adapter/adapter_model.safetensors"  # in a run's directory
     # One `error:` line with these words, then at most one hint.
-    assert_fails = command_line_test.CommandLineTest.assert_fails
+    assert_fails = program.ProgramCase.assert_fails
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

@@ -2,17 +2,13 @@
 """`edgetune train` stopped and killed: with --checkpoint it goes on to the same
 adapter, bit for bit."""
 
-import argparse
 import json
-import pathlib
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-import unittest
 
-OPTIONS = None
+from program import OPTIONS, ProgramCase, main
+
 ROUNDS = 4
 
 
@@ -22,19 +18,12 @@ def example(i):
         {"role": "assistant", "content": f"{3 * i} and {7 * i % 11}"}]})
 
 
-class TrainTest(unittest.TestCase):
+class TrainTest(ProgramCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.model = self.folder / "model.gguf"
-        subprocess.run([OPTIONS.model_maker, self.model], check=True)
-        self.data = self.folder / "data.jsonl"
-        self.data.write_text("".join(example(i) + "\n" for i in range(60)))
-        self.run_file = self.folder / "run.toml"
-        self.run_file.write_text(f"""schema = 1
-[model]
-base = "{self.model}"
+        super().setUp()
+        self.data = self.write("data.jsonl",
+                               "".join(example(i) + "\n" for i in range(60)))
+        self.training = self.run_file(f"""
 precision = "fp32"
 [lora]
 rank = 4
@@ -55,7 +44,7 @@ enabled = false
 
     def begin(self, out, *arguments):
         return subprocess.Popen(
-            [OPTIONS.edgetune, "train", self.run_file, "--data", self.data,
+            [OPTIONS.edgetune, "train", self.training, "--data", self.data,
              "--out", self.folder / out, "--threads", "1", "--format", "json",
              *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -96,8 +85,8 @@ enabled = false
 
     def test_what_was_kept_of_another_training_is_not_used(self):
         self.stop_in_the_middle(signal.SIGINT)
-        self.run_file.write_text(
-            self.run_file.read_text().replace("batch = 8", "batch = 4"))
+        self.training.write_text(
+            self.training.read_text().replace("batch = 8", "batch = 4"))
         whole, _ = self.finish("whole")
         done, _ = self.finish("out", "--checkpoint", self.checkpoint)
         self.assertEqual(done["adapter_sha256"], whole["adapter_sha256"])
@@ -110,8 +99,4 @@ enabled = false
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--edgetune", required=True)
-    parser.add_argument("--model-maker", required=True)
-    OPTIONS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0]] + rest)
+    main()
