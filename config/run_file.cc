@@ -136,7 +136,7 @@ void Declare(RunFile& run, int64_t* schema, Settings& settings) {
   settings.Flag("secagg.enabled", &run.secagg.enabled);
   settings.Whole("secagg.n_min", &run.secagg.n_min, 0, 300);
   settings.Whole("secagg.bits", &run.secagg.bits, 16, 32);
-  settings.Real("secagg.bound", &run.secagg.bound, 0, 64, true);
+  settings.Real("secagg.bound", &run.secagg.bound, 1e-9, 64);
   settings.Whole("secagg.group", &run.secagg.group, 4, 300);
   settings.Whole("secagg.max_contributions", &run.secagg.max_contributions, 1,
                  1);

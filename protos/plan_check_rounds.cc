@@ -15,6 +15,9 @@ namespace {
 
 // A receipt holds every member's keys, proof and signature in one envelope.
 constexpr uint32_t kMostMasked = 1000;
+// Far below any update that means something; the scale of a smaller one's lanes
+// would not stay finite.
+constexpr double kSmallestMaskedBound = 1e-9;
 // Rules that hold every update do so in the coordinator's memory, and it
 // answers nobody while it combines them: Krum's family compares all pairs.
 constexpr uint32_t kMostHeld = 1000;
@@ -160,7 +163,7 @@ void CheckSecAgg(const v1::TaskPlan& plan, FieldChecks& check) {
                     secagg.bits() == 24 || secagg.bits() == 32,
                 "secagg.bits", std::to_string(secagg.bits()),
                 "16, 20, 24 or 32");
-  check.Positive("secagg.bound", secagg.bound(), 64);
+  check.Real("secagg.bound", secagg.bound(), kSmallestMaskedBound, 64);
   check.Whole("secagg.max_contributions", secagg.max_contributions(), 1, 1);
   if (check.status().ok()) CheckSecAggSizes(plan, check);
 }

@@ -36,6 +36,8 @@ TEST(MaskedPlanTest, WhatCannotBeMaskedIsRefusedWithTheReason) {
           {"16, 20, 24 or 32",
            [](auto& p) { p.mutable_secagg()->set_bits(8); }},
           {"secagg.bound", [](auto& p) { p.mutable_secagg()->set_bound(0); }},
+          {"secagg.bound",  // whose scale is infinite
+           [](auto& p) { p.mutable_secagg()->set_bound(5e-315); }},
           {"secagg.group", [](auto& p) { p.mutable_secagg()->set_group(301); }},
           {"secagg.max_contributions",
            [](auto& p) { p.mutable_secagg()->set_max_contributions(2); }},

@@ -177,7 +177,7 @@ void ReadIds(const uint8_t* from, std::vector<int32_t>& ids) {
 
 absl::StatusOr<std::unique_ptr<TeacherCacheWriter>> TeacherCacheWriter::Create(
     const std::string& path, const TeacherCacheFacts& facts) {
-  EDGETUNE_ASSIGN_OR_RETURN(auto file, AtomicFile::Create(path));
+  EDGETUNE_ASSIGN_OR_RETURN(auto file, AtomicFile::Create(path, 0600));
   auto writer = std::unique_ptr<TeacherCacheWriter>(
       new TeacherCacheWriter(std::move(file), facts));
   CacheHead head = {.magic = {},
