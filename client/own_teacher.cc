@@ -13,7 +13,7 @@
 #include "privacy/crypto/hash.h"
 #include "storage/blob_store.h"
 #include "training/distillation/teacher.h"
-#include "training/distillation/teacher_cache.h"
+#include "training/distillation/teacher_answers.h"
 #include "training/distillation/token_map.h"
 
 namespace edgetune {
@@ -80,17 +80,12 @@ absl::StatusOr<Asked> Prepare(const TeacherQuestion& question,
   return asked;
 }
 
-absl::Status Ask(const TeacherQuestion& question, const Asked& asked,
-                 const ExampleSource& examples, const StopToken& stop,
-                 const std::function<absl::Status(const TopTokens&)>& take) {
+absl::StatusOr<std::unique_ptr<Teacher>> TeacherOf(
+    const TeacherQuestion& question, const Asked& asked) {
   EngineOptions options;
   options.threads = static_cast<int>(question.threads);
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const auto teacher,
-      question.engine.MakeTeacher(asked.teacher, question.student.config(),
-                                  asked.tokens, options));
-  return teacher->ComputeTargets(examples, asked.facts.temperature,
-                                 asked.facts.k, take, stop, question.progress);
+  return question.engine.MakeTeacher(asked.teacher, question.student.config(),
+                                     asked.tokens, options);
 }
 
 absl::StatusOr<std::shared_ptr<const TeacherTargets>> AskIntoFile(
@@ -103,13 +98,10 @@ absl::StatusOr<std::shared_ptr<const TeacherTargets>> AskIntoFile(
     LogInfo(fmt::format("the teacher is asked again: {}",
                         std::string(found.status().message())));
   }
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const auto writer,
-      TeacherCacheWriter::Create(question.cache, asked.facts));
-  EDGETUNE_RETURN_IF_ERROR(
-      Ask(question, asked, examples, stop,
-          [&](const TopTokens& row) { return writer->Append(row); }));
-  EDGETUNE_RETURN_IF_ERROR(writer->Commit());
+  EDGETUNE_ASSIGN_OR_RETURN(const auto teacher, TeacherOf(question, asked));
+  EDGETUNE_RETURN_IF_ERROR(WriteTeacherCache(*teacher, examples, asked.facts,
+                                             question.cache, stop,
+                                             question.progress));
   return TeacherCache::Open(question.cache, asked.facts);
 }
 
@@ -130,14 +122,8 @@ absl::StatusOr<std::shared_ptr<const TeacherTargets>> AskTeacher(
   if (!question.cache.empty()) {
     return AskIntoFile(question, asked, examples, stop);
   }
-  auto held =
-      std::make_shared<HeldTargets>(asked.facts.temperature, asked.facts.k);
-  EDGETUNE_RETURN_IF_ERROR(
-      Ask(question, asked, examples, stop, [&](const TopTokens& row) {
-        held->Append(row);
-        return absl::OkStatus();
-      }));
-  return held;
+  EDGETUNE_ASSIGN_OR_RETURN(const auto teacher, TeacherOf(question, asked));
+  return HoldTargets(*teacher, examples, asked.facts, stop, question.progress);
 }
 
 }  // namespace edgetune

@@ -61,6 +61,8 @@ struct WriteOptions {
   // A directory's tensors are cut into files of at most this many bytes
   // (a larger tensor has one of its own).
   uint64_t shard_bytes = uint64_t{5} << 30;
+  // Of a directory: content of kProvenanceFile (adapter_file.h); empty: none.
+  std::string provenance;
   // Called now and then with bytes of tensors done and in all; what is not OK
   // ends the writing and is returned.
   std::function<absl::Status(uint64_t done, uint64_t total)> progress;

@@ -127,6 +127,27 @@ class FleetTest(FleetTestCase):
             files = [next(where.rglob("adapter_model.safetensors")) for where in (deployed, local)]
             self.assertEqual(files[0].read_bytes(), files[1].read_bytes(), rule)
 
+    def test_AClientLearnsFromItsOwnTeacherAsThisMachineDoes(self):
+        fleet = self.fleet
+        fleet.start_server()
+        data = fleet.write_data("device-1", 30, seed=1)
+        teacher = fleet.folder / "teacher.gguf"
+        fleet.run_tool("prune", fleet.model, "--layers", "1", "--to", "gguf", "--out", teacher)
+        fleet.start_client("device-1", data, train=f'teacher = "{teacher}"\n')
+        run_file = fleet.write_run("taught", SMALL.replace("cohort = 4", "cohort = 1").replace(
+            "[train]", "[train]\nteacher_alpha = 0.5"))
+        run = fleet.submit(run_file)
+        self.assert_finished(fleet.wait_ended(run), 3)
+        deployed, local, alone = (fleet.folder / name for name in ("deployed", "local", "alone"))
+        fleet.run_tool("run", "download", run, *fleet.operator(), "--out", deployed)
+        for out, more in ((local, ("--teacher", teacher)), (alone, ())):
+            fleet.run_tool("train", run_file, "--data", data, "--threads", "1", "--out", out, *more)
+        files = [next(where.rglob("adapter_model.safetensors")).read_bytes()
+                 for where in (deployed, local, alone)]
+        self.assertEqual(files[0], files[1])
+        self.assertNotEqual(files[0], files[2])
+        self.assertEqual(fleet.log("device-1.log").count("the teacher spoke at"), 1)
+
     def test_StoppedRunEndsAndFreesItsClients(self):
         fleet = self.fleet
         fleet.start_server()

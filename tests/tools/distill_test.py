@@ -2,16 +2,11 @@
 """`edgetune distill` from outside: students from a configuration and from a
 model, caches that fit and that do not, and what the student becomes."""
 
-import argparse
 import json
-import pathlib
 import struct
-import subprocess
-import sys
-import tempfile
-import unittest
 
-OPTIONS = None
+from program import ProgramCase, main
+
 WORDS = ["stone", "river", "cloud", "ember", "north", "table", "green", "seven"]
 
 
@@ -22,13 +17,18 @@ def example(i):
         {"role": "assistant", "content": answer}]})
 
 
-class DistillTest(unittest.TestCase):
+class DistillCase(ProgramCase):
+    def edgetune(self, *arguments, check=True):
+        result = super().edgetune(*arguments)
+        if check:
+            self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+
+class DistillTest(DistillCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.teacher = self.folder / "teacher.gguf"
-        subprocess.run([OPTIONS.model_maker, self.teacher], check=True)
+        super().setUp()
+        self.teacher = self.model
         self.data = self.folder / "data.jsonl"
         self.data.write_text("".join(example(i) + "\n" for i in range(40)))
         self.config = self.folder / "student.json"
@@ -42,13 +42,6 @@ class DistillTest(unittest.TestCase):
                   "num_hidden_layers": 1, "num_attention_heads": 2,
                   "num_key_value_heads": 1} | other
         self.config.write_text(json.dumps(shape))
-
-    def edgetune(self, *arguments, check=True):
-        result = subprocess.run([OPTIONS.edgetune, *map(str, arguments)],
-                                capture_output=True, text=True, timeout=250)
-        if check:
-            self.assertEqual(result.returncode, 0, result.stderr)
-        return result
 
     def distill(self, *arguments, student=None, out="out", check=True):
         result = self.edgetune(
@@ -230,13 +223,11 @@ enabled = false
         self.assertNotEqual(of("fleet"), of("untaught"))
 
 
-class ImageDistillTest(unittest.TestCase):
+class ImageDistillTest(DistillCase):
     """Students of images; two classes of IDX files that a ruler tells apart."""
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
+        super().setUp()
         self.write_images("train", 240)
         self.write_images("t10k", 60)
         for name, seed in [("teacher", 1), ("student", 2)]:
@@ -258,13 +249,6 @@ class ImageDistillTest(unittest.TestCase):
             struct.pack(">IIII", 0x803, count, 28, 28) + pixels)
         (self.folder / f"{name}-labels-idx1-ubyte").write_bytes(
             struct.pack(">II", 0x801, count) + labels)
-
-    def edgetune(self, *arguments, check=True):
-        result = subprocess.run([OPTIONS.edgetune, *map(str, arguments)],
-                                capture_output=True, text=True, timeout=250)
-        if check:
-            self.assertEqual(result.returncode, 0, result.stderr)
-        return result
 
     def distill(self, *arguments, teacher="taught", out="out", check=True):
         result = self.edgetune(
@@ -318,14 +302,9 @@ class ImageDistillTest(unittest.TestCase):
             answer = self.distill(*arguments, teacher="teacher", check=False)
             self.assertIn("is for models of texts", answer["message"])
             self.assertFalse((self.folder / "out").exists())
-        subprocess.run([OPTIONS.model_maker, self.folder / "texts.gguf"], check=True)
-        answer = self.distill(teacher="texts.gguf", check=False)
+        answer = self.distill(teacher=self.model.name, check=False)
         self.assertIn("model of images", answer["message"])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--edgetune", required=True)
-    parser.add_argument("--model-maker", required=True)
-    OPTIONS, rest = parser.parse_known_args()
-    unittest.main(argv=[sys.argv[0]] + rest)
+    main()

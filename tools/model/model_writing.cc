@@ -35,6 +35,7 @@ absl::StatusOr<WrittenModel> WriteModel(const ModelTarget& target,
   std::optional<Progress> progress;
   WriteOptions options;
   options.shard_bytes = target.shard_bytes;
+  options.provenance = target.provenance;
   options.progress = [&](uint64_t done, uint64_t total) {
     if (Interrupted()) return InterruptedError();
     if (!progress) {

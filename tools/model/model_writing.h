@@ -17,6 +17,7 @@ struct ModelTarget {
   std::string path;  // must not be there yet (kUsage)
   ModelFormat format = ModelFormat::kGguf;
   uint64_t shard_bytes = WriteOptions().shard_bytes;
+  std::string provenance = {};  // as of WriteOptions
 };
 
 struct WrittenModel {

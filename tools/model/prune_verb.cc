@@ -7,10 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "base/atomic_file.h"
 #include "base/status.h"
 #include "base/units.h"
-#include "models/io/adapter/adapter_file.h"
 #include "models/shrink/importance.h"
 #include "models/shrink/shrink_plan.h"
 #include "models/shrink/shrunk_model.h"
@@ -248,15 +246,10 @@ std::string PruneTable(const PruneOptions& options, const nlohmann::json& data,
   return FormatTable(rows);
 }
 
-absl::Status WriteProvenance(const PruneOptions& options, nlohmann::json data) {
-  if (options.to != "hf") return absl::OkStatus();
-  data.erase("path");
+std::string ProvenanceText(const PruneOptions& options, nlohmann::json data) {
   data["made_by"] = "edgetune prune " EDGETUNE_VERSION;
   data["base"] = ModelDisplayName(options.model);
-  return Annotate(
-      WriteFileAtomically(fmt::format("{}/{}", options.out, kProvenanceFile),
-                          data.dump(2) + "\n"),
-      ErrorKind::kFailed);
+  return data.dump(2) + "\n";
 }
 
 absl::Status Prune(const PruneOptions& options, const Output& output) {
@@ -268,20 +261,14 @@ absl::Status Prune(const PruneOptions& options, const Output& output) {
   EDGETUNE_RETURN_IF_ERROR(PruneModel(options, output, &pruned));
   const ModelFile& result = pruned.result();
   EDGETUNE_RETURN_IF_ERROR(CheckPrunedFormat(options, result.config()));
-  const ModelTarget target = {options.out, ModelFormatOf(options.to)};
+  ModelTarget target = {options.out, ModelFormatOf(options.to)};
   EDGETUNE_ASSIGN_OR_RETURN(
       const auto encoder,
       MakeEncoder(options.type, target.format, result, result.config()));
   EDGETUNE_ASSIGN_OR_RETURN(const std::string path,
                             ResolveModel(options.model));
   EDGETUNE_ASSIGN_OR_RETURN(const auto parts, BasePartsOf(path));
-  EDGETUNE_ASSIGN_OR_RETURN(
-      const WrittenModel written,
-      WriteModel(target, DescriptionOf(result), result, *encoder, output));
-  nlohmann::json data = {{"path", options.out},
-                         {"format", options.to},
-                         {"bytes", written.bytes},
-                         {"digest", written.digest},
+  nlohmann::json data = {{"format", options.to},
                          {"source_digest", ToHex(BaseDigest(parts))},
                          {"parameters", ParametersOf(result)},
                          {"source_parameters", ParametersOf(*pruned.whole)},
@@ -290,7 +277,13 @@ absl::Status Prune(const PruneOptions& options, const Output& output) {
     data["sparsity"] =
         SparsityJson(result.config(), *pruned.sparsity, result, *encoder);
   }
-  EDGETUNE_RETURN_IF_ERROR(WriteProvenance(options, data));
+  target.provenance = ProvenanceText(options, data);
+  EDGETUNE_ASSIGN_OR_RETURN(
+      const WrittenModel written,
+      WriteModel(target, DescriptionOf(result), result, *encoder, output));
+  data["path"] = options.out;
+  data["bytes"] = written.bytes;
+  data["digest"] = written.digest;
   data["seconds"] = written.seconds;
   return output.Finish(
       data, output.quiet ? options.out

@@ -163,6 +163,27 @@ void AppendIds(const std::vector<int32_t>& ids, std::string& out) {
   }
 }
 
+// Of the tokens, then of the rest. What float32 has below float16's range is
+// nothing either way.
+std::vector<uint8_t> HalvesOf(const TopTokens& tokens) {
+  std::vector<float> values;
+  for (const float value : tokens.log_probabilities) {
+    values.push_back(std::max(value, kLowestHalf));
+  }
+  values.push_back(tokens.log_rest < kLowestHalf
+                       ? -std::numeric_limits<float>::infinity()
+                       : tokens.log_rest);
+  std::vector<uint8_t> halves(values.size() * kHalf);
+  Quantise(BlockType::kF16, values, halves);
+  return halves;
+}
+void ReadHalves(std::span<const uint8_t> halves, TopTokens& out) {
+  out.log_probabilities.resize(halves.size() / kHalf);
+  Dequantise(BlockType::kF16, halves, out.log_probabilities);
+  out.log_rest = out.log_probabilities.back();
+  out.log_probabilities.pop_back();
+}
+
 template <typename Id>
 void ReadIds(const uint8_t* from, std::vector<int32_t>& ids) {
   for (int32_t& id : ids) {
@@ -201,16 +222,7 @@ absl::Status TeacherCacheWriter::Append(const TopTokens& tokens) {
   std::string row;
   IdBytes(facts_) == sizeof(uint16_t) ? AppendIds<uint16_t>(tokens.ids, row)
                                       : AppendIds<uint32_t>(tokens.ids, row);
-  // What float32 has below float16's range is nothing either way.
-  std::vector<float> values;
-  for (const float value : tokens.log_probabilities) {
-    values.push_back(std::max(value, kLowestHalf));
-  }
-  values.push_back(tokens.log_rest < kLowestHalf
-                       ? -std::numeric_limits<float>::infinity()
-                       : tokens.log_rest);
-  std::vector<uint8_t> halves(values.size() * kHalf);
-  Quantise(BlockType::kF16, values, halves);
+  const std::vector<uint8_t> halves = HalvesOf(tokens);
   row.append(halves.begin(), halves.end());
   ++positions_;
   return Write({reinterpret_cast<const uint8_t*>(row.data()), row.size()});
@@ -273,10 +285,12 @@ void TeacherCache::Read(int64_t position, TopTokens& out) const {
   const bool narrow = IdBytes(facts_) == sizeof(uint16_t);
   narrow ? ReadIds<uint16_t>(row.data(), out.ids)
          : ReadIds<uint32_t>(row.data(), out.ids);
-  out.log_probabilities.resize(k + 1);
-  Dequantise(BlockType::kF16, row.last((k + 1) * kHalf), out.log_probabilities);
-  out.log_rest = out.log_probabilities.back();
-  out.log_probabilities.pop_back();
+  ReadHalves(row.last((k + 1) * kHalf), out);
+}
+
+TopTokens AsCached(TopTokens tokens) {
+  ReadHalves(HalvesOf(tokens), tokens);
+  return tokens;
 }
 
 Digest ExamplesDigest(const ExampleSource& examples) {

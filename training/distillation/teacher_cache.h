@@ -18,8 +18,8 @@
 //   32 bytes  SHA-256 of all before
 //
 // As float16 a probability is off by at most 0.05 % for each unit of its
-// logarithm; the loss normalises what it reads. Mode 0600: the answers tell much
-// of the examples.
+// logarithm; the loss normalises what it reads. Mode 0600: the answers tell
+// much of the examples.
 
 #include <cstdint>
 #include <memory>
@@ -93,6 +93,10 @@ class TeacherCache final : public TeacherTargets {
   const std::unique_ptr<MappedFile> file_;
   const TeacherCacheFacts facts_;
 };
+
+// What a cache gives back of these: whoever holds a teacher's answers in memory
+// learns the same, bit for bit.
+TopTokens AsCached(TopTokens tokens);
 
 // Of all examples and their labels, in order.
 Digest ExamplesDigest(const ExampleSource& examples);

@@ -5,6 +5,7 @@
 
 #include "base/atomic_directory.h"
 #include "base/status.h"
+#include "models/io/adapter/adapter_file.h"
 #include "models/io/hf/hf_config.h"
 #include "models/io/hf/safetensors.h"
 #include "models/io/tensor_stream.h"
@@ -124,6 +125,9 @@ absl::Status WriteHfModel(const std::string& directory,
   const auto shards = CutShards(std::move(tensors), options.shard_bytes);
   EDGETUNE_ASSIGN_OR_RETURN(auto out, AtomicDirectory::Create(directory));
   EDGETUNE_RETURN_IF_ERROR(WriteTexts(model, type, out.get()));
+  if (!options.provenance.empty()) {
+    EDGETUNE_RETURN_IF_ERROR(out->Write(kProvenanceFile, options.provenance));
+  }
   TensorStream stream(source, encoder, options, total);
   for (size_t i = 0; i < shards.size(); ++i) {
     EDGETUNE_RETURN_IF_ERROR(WriteShard(
