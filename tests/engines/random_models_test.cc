@@ -29,6 +29,7 @@ namespace edgetune {
 namespace {
 
 using testing::ListSource;
+using testing::TaughtSource;
 using testing::TinyModelOptions;
 
 class Draw {
@@ -129,25 +130,6 @@ float LargestDifference(Coordinates a, Coordinates b) {
   }
   return most;
 }
-
-// Examples, and what a teacher might say of them. Borrows both.
-class TaughtSource final : public ExampleSource {
- public:
-  TaughtSource(const ExampleSource& examples, const TeacherTargets& targets)
-      : examples_(examples), targets_(targets) {}
-  int64_t size() const override { return examples_.size(); }
-  const LabelledTokens& Get(int64_t index) const override {
-    return examples_.Get(index);
-  }
-  const TeacherTargets* targets() const override { return &targets_; }
-  int64_t FirstTarget(int64_t index) const override {
-    return PositionsBefore(examples_, index);
-  }
-
- private:
-  const ExampleSource& examples_;
-  const TeacherTargets& targets_;
-};
 
 // Some tokens with some probabilities; nothing, little or much for the others.
 HeldTargets DrawTargets(Draw& draw, const ExampleSource& examples,

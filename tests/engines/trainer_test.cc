@@ -32,6 +32,7 @@ using testing::MemoryCheckpoints;
 using testing::ReadFloats;
 using testing::ReadVectorCase;
 using testing::RelativeError;
+using testing::TaughtSource;
 using testing::VectorCase;
 using testing::WorstTensorError;
 
@@ -137,6 +138,35 @@ TEST_P(TrainerTest, FirstStepOfOneFactorIsThatOfBothBitForBit) {
 
 // Of L(B R) the gradient by R is B^T that by B R; one step of plain SGD shows
 // it.
+// A teacher that is sure of every label is the labels, whatever its share.
+TEST_P(TrainerTest, ATeacherThatSaysTheLabelsIsTheLabels) {
+  HeldTargets targets(/*temperature=*/1, /*k=*/1);
+  for (int64_t i = 0; i < given_.examples.size(); ++i) {
+    const LabelledTokens& example = given_.examples.Get(i);
+    for (size_t t = 1; t < example.tokens.size(); ++t) {
+      if (example.labelled[t] == 0) continue;
+      targets.Append({{example.tokens[t]}, {0}, -INFINITY});
+    }
+  }
+  const TaughtSource taught(given_.examples, targets);
+  const auto labels = GradientOf(*trainer_, given_.adapter, given_.examples, 2);
+  const auto got = GradientOf(*trainer_, given_.adapter, taught, 2);
+  ASSERT_TRUE(labels.ok() && got.ok()) << got.status();
+  EXPECT_EQ(got->labelled, labels->labelled);
+  EXPECT_NEAR(got->nll_sum, labels->nll_sum, 1e-5 * labels->nll_sum);
+  EXPECT_LT(
+      WorstTensorError(given_.adapter.layout, got->gradient, labels->gradient),
+      1e-5);
+  // And it is learnt from, by the same steps.
+  TrainConfig config = given_.train;
+  config.teacher_alpha = 1;
+  const auto alone = Train(config);
+  const auto told =
+      trainer_->Train(given_.adapter, taught, config, nullptr, stop_, {});
+  ASSERT_TRUE(alone.ok() && told.ok()) << told.status();
+  EXPECT_NEAR(told->last_loss, alone->last_loss, 1e-4);
+}
+
 TEST_P(TrainerTest, CoresMoveAlongTheGradientOfTheirPlainForm) {
   Adapter cores{given_.adapter.spec, WithCores(given_.adapter.layout), {}};
   cores.values = InitialCoreAdapter(cores.layout, 3);

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "models/io/adapter/adapter_file.h"
 #include "models/io/model_file.h"
+#include "training/distillation/targets.h"
 #include "training/example_source.h"
 #include "training/trainer.h"
 
@@ -31,6 +32,25 @@ class ListSource final : public ExampleSource {
 
  private:
   std::vector<LabelledTokens> examples_;
+};
+
+// Examples, and what a teacher might say of them. Borrows both.
+class TaughtSource final : public ExampleSource {
+ public:
+  TaughtSource(const ExampleSource& examples, const TeacherTargets& targets)
+      : examples_(examples), targets_(targets) {}
+  int64_t size() const override { return examples_.size(); }
+  const LabelledTokens& Get(int64_t index) const override {
+    return examples_.Get(index);
+  }
+  const TeacherTargets* targets() const override { return &targets_; }
+  int64_t FirstTarget(int64_t index) const override {
+    return PositionsBefore(examples_, index);
+  }
+
+ private:
+  const ExampleSource& examples_;
+  const TeacherTargets& targets_;
 };
 
 struct VectorCase {
