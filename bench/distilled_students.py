@@ -67,9 +67,7 @@ class Experiment:
         if not (self.work / "few.jsonl").exists():
             texts.write(self.work, 1, 0.6)
             lines = (self.work / "train.jsonl").read_text().splitlines()
-            held = (self.work / "heldout.jsonl").read_text().splitlines()
             (self.work / "few.jsonl").write_text("\n".join(lines[:FEW_TEXTS]) + "\n")
-            (self.work / "unseen.jsonl").write_text("\n".join(held[:200]) + "\n")
         self.edgetune("model", "fetch", "edgetune-tiny")
         self.once("tiny", "model", "export", "edgetune-tiny", "--to", "hf")
         shape = self.work / "student.json"
@@ -77,7 +75,7 @@ class Experiment:
             (self.work / "tiny/config.json").read_text()) | SHAPE))
         return self.students("text", "perplexity", lambda seed: (
             "--teacher", "edgetune-tiny", "--student", shape, "--data", self.work / "few.jsonl",
-            "--heldout", self.work / "unseen.jsonl", "--cache", self.work / "answers", *TEXT))
+            "--heldout", self.work / "heldout.jsonl", "--cache", self.work / "answers", *TEXT))
 
     def write_few_images(self):
         few = self.work / "few"

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
@@ -130,17 +131,36 @@ absl::Status CheckAbsent(const std::string& path, const std::string& hint) {
                   ErrorKind::kUsage, hint);
 }
 
-absl::Status CheckWritableParent(const std::string& path) {
+absl::Status CheckWritableParent(const std::string& path,
+                                 const std::string& option) {
   std::filesystem::path target = std::filesystem::path(path).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
   std::string parent = target.parent_path();
   if (parent.empty()) parent = ".";
-  constexpr char kHint[] = "name another place with --out";
+  const std::string hint = "name another place with " + option;
   EDGETUNE_RETURN_IF_ERROR(
-      Annotate(MakeDirectories(parent), ErrorKind::kUsage, kHint));
+      Annotate(MakeDirectories(parent), ErrorKind::kUsage, hint));
   if (access(parent.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
   return Annotate(ErrnoStatus(errno, "cannot write in", parent),
-                  ErrorKind::kUsage, kHint);
+                  ErrorKind::kUsage, hint);
+}
+
+absl::Status CheckOwnFile(const std::string& path, std::string_view magic,
+                          const std::string& option) {
+  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(path, option));
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return absl::OkStatus();
+  std::string begin(magic.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  // An empty file is what a process that was killed at once leaves.
+  if (file.gcount() == 0 && std::filesystem::is_empty(path, ignored)) {
+    return absl::OkStatus();
+  }
+  if (file && begin == magic) return absl::OkStatus();
+  return Annotate(
+      absl::AlreadyExistsError(path + " is there and was not written by this"),
+      ErrorKind::kUsage, "name another file with " + option);
 }
 
 absl::Status CheckNew(const std::string& path) {

@@ -53,10 +53,16 @@ absl::Status UsageError(const std::string& what, const std::string& hint = "");
 absl::Status CheckAbsent(const std::string& path, const std::string& hint =
                                                       "name something new with "
                                                       "--out");
-// its parent is made, and can be written in;
-absl::Status CheckWritableParent(const std::string& path);
+// its parent is made, and can be written in (`option` is the one that named
+// it);
+absl::Status CheckWritableParent(const std::string& path,
+                                 const std::string& option = "--out");
 // both.
 absl::Status CheckNew(const std::string& path);
+// A file of ours that is used, replaced and removed, as --checkpoint names it:
+// its parent as above, and what is there already begins with `magic`.
+absl::Status CheckOwnFile(const std::string& path, std::string_view magic,
+                          const std::string& option);
 
 // Whether this stream (1, 2) is a terminal; its width (80 when unknown).
 bool IsTerminal(int fd);

@@ -22,10 +22,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "checkpoints are read and written as little-endian memory");
 
-constexpr std::string_view kMagic = "EDGETCP1";
-
 struct Head {
-  std::array<char, kMagic.size()> magic;
+  std::array<char, kCheckpointMagic.size()> magic;
   Digest segment;
   uint64_t coordinates;
   int64_t steps, tokens;
@@ -183,7 +181,8 @@ void SaveCheckpoint(const Digest& segment, const SegmentProgress& progress,
                .first_loss = progress.first_loss,
                .last_loss = progress.last_loss,
                .seconds = progress.seconds};
-  std::memcpy(head.magic.data(), kMagic.data(), kMagic.size());
+  std::memcpy(head.magic.data(), kCheckpointMagic.data(),
+              kCheckpointMagic.size());
   std::vector<std::span<const uint8_t>> parts = {
       BytesOf(std::span<const Head>(&head, 1)), BytesOf(values)};
   for (const std::span<const float> moment : optimizer.moments()) {
@@ -213,7 +212,8 @@ absl::StatusOr<SegmentProgress> ReadCheckpoint(std::span<const uint8_t> bytes,
     return DamagedCheckpoint("its digest is another");
   }
   std::memcpy(&head, bytes.data(), sizeof(head));
-  if (std::string_view(head.magic.data(), head.magic.size()) != kMagic) {
+  if (std::string_view(head.magic.data(), head.magic.size()) !=
+      kCheckpointMagic) {
     return DamagedCheckpoint("it does not begin as one");
   }
   if (head.segment != segment) {

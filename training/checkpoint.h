@@ -30,6 +30,8 @@
 
 namespace edgetune {
 
+inline constexpr std::string_view kCheckpointMagic = "EDGETCP1";
+
 // What a trainer is asked to do. Not owned.
 struct Segment {
   std::string engine;  // which one, in which precision

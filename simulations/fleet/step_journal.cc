@@ -19,10 +19,8 @@
 namespace edgetune {
 namespace {
 
-constexpr std::string_view kMagic = "EDGETSJ1";
-
 struct Head {
-  std::array<char, kMagic.size()> magic;
+  std::array<char, kStepJournalMagic.size()> magic;
   uint64_t size;
   Digest key, payload;
 };
@@ -72,7 +70,8 @@ absl::Status StepJournal::ReadIndex() {
   while (size - end_ >= sizeof(head) &&
          ReadAt(file_.get(), end_,
                 {reinterpret_cast<char*>(&head), sizeof(head)}) &&
-         std::string_view(head.magic.data(), head.magic.size()) == kMagic &&
+         std::string_view(head.magic.data(), head.magic.size()) ==
+             kStepJournalMagic &&
          head.size <= size - end_ - sizeof(head)) {
     // Of a damaged record and the one that replaced it: the later.
     places_[head.key] = {end_ + sizeof(head), head.size};
@@ -109,7 +108,8 @@ void StepJournal::Add(const Digest& key, std::string_view payload) {
                .size = payload.size(),
                .key = key,
                .payload = Sha256(payload)};
-  std::memcpy(head.magic.data(), kMagic.data(), kMagic.size());
+  std::memcpy(head.magic.data(), kStepJournalMagic.data(),
+              kStepJournalMagic.size());
   std::lock_guard<std::mutex> lock(mu_);
   if (full_) return;
   if (end_ + sizeof(head) + payload.size() > most_bytes_) {

@@ -16,6 +16,8 @@
 
 namespace edgetune {
 
+inline constexpr std::string_view kStepJournalMagic = "EDGETSJ1";
+
 // What the long steps of a simulation gave, in one file, each by a digest of
 // everything that decides it: a simulation that was killed is repeated from its
 // beginning and takes what it finds here instead of computing it

@@ -297,7 +297,7 @@ class ImageDistillTest(DistillCase):
 
     def test_options_of_texts_are_refused(self):
         for arguments in [("--hidden", 1), ("--entropy", 0.1), ("--keep-zeros",),
-                          ("--to", "gguf"), ("--type", "f16"),
+                          ("--to", "gguf"), ("--type", "f16"), ("--precision", "bf16"),
                           ("--evaluate-every", 2), ("--tokens", "x")]:
             answer = self.distill(*arguments, teacher="teacher", check=False)
             self.assertIn("is for models of texts", answer["message"])

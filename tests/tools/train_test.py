@@ -96,6 +96,16 @@ enabled = false
         self.assertNotEqual(process.returncode, 0)
         self.assertIn(str(self.data), json.loads(said)["message"])
 
+    def test_a_file_of_somebody_else_is_no_checkpoint(self):
+        for name in ("point", "point.rounds"):
+            path = self.write(name, "a letter")
+            process = self.begin("out", "--checkpoint", self.checkpoint)
+            said, _ = process.communicate(timeout=60)
+            self.assertNotEqual(process.returncode, 0)
+            self.assertIn(f"{path} is there", json.loads(said)["message"])
+            self.assertEqual(path.read_text(), "a letter")
+            path.unlink()
+
 
 if __name__ == "__main__":
     main()

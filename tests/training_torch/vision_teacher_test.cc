@@ -92,6 +92,17 @@ class VisionTeacherTest : public ::testing::Test {
     return sum;
   }
 
+  // Of LossOf at 2.5, from the student on.
+  double SlopeAlong(const ParameterVector& direction, float step,
+                    double alpha) {
+    Adapter up = student_.adapter, down = student_.adapter;
+    for (size_t at = 0; at < direction.size(); ++at) {
+      up.values[at] += step * direction[at];
+      down.values[at] -= step * direction[at];
+    }
+    return (LossOf(up, alpha, 2.5) - LossOf(down, alpha, 2.5)) / (2 * step);
+  }
+
   Bench teacher_model_, student_;
   Images images_;
   std::unique_ptr<Teacher> teacher_;
@@ -144,16 +155,23 @@ TEST_F(VisionTeacherTest, LossAndSlopesAreThoseOfTheDefinition) {
         student_.trainer->ComputeGradient(student_.adapter, images_, 4, alpha);
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_NEAR(got->nll_sum, LossOf(student_.adapter, alpha, 2.5), 1e-4);
-    const size_t size = student_.adapter.values.size();
-    for (size_t at = 7; at < size; at += size / 9) {
-      constexpr float kStep = 1e-2f;
-      Adapter up = student_.adapter, down = student_.adapter;
-      up.values[at] += kStep;
-      down.values[at] -= kStep;
-      const double slope =
-          (LossOf(up, alpha, 2.5) - LossOf(down, alpha, 2.5)) / (2 * kStep);
-      EXPECT_NEAR(got->gradient[at] * 6, slope, 2e-3) << at;
+    // Along the gradient, and along signs that know nothing of it: what is
+    // missing of it or too much shows in one of the two.
+    double squares = 0;
+    for (const float g : got->gradient) squares += g * g;
+    const double norm = 6 * std::sqrt(squares);  // of the sum over six images
+    ParameterVector along, signs;
+    for (size_t at = 0; at < got->gradient.size(); ++at) {
+      along.push_back(static_cast<float>(6 / norm * got->gradient[at]));
+      signs.push_back((at * 2654435761u >> 16) % 2 == 0 ? 1.0f : -1.0f);
     }
+    double wanted = 0;
+    for (size_t at = 0; at < signs.size(); ++at) {
+      wanted += 6.0 * got->gradient[at] * signs[at];
+    }
+    EXPECT_GT(norm, 1);
+    EXPECT_NEAR(SlopeAlong(along, 1e-2f, alpha), norm, 0.01 * norm);
+    EXPECT_NEAR(SlopeAlong(signs, 1e-5f, alpha), wanted, 0.02 * norm);
   }
 }
 

@@ -21,6 +21,7 @@
 #include "tools/model/model_path.h"
 #include "tools/model/model_writing.h"
 #include "tools/progress.h"
+#include "training/checkpoint.h"
 #include "training/distillation/teacher_cache.h"
 #include "training/distillation/token_map.h"
 #include "training/engine_loader.h"
@@ -34,6 +35,10 @@ absl::Status CheckOptions(const DistillOptions& options) {
   EDGETUNE_RETURN_IF_ERROR(CheckNew(options.out));
   EDGETUNE_RETURN_IF_ERROR(CheckDistillationConfig(options.loss));
   EDGETUNE_RETURN_IF_ERROR(CheckTrainConfig(options.train));
+  if (!options.checkpoint.empty()) {
+    EDGETUNE_RETURN_IF_ERROR(
+        CheckOwnFile(options.checkpoint, kCheckpointMagic, "--checkpoint"));
+  }
   if (options.cache.empty() != (options.top_k == 0)) {
     return UsageError("--cache and --top-k go together",
                       "the cache holds the teacher's likeliest tokens");

@@ -37,6 +37,7 @@ absl::Status CheckForImages(const DistillOptions& options) {
   if (!options.tokens.empty()) return refuse("--tokens");
   if (!options.type.empty()) return refuse("--type");
   if (options.to != "hf") return refuse("--to gguf");
+  if (options.precision == "bf16") return refuse("--precision bf16");
   return absl::OkStatus();
 }
 

@@ -36,7 +36,7 @@ absl::StatusOr<Evaluation> Uninterrupted(absl::StatusOr<Evaluation> measured) {
 absl::Status FillTeacherCache(Teacher& teacher, const ExampleSource& examples,
                               const TeacherCacheFacts& facts,
                               const std::string& path, const Output& output) {
-  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(path));
+  EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(path, "--cache"));
   return Ask(facts, output, [&](const auto& progress) {
     return WriteTeacherCache(teacher, examples, facts, path, InterruptFlag(),
                              progress);

@@ -32,6 +32,7 @@
 #include "tools/model/trained_files.h"
 #include "tools/progress.h"
 #include "tools/verbs.h"
+#include "training/checkpoint.h"
 #include "training/engine_loader.h"
 
 namespace edgetune {
@@ -123,7 +124,10 @@ class LocalRun {
   absl::Status OpenCheckpoint() {
     const std::string& path = options_.checkpoint;
     if (path.empty()) return absl::OkStatus();
-    EDGETUNE_RETURN_IF_ERROR(CheckWritableParent(path));
+    EDGETUNE_RETURN_IF_ERROR(
+        CheckOwnFile(path, kCheckpointMagic, "--checkpoint"));
+    EDGETUNE_RETURN_IF_ERROR(
+        CheckOwnFile(JournalPath(), kStepJournalMagic, "--checkpoint"));
     EDGETUNE_ASSIGN_OR_RETURN(journal_,
                               StepJournal::Open(JournalPath(), kMostJournal));
     const MemoryChoice& choice = fitted_.memory.choice;
